@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the modules of the suite may ask of mod_gbalance, and nothing else.
+ *
+ * A surface module meets the core at three functions: start a call, read a
+ * settings snapshot, ask who the caller is.  A key module implements two hooks:
+ * pick a key, report an outcome.  All are optional functions or optional hooks,
+ * so the order of LoadModule does not matter; a module that misses a sibling
+ * says so by name in check_config.
+ */
+#ifndef MOD_GBALANCE_H
+#define MOD_GBALANCE_H
+
+#include "httpd.h"
+#include "apr_optional.h"
+#include "apr_optional_hooks.h"
+#include "apr_hooks.h"
+
+#include "base/error.h"
+#include "base/secret.h"
+#include "base/segment.h"
+#include "base/settings.h"
+#include "proto/classify.h"
+#include "proto/dialect.h"
+
+#define GBALANCE_VERSION "0.1.0"
+#define GBALANCE_DECLARE(type) type
+
+/* ---- for surfaces ---- */
+
+/* Who calls, once gbalance's authentication has said yes. */
+typedef struct gb_caller_t {
+    const char *name;       /* the token's id (never its text) or r->user */
+    const char *vhost;      /* "name:port" of the VirtualHost */
+    const char *pool;       /* the pool that serves it */
+    int by_apache;          /* r->user, not a token */
+} gb_caller_t;
+
+/*
+ * Authenticates, reads the body, translates and starts the exchange; to be
+ * returned from a handler as it is (SUSPENDED when the connection was parked).
+ * Every error has been answered in the dialect's form by then.  path is below
+ * the surface's mount.  DECLINED where `GBalance On` does not stand.
+ */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_call_start,
+                        (request_rec *r, const gb_dialect_t *dialect, const char *path));
+
+/* The snapshot that is in force for this request; valid until its pool is destroyed. */
+APR_DECLARE_OPTIONAL_FN(const gb_settings_t *, gbalance_settings_get, (request_rec *r));
+
+/* APR_SUCCESS, or APR_EACCES with *err filled when nobody (or nobody welcome) calls. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_caller_get,
+                        (request_rec *r, gb_caller_t *caller, gb_error_t *err));
+
+/* Whether GBalance On stands for this request. */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_is_on, (request_rec *r));
+
+/* ---- for key modules ---- */
+
+/* A pool as configured: the VirtualHost that defines it settles its settings. */
+typedef struct gb_pool_conf_t {
+    const char *name;                   /* "default" or GBalancePool's */
+    const gb_settings_t *settings;      /* lives as long as the configuration */
+    server_rec *s;
+} gb_pool_conf_t;
+
+/* All pools, in the second pass of post_config and in every child. */
+APR_DECLARE_OPTIONAL_FN(const gb_pool_conf_t *, gbalance_pools, (int *n));
+
+/* GBalanceMaxKeys, and the state directory (absolute, "" before it is known). */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_max_keys, (void));
+APR_DECLARE_OPTIONAL_FN(const char *, gbalance_state_dir, (void));
+
+/*
+ * The tenants of the segment are collected in post_config (hook, APR_HOOK_FIRST
+ * in the core); afterwards their blocks can be had by name.  NULL: shared memory
+ * was refused, which never stops httpd (gbalance's locations answer 503).
+ */
+APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, void, segment_tenants,
+                          (apr_array_header_t *specs))     /* of gb_tenant_spec_t */
+APR_DECLARE_OPTIONAL_FN(gb_tenant_t *, gbalance_tenant_get, (const char *name));
+
+#define GB_PICK_EXCLUDE_MAX 32
+
+/* What a key is wanted for. */
+typedef struct gb_pick_t {
+    const char *pool;
+    const char *model;              /* "" for calls without one (models list) */
+    apr_uint64_t affinity;          /* 0 = none: for KEY_POLICY sticky */
+    apr_uint64_t caller;            /* hash of the client token's id or user */
+    int n_exclude;                  /* keys that this call has tried */
+    apr_uint32_t exclude[GB_PICK_EXCLUDE_MAX];
+    apr_int64_t tokens;             /* estimate of the prompt, for TPM; 0 = unknown */
+    int child_slot;                 /* who holds what is picked (see gb_key_t) */
+    const gb_settings_t *settings;
+} gb_pick_t;
+
+/* A picked key.  Must be reported exactly once, on the same child, whatever became of it. */
+typedef struct gb_key_t {
+    apr_uint32_t slot;              /* 1-based, 0 = none */
+    apr_uint32_t generation;        /* of the slot: a report for a slot that was reused is dropped */
+    apr_uint32_t project;           /* slot of its project, for "two different projects" */
+    int half_open;                  /* this is a trial */
+    char id[20];
+    char secret[GB_SECRET_MAX + 1]; /* wiped by the exchange */
+} gb_key_t;
+
+/* What became of it. */
+typedef struct gb_report_t {
+    const char *pool;
+    const char *model;
+    const gb_key_t *key;
+    const gb_verdict_t *verdict;    /* cls CANCELLED says nothing about the key */
+    apr_interval_time_t latency;
+    apr_int64_t prompt_tokens;      /* -1 unknown */
+    apr_int64_t total_tokens;
+    int attempt;                    /* 1-based */
+    const gb_settings_t *settings;
+} gb_report_t;
+
+/*
+ * Both run in the engine's thread: only arithmetic under the segment's lock, no
+ * I/O.  key_pick answers OK with *key; GB_PICK_WAIT (a cap or a breaker: ask
+ * again after *wait microseconds); or an HTTP status with *err filled (429 with
+ * retry_after, 503).  DECLINED: not this module's pool.
+ */
+#define GB_PICK_WAIT (-100)
+APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, key_pick,
+                          (const gb_pick_t *pick, gb_key_t *key, apr_interval_time_t *wait,
+                           gb_error_t *err))                /* run first */
+APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, key_report, (const gb_report_t *report))  /* run all */
+
+/* Whether the pool can serve anything: for /health.  *reason is static text ("no_keys", "all_dead" ...). */
+APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, pool_health,
+                          (const char *pool, const char **reason))      /* run first; OK, DECLINED, 503 */
+
+/* ---- live events, for whoever listens (journal, admin pages) ---- */
+typedef struct gb_attempt_t gb_attempt_t;
+
+#endif

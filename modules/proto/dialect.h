@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The seam between a surface (OpenAI, Gemini, whatever comes) and the exchange.
+ * Gemini JSON is the hub: a dialect turns a client's request into a plan - an
+ * upstream call in Gemini's form (or, for a direct surface, in its own) - and
+ * the upstream's bytes into the client's.
+ *
+ * Pure: no httpd, no curl, no clock, no globals.  A plan and its translators
+ * belong to one exchange; they are made in the worker that parses the request
+ * and used by the engine's thread afterwards, never by both at once.
+ */
+#ifndef GB_DIALECT_H
+#define GB_DIALECT_H
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/settings.h"
+
+typedef struct gb_plan_t gb_plan_t;
+typedef struct gb_translator_t gb_translator_t;
+typedef struct gb_dialect_t gb_dialect_t;
+
+/* A client's request as the glue read it. */
+typedef struct gb_request_t {
+    const char *method;         /* "GET", "POST" ...; HEAD arrives as GET */
+    const char *path;           /* below the surface's mount, decoded once: "/chat/completions" */
+    const char *args;           /* the query without credentials, NULL if none */
+    const char *content_type;   /* NULL if none */
+    const char *body;           /* whole body; lives as long as the exchange */
+    size_t body_len;
+    apr_time_t now;             /* wall clock: for `created` and ids */
+    unsigned char entropy[16];  /* random bytes: for ids */
+} gb_request_t;
+
+/*
+ * What passes is watched for these.  A translator fills them as it goes; the
+ * exchange reads them after every call to decide on commit, retry and journal.
+ */
+typedef struct gb_facts_t {
+    int has_candidate;
+    int has_content;            /* a part that a client would miss: text, thought, call, media */
+    int blocked;                /* promptFeedback.blockReason, or a finish reason of that kind */
+    int finished;               /* a finishReason (or what stands for it) was seen */
+    int malformed;              /* MALFORMED_FUNCTION_CALL and its like, with nothing delivered */
+    int has_error;              /* an error object stood in the stream: error_json */
+    const char *error_json;     /* from the plan's pool */
+    size_t error_len;
+    apr_int64_t prompt_tokens, completion_tokens, thought_tokens, cached_tokens, total_tokens; /* -1 unknown */
+    char finish_reason[40];     /* Gemini's word for it */
+    char model_version[96];
+    char response_id[64];
+} gb_facts_t;
+
+struct gb_plan_t {
+    const gb_dialect_t *dialect;
+    apr_pool_t *pool;               /* the exchange's; dies with it */
+    void *state;                    /* the dialect's own */
+
+    /* the upstream call */
+    const char *method;             /* "POST" or "GET" */
+    const char *path;               /* below BASE_URL, with query: "/models/m:generateContent" */
+    const char *content_type;       /* "application/json", NULL when there is no body */
+    const char *body;               /* from pool, or the client's own bytes */
+    size_t body_len;
+    int bearer;                     /* the key travels as Authorization: Bearer (OpenAI-format endpoint) */
+
+    /* who asked for what */
+    char model[96];                 /* as the client named it, "" for none */
+    char model_used[96];            /* the model in the path: what the pool picks for */
+    const char *operation;          /* "chat", "generate", "models" ...: static, for logs */
+    int stream;                     /* the client gets a stream */
+    int upstream_stream;            /* the upstream is asked for one */
+    int expects_content;            /* an answer without candidates counts as empty and is retried */
+    int fan_out;                    /* so many equal calls, merged by one translator; 0 and 1 = one */
+    const char *ignored;            /* names of unknown fields, comma-separated, for x-gbalance-ignored; NULL */
+    apr_uint64_t affinity;          /* hash of what should stay on one key (prompt_cache_key, user), 0 = none */
+
+    /* the client's answer */
+    const char *answer_type;        /* Content-Type of a successful answer; NULL = the upstream's */
+};
+
+struct gb_dialect_t {
+    const char *name;               /* "openai", "gemini": for logs and the journal */
+    const char *error_type;         /* Content-Type of error bodies */
+
+    /*
+     * Parses and translates.  On success *pplan is complete.  Otherwise *err
+     * says why (4xx) and nothing goes upstream.  body is not looked at for GET.
+     */
+    apr_status_t (*parse_request)(gb_plan_t **pplan, const gb_request_t *request,
+                                  const gb_settings_t *settings, gb_error_t *err, apr_pool_t *p);
+
+    /*
+     * Begins the answer of one attempt.  content_type is the upstream's.  A
+     * translator that was not ended is simply forgotten (its memory is the
+     * plan's pool, which a call with its retries may use several times).
+     */
+    gb_translator_t *(*start)(gb_plan_t *plan, const char *content_type, gb_facts_t *facts);
+
+    /*
+     * A stream's bytes as they come, or (plan->upstream_stream == 0) one whole
+     * answer per call, fan_out of them.  Appends what the client gets to out.
+     * After facts->has_error nothing more is appended.
+     */
+    apr_status_t (*on_chunk)(gb_translator_t *t, const char *bytes, size_t len, gb_buf_t *out);
+
+    /*
+     * The upstream has ended well.  APR_INCOMPLETE: it ended too early (no
+     * finish reason, half an event): the exchange treats that as a reset.
+     */
+    apr_status_t (*on_end)(gb_translator_t *t, gb_buf_t *out);
+
+    /*
+     * An error in the protocol's form.  midstream: 0 = the body of an error
+     * answer, 1 = what is appended to a stream that has begun.
+     */
+    void (*error_body)(const gb_plan_t *plan, const gb_error_t *err, int midstream, gb_buf_t *out);
+
+    /*
+     * Adaptive classes: makes plan->body anew without the refused field ("temperature",
+     * "thinkingLevel", "responseJsonSchema" ...).  APR_NOTFOUND: there was none.  May be NULL.
+     */
+    apr_status_t (*drop_field)(gb_plan_t *plan, const char *field);
+
+    /* A comment or empty event that keeps a silent stream alive; NULL: the protocol has none. */
+    const char *heartbeat;
+};
+
+/* A plan with its defaults. */
+gb_plan_t *gb_plan_make(const gb_dialect_t *dialect, apr_pool_t *p);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Gemini surface: bodies, unknown fields and response bytes pass untouched;
+ * what passes is tapped for usage, finish reason and errors.  Pure (see
+ * dialect.h).
+ */
+#ifndef GB_GEMINI_H
+#define GB_GEMINI_H
+
+#include "proto/dialect.h"
+
+extern const gb_dialect_t gb_gemini_dialect;
+
+/*
+ * Reads one GenerateContentResponse (a stream's chunk or a whole answer) into
+ * facts.  json was checked.  Shared by every translator.  An object with
+ * `error` sets has_error and error_json (copied into p).
+ */
+void gb_gemini_tap(gb_facts_t *facts, gb_span_t json, apr_pool_t *p);
+
+/* {"error":{"code","message","status","details"}}, with RetryInfo when err has a retry_after. */
+void gb_gemini_error_body(const gb_plan_t *plan, const gb_error_t *err, int midstream,
+                          gb_buf_t *out);
+
+#endif
