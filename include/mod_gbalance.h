@@ -22,6 +22,7 @@
 #include "base/settings.h"
 #include "proto/classify.h"
 #include "proto/dialect.h"
+#include "upstream/key.h"
 
 #define GBALANCE_VERSION "0.1.0"
 #define GBALANCE_DECLARE(type) type
@@ -80,51 +81,12 @@ APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, void, segment_tenants,
                           (apr_array_header_t *specs))     /* of gb_tenant_spec_t */
 APR_DECLARE_OPTIONAL_FN(gb_tenant_t *, gbalance_tenant_get, (const char *name));
 
-#define GB_PICK_EXCLUDE_MAX 32
-
-/* What a key is wanted for. */
-typedef struct gb_pick_t {
-    const char *pool;
-    const char *model;              /* "" for calls without one (models list) */
-    apr_uint64_t affinity;          /* 0 = none: for KEY_POLICY sticky */
-    apr_uint64_t caller;            /* hash of the client token's id or user */
-    int n_exclude;                  /* keys that this call has tried */
-    apr_uint32_t exclude[GB_PICK_EXCLUDE_MAX];
-    apr_int64_t tokens;             /* estimate of the prompt, for TPM; 0 = unknown */
-    int child_slot;                 /* who holds what is picked (see gb_key_t) */
-    const gb_settings_t *settings;
-} gb_pick_t;
-
-/* A picked key.  Must be reported exactly once, on the same child, whatever became of it. */
-typedef struct gb_key_t {
-    apr_uint32_t slot;              /* 1-based, 0 = none */
-    apr_uint32_t generation;        /* of the slot: a report for a slot that was reused is dropped */
-    apr_uint32_t project;           /* slot of its project, for "two different projects" */
-    int half_open;                  /* this is a trial */
-    char id[20];
-    char secret[GB_SECRET_MAX + 1]; /* wiped by the exchange */
-} gb_key_t;
-
-/* What became of it. */
-typedef struct gb_report_t {
-    const char *pool;
-    const char *model;
-    const gb_key_t *key;
-    const gb_verdict_t *verdict;    /* cls CANCELLED says nothing about the key */
-    apr_interval_time_t latency;
-    apr_int64_t prompt_tokens;      /* -1 unknown */
-    apr_int64_t total_tokens;
-    int attempt;                    /* 1-based */
-    const gb_settings_t *settings;
-} gb_report_t;
-
 /*
  * Both run in the engine's thread: only arithmetic under the segment's lock, no
  * I/O.  key_pick answers OK with *key; GB_PICK_WAIT (a cap or a breaker: ask
- * again after *wait microseconds); or an HTTP status with *err filled (429 with
+ * again after *wait microseconds, see upstream/key.h); or an HTTP status with *err filled (429 with
  * retry_after, 503).  DECLINED: not this module's pool.
  */
-#define GB_PICK_WAIT (-100)
 APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, key_pick,
                           (const gb_pick_t *pick, gb_key_t *key, apr_interval_time_t *wait,
                            gb_error_t *err))                /* run first */
@@ -133,8 +95,5 @@ APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, key_report, (const gb_report_
 /* Whether the pool can serve anything: for /health.  *reason is static text ("no_keys", "all_dead" ...). */
 APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, pool_health,
                           (const char *pool, const char **reason))      /* run first; OK, DECLINED, 503 */
-
-/* ---- live events, for whoever listens (journal, admin pages) ---- */
-typedef struct gb_attempt_t gb_attempt_t;
 
 #endif
