@@ -35,7 +35,7 @@ typedef enum {
     GB_TYPE_BOOL,           /* int: true/1/yes/on, false/0/no/off, any case */
     GB_TYPE_INT,            /* apr_int64_t, with bounds */
     GB_TYPE_FLOAT,          /* double, with bounds */
-    GB_TYPE_SECONDS,        /* apr_interval_time_t; text in seconds, fractions allowed */
+    GB_TYPE_SECONDS,        /* apr_interval_time_t; text in seconds, or with ms, s, min, h */
     GB_TYPE_STRING,         /* const char *, "" when unset */
     GB_TYPE_URL,            /* const char *, http or https, no trailing slash kept */
     GB_TYPE_ENUM,           /* const char *, one of the row's choices */
@@ -57,7 +57,8 @@ typedef struct gb_setting_t {
     gb_scope_t scope;
     const char *fallback;       /* the default, as text */
     double min, max;            /* numbers; min > max: unbounded */
-    const char *choices;        /* enums: "a|b|c", else NULL */
+    const char *choices;        /* enums: "a|b|c"; JSON: "object" or "array"; maps: "headers" when
+                                   they are; URLs: "query" where one may stand; else NULL */
     const char *group;          /* "Keys", "Models" ...: the form's heading */
     const char *help;           /* one line, with unit; the default is added by whoever prints it */
     size_t offset;              /* of the member in gb_settings_t */
@@ -66,7 +67,11 @@ typedef struct gb_setting_t {
 /* The members, one a row, named as the row in lower case: settings->max_retries. */
 typedef struct gb_settings_t gb_settings_t;
 
-/* GB_SETTING(NAME, member, TYPE, SCOPE, fallback, min, max, choices, group, help) */
+/*
+ * GB_SETTING(NAME, directive, member, TYPE, SCOPE, fallback, min, max, choices, group, help):
+ * NAME, member, TYPE and SCOPE are bare words, directive, fallback, group and help literals, so a
+ * command_rec can be made of a row at compile time.
+ */
 #define GB_C_BOOL int
 #define GB_C_INT apr_int64_t
 #define GB_C_FLOAT double
@@ -82,7 +87,8 @@ typedef struct gb_settings_t gb_settings_t;
 #define GB_C_JSON const char *
 
 struct gb_settings_t {
-#define GB_SETTING(NAME, member, TYPE, SCOPE, fallback, min, max, choices, group, help) \
+#define GB_SETTING(NAME, directive, member, TYPE, SCOPE, fallback, min, max, choices, group, \
+                   help)                                                                      \
     GB_C_##TYPE member;
 #include "base/settings_table.h"
 #undef GB_SETTING
@@ -100,21 +106,28 @@ typedef enum {
 } gb_source_t;
 
 const gb_setting_t *gb_settings_rows(int *n);
-const gb_setting_t *gb_settings_find(const char *name);                 /* by NAME, NULL */
+/* By NAME, also by a name that gemini-balance used earlier (MODEL_SEARCH); NULL. */
+const gb_setting_t *gb_settings_find(const char *name);
 const gb_setting_t *gb_settings_find_directive(const char *directive);  /* any case, NULL */
+
+/* The row's text among vars (NULL: the process's environment), under its name or else under the
+ * earlier one; NULL when it is not there. */
+const char *gb_settings_var(const gb_setting_t *row, const apr_table_t *vars);
 
 /* All defaults. */
 gb_settings_t *gb_settings_make(apr_pool_t *p);
+/* Copies the texts too: nothing of `from` is needed afterwards. */
 gb_settings_t *gb_settings_copy(const gb_settings_t *from, apr_pool_t *p);
 
 /* Parses text into the row's member.  On APR_EINVAL *why is a sentence with the acceptable
  * values, nothing is changed.  Strings are copied into p. */
 apr_status_t gb_settings_set(gb_settings_t *settings, const gb_setting_t *row, const char *text,
                              const char **why, apr_pool_t *p);
-/* The value as text (as gb_settings_set takes it).  Secrets masked unless reveal. */
+/* The value as text (as gb_settings_set takes it; lists and maps as JSON).  Secrets, passwords in
+ * addresses and credentials among headers are masked unless reveal. */
 const char *gb_settings_text(const gb_settings_t *settings, const gb_setting_t *row, int reveal,
                              apr_pool_t *p);
-/* The value as JSON of its type.  Secrets masked unless reveal. */
+/* The value as JSON of its type, masked likewise. */
 apr_status_t gb_settings_json(gb_buf_t *out, const gb_settings_t *settings,
                               const gb_setting_t *row, int reveal, apr_pool_t *p);
 
