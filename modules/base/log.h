@@ -31,7 +31,7 @@ void gb_log_set(gb_log_fn *fn, void *baton, gb_log_level_t level);
 
 int gb_log_wants(gb_log_level_t level);
 
-/* Formats (apr_vsnprintf, cut at 1 KiB) and hands on.  Numbered lines carry GBLOGNO(n). */
+/* Formats (vsnprintf, cut at 1 KiB) and hands on.  Numbered lines carry GBLOGNO(n). */
 void gb_log_write(const char *file, int line, gb_log_level_t level, apr_status_t rv,
                   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
