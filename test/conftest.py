@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the live tests: a simulator and a private httpd for each test class.
+
+    class TestModels:
+        CONF = Conf(keys=KEYS)
+
+        def test_list(self, site):
+            assert site.api.get("/v1/models").status == 200
+
+At the end of a class its httpd must stop in time, and its error log must hold no
+line at warn or above that no test claimed (site.log.claim).
+"""
+import copy
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "httpd"))
+
+import tools  # noqa: E402
+from env import Conf, Server  # noqa: E402
+from sim import Simulator  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def sanitized():
+    """Whether the modules are built with sanitizers: numbers of memory mean nothing then."""
+    return bool(tools.SANITIZE)
+
+
+def _close(server):
+    """Stops it and says everything that was wrong."""
+    faults = []
+    if server.proc is not None and server.proc.poll() is not None:
+        faults.append(f"httpd ended by itself with {server.proc.returncode}")
+    if not server.stop():
+        faults.append("httpd did not stop within 20 s of SIGTERM")
+    unclaimed = server.log.unclaimed()
+    if unclaimed:
+        shown = "\n".join(unclaimed[:40])
+        faults.append(f"{len(unclaimed)} line(s) of the error log that no test claimed:\n{shown}")
+    return faults
+
+
+@pytest.fixture(scope="class")
+def make_site(request):
+    """A factory of running servers that are checked and removed at the end of the class."""
+    made = []
+
+    def make(conf, start=True):
+        conf = copy.deepcopy(conf)
+        sim = Simulator(conf.sim_args) if conf.gbalance else None
+        server = Server(conf, sim)
+        made.append(server)
+        return server.start() if start else server
+
+    yield make
+    faults = []
+    for server in made:
+        faults += _close(server)
+        if server.sim:
+            server.sim.stop()
+        if not faults and not os.environ.get("GB_KEEP"):
+            server.remove()
+        elif faults:
+            faults.append(f"its files are in {server.root}")
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture(scope="class")
+def site(request, make_site):
+    """The running server of a test class, as its CONF says."""
+    server = make_site(getattr(request.cls, "CONF", Conf()))
+    request.node.gbalance_server = server
+    return server
+
+
+@pytest.fixture
+def sim(site):
+    """The simulator of the class, with nothing left of earlier tests."""
+    site.sim.reset()
+    return site.sim
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failed test shows the end of its server's error log."""
+    outcome = yield
+    report = outcome.get_result()
+    server = getattr(item.parent, "gbalance_server", None)
+    if report.when == "call" and report.failed and server is not None:
+        report.sections.append(("error log", server.log.tail(40)))
+
+
+def pytest_collection_modifyitems(items):
+    """Live tests run in the order of their numbers, the SDKs behind them."""
+    items.sort(key=lambda item: ("/sdk/" in str(item.fspath), os.path.basename(str(item.fspath))))
+
+
+@pytest.fixture(scope="session")
+def fixtures():
+    """The folder of shared recordings; absent, the test is skipped (and fails in CI)."""
+    path = tools.shared_fixtures()
+    if path is None:
+        pytest.skip("no shared recordings (GB_SHARED)")
+    return path

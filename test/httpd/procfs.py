@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What /proc says of a process: children, descriptors, memory, CPU time."""
+import os
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid):
+    """Fields of /proc/PID/stat from the state on; None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            return f.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def alive(pid):
+    stat = _stat(pid)
+    return stat is not None and stat[0] not in "ZX"
+
+
+def children(pid):
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            stat = _stat(entry)
+            if stat and stat[0] not in "ZX" and int(stat[1]) == pid:
+                found.append(int(entry))
+    return sorted(found)
+
+
+def start_time(pid):
+    """Clock ticks since boot; tells a process from a later one with its number."""
+    stat = _stat(pid)
+    return int(stat[19]) if stat else None
+
+
+def cpu_seconds(pid):
+    stat = _stat(pid)
+    return (int(stat[11]) + int(stat[12])) / TICKS if stat else 0.0
+
+
+def descriptors(pid):
+    """{descriptor: what it is}, empty when it is gone."""
+    found = {}
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                found[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+            except OSError:
+                continue
+    except OSError:
+        return {}
+    return found
+
+
+def memory(pid):
+    """Private and shared pages that it has touched, in bytes (PSS: shared ones counted in parts)."""
+    wanted = {"Rss:": "rss", "Pss:": "pss", "Private_Dirty:": "dirty"}
+    found = {}
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        for line in f:
+            words = line.split()
+            if words[0] in wanted:
+                found[wanted[words[0]]] = int(words[1]) * 1024
+    return found
+
+
+def threads(pid):
+    """{thread id: its state letter}"""
+    found = {}
+    try:
+        for tid in os.listdir(f"/proc/{pid}/task"):
+            stat = _stat(f"{pid}/task/{tid}")
+            if stat:
+                found[int(tid)] = stat[0]
+    except OSError:
+        pass
+    return found

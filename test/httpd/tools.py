@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where things are, and waiting for conditions with an end.
+
+Everything comes from the environment, with defaults that fit a build in ./build:
+GB_SRCDIR, GB_BUILD, GB_MODULES, GB_SIMULATOR, GB_LOAD, GB_SHARED, GB_APXS.
+"""
+import functools
+import glob
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+SRCDIR = os.path.abspath(os.environ.get("GB_SRCDIR") or os.path.join(os.path.dirname(__file__), "../.."))
+BUILD = os.path.abspath(os.environ.get("GB_BUILD") or os.path.join(SRCDIR, "build"))
+SHARED = os.path.abspath(os.environ.get("GB_SHARED") or os.path.join(SRCDIR, "../shared"))
+SOAK = os.environ.get("GB_SOAK", "") not in ("", "0")
+SANITIZE = os.environ.get("GB_SANITIZE", "")
+CI = os.environ.get("CI", "") == "true"
+AS_ROOT = os.geteuid() == 0
+
+
+class TimedOut(AssertionError):
+    """A condition did not come true in time."""
+
+
+def wait_until(condition, what, timeout=15.0, step=0.02):
+    """The first true value of condition().  `what` completes "waited in vain for ..."."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimedOut(f"waited in vain for {what} ({timeout:g} s)")
+        time.sleep(step)
+
+
+def soak(short, long):
+    """The small sibling's number, or the long one's with GB_SOAK=1."""
+    return long if SOAK else short
+
+
+def run(argv, timeout=60, **kwargs):
+    return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, **kwargs)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@functools.cache
+def apxs(name):
+    return run([os.environ.get("GB_APXS", "apxs"), "-q", name]).stdout.strip()
+
+
+@functools.cache
+def httpd():
+    return os.environ.get("GB_HTTPD") or os.path.join(apxs("SBINDIR"), apxs("PROGNAME"))
+
+
+@functools.cache
+def httpd_version():
+    text = run([httpd(), "-v"]).stdout
+    return tuple(int(n) for n in text.split("Apache/")[1].split()[0].split("."))
+
+
+@functools.cache
+def static_modules():
+    """Names of what is compiled in: {"so", "watchdog", "logio" ...}."""
+    lines = run([httpd(), "-l"]).stdout.splitlines()
+    return {line.strip().removeprefix("mod_").removesuffix(".c") for line in lines if ".c" in line}
+
+
+def _newest(patterns, what):
+    found = [path for pattern in patterns for path in glob.glob(pattern)]
+    if not found:
+        raise FileNotFoundError(f"{what}: nothing matches {', '.join(patterns)}; build first")
+    return max(found, key=os.path.getmtime)
+
+
+@functools.cache
+def gbalance_modules():
+    """{"gbalance_module": path, "gbalance_keys_module": path ...}"""
+    given = os.environ.get("GB_MODULES")
+    folders = [given] if given else [f"{BUILD}/.libs", f"{BUILD}/modules/.libs", f"{BUILD}/modules", BUILD]
+    for folder in folders:
+        found = glob.glob(f"{folder}/mod_gbalance*.so")
+        if found:
+            return {os.path.basename(p).removeprefix("mod_").removesuffix(".so") + "_module": p
+                    for p in sorted(found)}
+    raise FileNotFoundError(f"no mod_gbalance*.so in {', '.join(folders)}; build first")
+
+
+@functools.cache
+def simulator():
+    return os.environ.get("GB_SIMULATOR") or _newest(
+        [f"{BUILD}/gemini-simulator", f"{BUILD}/*/gemini-simulator", f"{BUILD}/*/*/gemini-simulator"],
+        "simulator")
+
+
+@functools.cache
+def load_generator():
+    """Built by the make file; built here when a test run has none."""
+    given = os.environ.get("GB_LOAD")
+    if given:
+        return given
+    sources = sorted(glob.glob(f"{SRCDIR}/test/bench/load*.c"))
+    target = os.path.join(BUILD, "test", "load")
+    newest = max(os.path.getmtime(p) for p in glob.glob(f"{SRCDIR}/test/bench/load*.[ch]"))
+    if not os.path.exists(target) or os.path.getmtime(target) < newest:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        subprocess.run([shutil.which("cc") or "gcc", "-std=gnu11", "-O2", "-o", target, *sources],
+                       check=True, timeout=120)
+    return target
+
+
+def shared_fixtures():
+    """The folder of recordings, or None where a skip is right (absent outside CI)."""
+    path = os.path.join(SHARED, "fixtures", "open")
+    if os.path.isdir(path):
+        return path
+    if CI:
+        raise FileNotFoundError(f"{path}: CI runs with the shared recordings (GB_SHARED)")
+    return None
