@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One upstream call on a curl easy handle.  Handles are kept in stock with what
+ * never changes already set; what differs from call to call is set anew each
+ * time.  A gb_call_t is the stock's, not the caller's pool's, because curl may
+ * still hold it when a call was cancelled from inside its own callback.
+ */
+#include "upstream/call.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+#include <curl/curl.h>
+
+#include "base/log.h"
+#include "base/timeutil.h"
+
+#define STOCK_MAX 256
+
+struct gb_call_t {
+    gb_call_t *next;                /* in stock */
+    gb_engine_t *engine;
+    CURL *easy;
+    struct curl_slist *headers;
+    gb_timer_t timer;               /* silence, or the news of a call that could not start */
+
+    const gb_call_events_t *events; /* NULL: cancelled */
+    void *baton;
+    apr_pool_t *pool;
+    apr_interval_time_t silence;
+    apr_time_t heard;               /* monotonic: the last byte, or the start */
+
+    apr_table_t *answer;            /* headers of the response that is being read */
+    int told_head;
+    int in_callback;
+    int paused;                     /* the caller wants no bytes */
+    int curl_paused;                /* curl was told so */
+    int added;                      /* the multi handle knows it */
+    char why[CURL_ERROR_SIZE];
+};
+
+struct gb_call_stock_t {
+    gb_call_t *free;
+    int n;
+};
+
+/* ---- stock ---- */
+
+static struct gb_call_stock_t *stock_of(gb_engine_t *engine)
+{
+    struct gb_call_stock_t **pstock = gb_engine_stock(engine);
+
+    if (!*pstock && !(*pstock = calloc(1, sizeof(**pstock)))) {
+        abort();
+    }
+    return *pstock;
+}
+
+static void call_free(gb_call_t *call)
+{
+    curl_slist_free_all(call->headers);
+    curl_easy_cleanup(call->easy);
+    free(call);
+}
+
+static void call_put_back(gb_call_t *call)
+{
+    struct gb_call_stock_t *stock = stock_of(call->engine);
+
+    gb_timer_cancel(call->engine, &call->timer);
+    if (call->added) {
+        curl_multi_remove_handle(gb_engine_multi(call->engine), call->easy);
+        call->added = 0;
+    }
+    call->events = NULL;
+    call->pool = NULL;
+    curl_slist_free_all(call->headers);
+    call->headers = NULL;
+    if (!call->easy || stock->n >= STOCK_MAX) {
+        call_free(call);
+        return;
+    }
+    call->next = stock->free;
+    stock->free = call;
+    stock->n++;
+}
+
+void gb_call_stock_free(gb_engine_t *engine)
+{
+    struct gb_call_stock_t *stock = stock_of(engine);
+
+    while (stock->free) {
+        gb_call_t *call = stock->free;
+
+        stock->free = call->next;
+        call_free(call);
+    }
+    free(stock);
+    *gb_engine_stock(engine) = NULL;
+}
+
+/* ---- curl's callbacks ---- */
+
+static void tell_head(gb_call_t *call)
+{
+    gb_call_head_t head;
+    const char *after = apr_table_get(call->answer, "Retry-After");
+    const char *type = apr_table_get(call->answer, "Content-Type");
+    long status = 0;
+
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    head.status = (int)status;
+    head.content_type = type ? type : "";
+    head.headers = call->answer;
+    head.retry_after = (after && apr_isdigit(*after)) ? apr_time_from_sec(apr_atoi64(after)) : -1;
+    call->told_head = 1;
+    call->events->head(call->baton, &head);
+}
+
+/* A header line.  A new status line starts over: 100 Continue and the like are not told. */
+static size_t on_header(char *line, size_t size, size_t n, void *userp)
+{
+    gb_call_t *call = userp;
+    size_t len = size * n;
+    const char *colon = memchr(line, ':', len);
+
+    call->heard = gb_mono_now();
+    if (!call->events) {
+        return 0;
+    }
+    if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
+        call->answer = apr_table_make(call->pool, 16);
+    }
+    else if (colon && call->answer) {
+        const char *end = line + len;
+        const char *value = colon + 1;
+
+        while (value < end && apr_isspace(*value)) {
+            value++;
+        }
+        while (end > value && apr_isspace(end[-1])) {
+            end--;
+        }
+        apr_table_addn(call->answer, apr_pstrmemdup(call->pool, line, (apr_size_t)(colon - line)),
+                       apr_pstrmemdup(call->pool, value, (apr_size_t)(end - value)));
+    }
+    else if (call->answer && len <= 2 && !call->told_head) {
+        long status = 0;
+
+        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+        if (status >= 200) {
+            call->in_callback = 1;
+            tell_head(call);
+            call->in_callback = 0;
+        }
+    }
+    return call->events ? len : 0;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t n, void *userp)
+{
+    gb_call_t *call = userp;
+    size_t len = size * n;
+
+    call->heard = gb_mono_now();
+    if (!call->events) {
+        return 0;
+    }
+    if (call->paused) {
+        call->curl_paused = 1;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    call->in_callback = 1;
+    call->events->data(call->baton, bytes, len);
+    call->in_callback = 0;
+    return call->events ? len : 0;
+}
+
+/* ---- ends ---- */
+
+/* What curl's code means for an attempt, checked from the top; all others are a reset. */
+static const struct {
+    CURLcode code;
+    gb_transport_t transport;
+} codes[] = {
+    { CURLE_OK,                     GB_TRANSPORT_OK      },
+    { CURLE_COULDNT_RESOLVE_HOST,   GB_TRANSPORT_CONNECT },
+    { CURLE_COULDNT_CONNECT,        GB_TRANSPORT_CONNECT },
+    { CURLE_COULDNT_RESOLVE_PROXY,  GB_TRANSPORT_PROXY   },
+    { CURLE_PROXY,                  GB_TRANSPORT_PROXY   },
+    { CURLE_SSL_CONNECT_ERROR,      GB_TRANSPORT_TLS     },
+    { CURLE_PEER_FAILED_VERIFICATION, GB_TRANSPORT_TLS   },
+    { CURLE_SSL_CACERT_BADFILE,     GB_TRANSPORT_TLS     },
+    { CURLE_SSL_CERTPROBLEM,        GB_TRANSPORT_TLS     },
+    { CURLE_OPERATION_TIMEDOUT,     GB_TRANSPORT_TIMEOUT },
+};
+
+static gb_transport_t transport_of(CURLcode code)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (codes[i].code == code) {
+            return codes[i].transport;
+        }
+    }
+    return GB_TRANSPORT_RESET;
+}
+
+/* Puts the call back and tells its owner, in this order: the owner may start another. */
+static void call_end(gb_call_t *call, gb_transport_t transport, const char *detail)
+{
+    const gb_call_events_t *events = call->events;
+    void *baton = call->baton;
+    char why[CURL_ERROR_SIZE];
+
+    apr_cpystrn(why, detail, sizeof(why));
+    call_put_back(call);
+    if (events) {
+        events->done(baton, transport, why);
+    }
+}
+
+void gb_call_reap(gb_engine_t *engine)
+{
+    CURLM *multi = gb_engine_multi(engine);
+    CURLMsg *msg;
+    int left;
+
+    while ((msg = curl_multi_info_read(multi, &left)) != NULL) {
+        gb_call_t *call = NULL;
+        CURLcode code = msg->data.result;
+
+        curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call);
+        call_end(call, transport_of(code), call->why[0] ? call->why : curl_easy_strerror(code));
+    }
+}
+
+/* Either nothing was heard for too long, or the call never got off the ground. */
+static void on_timer(gb_timer_t *timer)
+{
+    gb_call_t *call = (gb_call_t *)((char *)timer - offsetof(gb_call_t, timer));
+    apr_interval_time_t left;
+
+    if (!call->added) {
+        call_end(call, GB_TRANSPORT_CONNECT, call->why[0] ? call->why : "out of memory");
+        return;
+    }
+    left = call->heard + call->silence - gb_mono_now();
+    if (call->paused) {
+        left = call->silence;       /* the silence is ours */
+    }
+    if (left > 0) {
+        gb_timer_set(call->engine, &call->timer, left);
+        return;
+    }
+    call_end(call, GB_TRANSPORT_TIMEOUT,
+             apr_psprintf(call->pool, "silent for %" APR_TIME_T_FMT " seconds",
+                          apr_time_sec(call->silence)));
+}
+
+/* ---- the caller's verbs ---- */
+
+static CURL *easy_make(gb_engine_t *engine)
+{
+    CURL *easy = curl_easy_init();
+    const gb_engine_conf_t *conf = gb_engine_conf(engine);
+
+    if (easy) {
+        curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+        curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+        curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+        curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+        curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+        curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+        curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+        curl_easy_setopt(easy, CURLOPT_USERAGENT, conf->user_agent);
+        curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+        curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+        if (conf->ca_file) {
+            curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca_file);
+        }
+    }
+    return easy;
+}
+
+static gb_call_t *call_take(gb_engine_t *engine)
+{
+    struct gb_call_stock_t *stock = stock_of(engine);
+    gb_call_t *call = stock->free;
+    CURL *easy;
+
+    if (call) {
+        stock->free = call->next;
+        stock->n--;
+        easy = call->easy;
+    }
+    else {
+        call = malloc(sizeof(*call));
+        if (!call) {
+            abort();
+        }
+        easy = easy_make(engine);
+    }
+    memset(call, 0, sizeof(*call));
+    call->engine = engine;
+    call->easy = easy;
+    call->timer.fn = on_timer;
+    return call;
+}
+
+/* No method carries a body by accident: POST with none sends Content-Length: 0. */
+static void set_method(gb_call_t *call, const gb_call_conf_t *conf)
+{
+    CURL *easy = call->easy;
+
+    if (conf->body || strcmp(conf->method, "POST") == 0) {
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, conf->body ? conf->body : "");
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)conf->body_len);
+    }
+    else {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
+        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    }
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST,
+                     strcmp(conf->method, conf->body ? "POST" : "GET") == 0 ? NULL : conf->method);
+}
+
+static void set_headers(gb_call_t *call, const gb_call_conf_t *conf)
+{
+    const char *const *header;
+
+    call->headers = curl_slist_append(NULL, "Expect:");
+    for (header = conf->headers; *header; header++) {
+        call->headers = curl_slist_append(call->headers, *header);
+    }
+    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+}
+
+gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
+                         const gb_call_events_t *events, void *baton, apr_pool_t *p)
+{
+    gb_call_t *call = call_take(engine);
+
+    call->events = events;
+    call->baton = baton;
+    call->pool = p;
+    call->silence = conf->silence;
+    call->heard = gb_mono_now();
+    if (call->easy) {
+        CURLMcode rc;
+
+        set_method(call, conf);
+        set_headers(call, conf);
+        curl_easy_setopt(call->easy, CURLOPT_URL, conf->url);
+        curl_easy_setopt(call->easy, CURLOPT_PROXY, conf->proxy ? conf->proxy : "");
+        curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS,
+                         (long)apr_time_as_msec(conf->connect_timeout));
+        curl_easy_setopt(call->easy, CURLOPT_HEADERDATA, call);
+        curl_easy_setopt(call->easy, CURLOPT_WRITEDATA, call);
+        curl_easy_setopt(call->easy, CURLOPT_PRIVATE, call);
+        curl_easy_setopt(call->easy, CURLOPT_ERRORBUFFER, call->why);
+        rc = curl_multi_add_handle(gb_engine_multi(engine), call->easy);
+        call->added = (rc == CURLM_OK);
+        if (rc != CURLM_OK) {
+            apr_cpystrn(call->why, curl_multi_strerror(rc), sizeof(call->why));
+        }
+    }
+    gb_timer_set(engine, &call->timer, call->added ? call->silence : 0);
+    return call;
+}
+
+void gb_call_pause(gb_call_t *call)
+{
+    call->paused = 1;
+}
+
+void gb_call_resume(gb_call_t *call)
+{
+    if (!call->paused) {
+        return;
+    }
+    call->paused = 0;
+    call->heard = gb_mono_now();
+    if (call->curl_paused) {
+        call->curl_paused = 0;
+        curl_easy_pause(call->easy, CURLPAUSE_CONT);
+    }
+}
+
+void gb_call_cancel(gb_call_t *call)
+{
+    call->events = NULL;
+    if (!call->in_callback) {
+        call_put_back(call);
+    }
+    /* else the callback's return value ends the transfer, and gb_call_reap puts it back */
+}
+
+void gb_call_close_idle(gb_engine_t *engine)
+{
+    /* Connections that are in use stay; curl closes those above the limit, idle ones first. */
+    curl_multi_setopt(gb_engine_multi(engine), CURLMOPT_MAXCONNECTS, 1L);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One HTTP call to an upstream, by libcurl in the engine's thread: its bytes as
+ * they come, paused and resumed, cancelled, with the deadlines of an attempt.
+ * It knows no key, no retry and no client.
+ *
+ * Redirects are never followed (a call carries a key); http and https only;
+ * certificates are verified; no compression is asked for.
+ */
+#ifndef GB_CALL_H
+#define GB_CALL_H
+
+#include "upstream/engine.h"
+
+typedef struct gb_call_t gb_call_t;
+
+/* Everything lives at least as long as the call. */
+typedef struct gb_call_conf_t {
+    const char *method;
+    const char *url;
+    const char *const *headers;             /* "Name: value", NULL at the end */
+    const char *body;                       /* NULL: none */
+    size_t body_len;
+    const char *proxy;                      /* URL, NULL: none */
+    apr_interval_time_t connect_timeout;
+    apr_interval_time_t silence;            /* longest time without a byte, to the first and between */
+} gb_call_conf_t;
+
+typedef struct gb_call_head_t {
+    int status;
+    const char *content_type;               /* "" when none */
+    apr_interval_time_t retry_after;        /* -1 none */
+    const apr_table_t *headers;             /* all of them, last response only */
+} gb_call_head_t;
+
+/*
+ * Called in the engine's thread.  head comes once before data; done comes last
+ * and once, unless the call was cancelled (then nothing comes any more).  Bytes
+ * and head are valid during the call only.  From all three the call may be
+ * paused, resumed or cancelled.
+ */
+typedef struct gb_call_events_t {
+    void (*head)(void *baton, const gb_call_head_t *head);
+    void (*data)(void *baton, const char *bytes, size_t len);
+    /* detail: a sentence for the log, without secrets */
+    void (*done)(void *baton, gb_transport_t transport, const char *detail);
+} gb_call_events_t;
+
+/* From p, which must outlive the call.  Never NULL: what fails at once is told by done, later. */
+gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
+                         const gb_call_events_t *events, void *baton, apr_pool_t *p);
+
+/* Stops reading (curl keeps at most one window) and starts again; silence is not counted meanwhile. */
+void gb_call_pause(gb_call_t *call);
+void gb_call_resume(gb_call_t *call);
+/* Ends it without another event and closes (HTTP/2: resets) what it used. */
+void gb_call_cancel(gb_call_t *call);
+
+/* ---- for engine.c ---- */
+void gb_call_reap(gb_engine_t *engine);
+void gb_call_close_idle(gb_engine_t *engine);
+void gb_call_stock_free(gb_engine_t *engine);
+
+#endif

@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The exchange: holds the answer back until it is worth giving, passes it to
+ * the sink as fast as that one takes it, pauses the upstream when it does not,
+ * and ends exactly once.  Attempts and retries are leg.c's.
+ */
+#include "upstream/exchange.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <apr_allocator.h>
+#include <apr_atomic.h>
+#include <apr_strings.h>
+
+#include "base/log.h"
+#include "base/timeutil.h"
+#include "upstream/leg.h"
+
+#define HIGH_WATER (64 * 1024)      /* bytes waiting for the client: the upstream pauses */
+#define LOW_WATER  (16 * 1024)
+
+struct gb_exchange_t {
+    apr_pool_t *pool;
+    volatile apr_uint32_t refs;
+    gb_engine_t *engine;
+    const gb_exchange_conf_t *conf;
+    gb_plan_t *plan;
+    gb_sink_t *sink;                /* NULL after end() */
+
+    gb_msg_t start, wake, cancel;   /* each queued one holds a reference */
+    gb_timer_t total;
+    gb_drain_t drain;
+    apr_time_t began;
+
+    gb_leg_t *legs;
+    int n_legs, n_done;
+
+    gb_head_t head;
+    gb_buf_t out;
+    size_t sent;                    /* bytes of out that the sink has taken */
+    int committed;                  /* the answer is being given: no retry any more */
+    int begun;                      /* the sink took the head */
+    int complete;                   /* nothing will be appended to out */
+    int paused;
+
+    gb_summary_t summary;
+};
+
+/* ---- memory ---- */
+
+apr_pool_t *gb_exchange_pool(void)
+{
+    apr_allocator_t *allocator;
+    apr_pool_t *pool;
+
+    if (apr_allocator_create(&allocator) != APR_SUCCESS) {
+        abort();
+    }
+    apr_allocator_max_free_set(allocator, 1);   /* it lives for one call: give back at once */
+    if (apr_pool_create_unmanaged_ex(&pool, NULL, allocator) != APR_SUCCESS) {
+        abort();
+    }
+    apr_allocator_owner_set(allocator, pool);
+    apr_pool_tag(pool, "gbalance_exchange");
+    return pool;
+}
+
+void gb_exchange_ref(gb_exchange_t *x)
+{
+    apr_atomic_inc32(&x->refs);
+}
+
+void gb_exchange_unref(gb_exchange_t *x)
+{
+    if (apr_atomic_dec32(&x->refs) == 0) {
+        int i;
+
+        for (i = 0; i < x->n_legs; i++) {
+            memset(x->legs[i].key.secret, 0, sizeof(x->legs[i].key.secret));
+        }
+        apr_pool_destroy(x->pool);
+    }
+}
+
+/* A queued message keeps the exchange alive until it has run. */
+static apr_status_t post(gb_exchange_t *x, gb_msg_t *msg)
+{
+    apr_status_t rv;
+
+    apr_atomic_inc32(&x->refs);
+    rv = gb_engine_post(x->engine, msg);
+    if (rv != APR_SUCCESS) {
+        gb_exchange_unref(x);
+    }
+    return rv;
+}
+
+/* ---- the end ---- */
+
+static void summarize(gb_exchange_t *x)
+{
+    const gb_leg_t *leg = &x->legs[x->n_legs - 1];
+    int i;
+
+    for (i = 0; i < x->n_legs; i++) {
+        x->summary.attempts += x->legs[i].attempts + x->legs[i].extra;
+    }
+    x->summary.upstream_status = leg->status;
+    x->summary.key_id = leg->key.id;
+    x->summary.outcome = leg->attempts ? gb_class_name(leg->verdict.cls) : "refused";
+    x->summary.facts = leg->facts;
+}
+
+static void end(gb_exchange_t *x, apr_status_t rv)
+{
+    gb_sink_t *sink = x->sink;
+    int i;
+
+    if (!sink) {
+        return;
+    }
+    for (i = 0; i < x->n_legs; i++) {
+        gb_leg_cancel(&x->legs[i], GB_TRANSPORT_CANCELLED);
+    }
+    gb_timer_cancel(x->engine, &x->total);
+    gb_drain_remove(x->engine, &x->drain);
+    x->sink = NULL;
+    summarize(x);
+    sink->end(sink, rv);
+    gb_exchange_unref(x);           /* the engine's */
+}
+
+/* ---- towards the client ---- */
+
+static size_t waiting(const gb_exchange_t *x)
+{
+    return x->out.len - x->sent;
+}
+
+static void pace(gb_exchange_t *x)
+{
+    int i;
+    int pause = waiting(x) > HIGH_WATER;
+
+    if (pause == x->paused || (x->paused && waiting(x) > LOW_WATER)) {
+        return;
+    }
+    x->paused = pause;
+    for (i = 0; i < x->n_legs; i++) {
+        if (pause) {
+            gb_leg_pause(&x->legs[i]);
+        }
+        else {
+            gb_leg_resume(&x->legs[i]);
+        }
+    }
+}
+
+static void note_first_byte(gb_exchange_t *x)
+{
+    if (x->summary.first_byte < 0) {
+        x->summary.first_byte = gb_mono_now() - x->began;
+    }
+}
+
+static apr_status_t pump_head(gb_exchange_t *x)
+{
+    apr_status_t rv;
+
+    if (x->begun) {
+        return APR_SUCCESS;
+    }
+    x->head.content_length = x->complete ? (apr_int64_t)x->out.len : -1;
+    x->head.body = x->complete ? (x->out.data ? x->out.data : "") : NULL;
+    rv = x->sink->begin(x->sink, &x->head);
+    if (rv == APR_SUCCESS) {
+        x->begun = 1;
+        note_first_byte(x);
+        if (x->head.taken) {
+            x->sent = x->out.len;
+        }
+    }
+    return rv;
+}
+
+static apr_status_t pump_body(gb_exchange_t *x)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && waiting(x)) {
+        apr_size_t taken = 0;
+
+        rv = x->sink->data(x->sink, x->out.data + x->sent, waiting(x), &taken);
+        x->sent += taken;
+    }
+    /* What is complete stays as it is: a sink that took it whole still reads it. */
+    if (!x->complete && x->sent && (x->sent == x->out.len || x->sent > HIGH_WATER)) {
+        gb_buf_consume(&x->out, x->sent);
+        x->sent = 0;
+    }
+    return rv;
+}
+
+/* Gives the sink what there is.  May end the exchange. */
+static void pump(gb_exchange_t *x)
+{
+    apr_status_t rv;
+
+    if (!x->committed || !x->sink) {
+        return;
+    }
+    rv = pump_head(x);
+    if (rv == APR_SUCCESS) {
+        rv = pump_body(x);
+    }
+    if (rv != APR_SUCCESS && !APR_STATUS_IS_EAGAIN(rv)) {
+        end(x, rv);
+    }
+    else if (x->complete && x->begun && !waiting(x)) {
+        end(x, APR_SUCCESS);
+    }
+    else {
+        pace(x);
+    }
+}
+
+/* ---- headers of the answer ---- */
+
+/* What is between us and the upstream, or between it and its own clients. */
+static const char *const not_passed[] = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer",
+    "transfer-encoding", "upgrade", "content-length", "content-type", "content-encoding", "date",
+    "server", "alt-svc", "server-timing", "set-cookie", "via", "retry-after", "x-request-id", NULL
+};
+
+static int passes(const char *name)
+{
+    int i;
+
+    for (i = 0; not_passed[i]; i++) {
+        if (strcasecmp(name, not_passed[i]) == 0) {
+            return 0;
+        }
+    }
+    return strncasecmp(name, "access-control-", 15) != 0;
+}
+
+static int copy_header(void *baton, const char *name, const char *value)
+{
+    if (passes(name)) {
+        apr_table_add(baton, name, value);
+    }
+    return 1;
+}
+
+static void head_from_upstream(gb_exchange_t *x, const gb_leg_t *leg)
+{
+    apr_table_t *headers = apr_table_make(x->pool, 8);
+
+    x->head.status = leg->status;
+    x->head.content_type = x->plan->answer_type ? x->plan->answer_type : leg->answer_type;
+    if (!x->plan->answer_type && leg->answer_headers) {
+        apr_table_do(copy_header, headers, leg->answer_headers, NULL);
+    }
+    if (x->plan->answer_type) {
+        x->head.status = 200;
+    }
+    if (x->plan->ignored) {
+        apr_table_setn(headers, "x-gbalance-ignored", x->plan->ignored);
+    }
+    x->head.headers = headers;
+}
+
+static void head_from_error(gb_exchange_t *x, const gb_error_t *err)
+{
+    apr_table_t *headers = apr_table_make(x->pool, 4);
+
+    x->head.status = err->status;
+    x->head.content_type = x->plan->dialect->error_type;
+    if (err->retry_after > 0) {
+        apr_table_setn(headers, "Retry-After",
+                       apr_psprintf(x->pool, "%" APR_INT64_T_FMT,
+                                    (apr_int64_t)((err->retry_after + 999999) / 1000000)));
+        apr_table_setn(headers, "retry-after-ms",
+                       apr_psprintf(x->pool, "%" APR_INT64_T_FMT,
+                                    (apr_int64_t)((err->retry_after + 999) / 1000)));
+    }
+    if (err->should_retry != GB_RETRY_UNSAID) {
+        apr_table_setn(headers, "x-should-retry",
+                       err->should_retry == GB_RETRY_YES ? "true" : "false");
+    }
+    x->head.headers = headers;
+}
+
+static void fail(gb_exchange_t *x, const gb_error_t *err)
+{
+    if (x->complete) {
+        return;
+    }
+    gb_log(GB_LOG_INFO, 0, GBLOGNO(5002) "req %s: %s after %d attempt(s): %d %s",
+           x->conf->request_id, x->committed ? "broke off" : "failed", x->legs[0].attempts,
+           err->status, err->message);
+    if (!x->committed) {
+        gb_buf_reset(&x->out);
+        x->sent = 0;
+        head_from_error(x, err);
+    }
+    x->plan->dialect->error_body(x->plan, err, x->committed, &x->out);
+    x->committed = 1;
+    x->complete = 1;
+    pump(x);
+}
+
+/* ---- what legs tell ---- */
+
+/* An answer is worth giving when it holds something, or at its end. */
+static void leg_flowed(gb_leg_t *leg)
+{
+    gb_exchange_t *x = leg->x;
+
+    if (!x->committed && x->plan->stream
+        && (leg->facts.has_content || leg->facts.blocked || !x->plan->expects_content)) {
+        head_from_upstream(x, leg);
+        x->committed = 1;
+        leg->committed = 1;
+    }
+    pump(x);
+}
+
+static void leg_restarts(gb_leg_t *leg)
+{
+    gb_exchange_t *x = leg->x;
+
+    if (x->plan->fan_out <= 1) {
+        gb_buf_reset(&x->out);
+        x->sent = 0;
+    }
+}
+
+/* All answers are in: one translator merges them. */
+static apr_status_t merge(gb_exchange_t *x)
+{
+    const gb_dialect_t *dialect = x->plan->dialect;
+    gb_facts_t facts;
+    gb_translator_t *t;
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    memset(&facts, 0, sizeof(facts));
+    t = dialect->start(x->plan, x->legs[0].answer_type, &facts);
+    for (i = 0; rv == APR_SUCCESS && i < x->n_legs; i++) {
+        rv = dialect->on_chunk(t, x->legs[i].raw.data, x->legs[i].raw.len, &x->out);
+    }
+    return rv == APR_SUCCESS ? dialect->on_end(t, &x->out) : rv;
+}
+
+static void leg_failed(gb_leg_t *leg, const gb_error_t *err)
+{
+    gb_exchange_t *x = leg->x;
+    gb_error_t copy = *err;
+    int i;
+
+    for (i = 0; i < x->n_legs; i++) {
+        if (&x->legs[i] != leg) {
+            gb_leg_cancel(&x->legs[i], GB_TRANSPORT_CANCELLED);
+        }
+    }
+    fail(x, &copy);
+}
+
+static void leg_done(gb_leg_t *leg)
+{
+    gb_exchange_t *x = leg->x;
+    gb_error_t err;
+
+    if (++x->n_done < x->n_legs) {
+        return;
+    }
+    if (x->n_legs > 1 && merge(x) != APR_SUCCESS) {
+        gb_error_set(&err, 502, "upstream_error", NULL, "The upstream's answers could not be read.");
+        fail(x, &err);
+        return;
+    }
+    if (!x->committed) {
+        head_from_upstream(x, leg);
+        x->committed = 1;
+    }
+    x->complete = 1;
+    pump(x);
+}
+
+static const gb_leg_events_t leg_events = { leg_flowed, leg_restarts, leg_done, leg_failed };
+
+/* ---- what else happens ---- */
+
+static void on_total(gb_timer_t *timer)
+{
+    gb_exchange_t *x = (gb_exchange_t *)((char *)timer - offsetof(gb_exchange_t, total));
+    gb_error_t err;
+
+    if (x->complete) {
+        end(x, APR_TIMEUP);         /* the client takes it too slowly */
+        return;
+    }
+    gb_leg_cancel(&x->legs[0], GB_TRANSPORT_TIMEOUT);
+    gb_error_set(&err, 504, "timeout", NULL,
+                 "The call took longer than %d seconds (TIME_OUT_TOTAL) with all its attempts.",
+                 (int)apr_time_sec(x->conf->settings->time_out_total));
+    leg_failed(&x->legs[0], &err);
+}
+
+/* The child is stopping: calls run on until the drain is over. */
+static void on_drain(gb_drain_t *drain, int phase)
+{
+    gb_exchange_t *x = (gb_exchange_t *)((char *)drain - offsetof(gb_exchange_t, drain));
+    gb_error_t err;
+
+    if (phase < 1) {
+        return;
+    }
+    apr_atomic_inc32(&x->refs);
+    gb_error_set(&err, 503, "server_shutdown", NULL,
+                 "The server is restarting and cannot finish this answer. Please send it again.");
+    leg_failed(&x->legs[0], &err);
+    gb_leg_cancel(&x->legs[0], GB_TRANSPORT_CANCELLED);
+    gb_exchange_unref(x);
+}
+
+static void on_wake(gb_msg_t *msg)
+{
+    gb_exchange_t *x = (gb_exchange_t *)((char *)msg - offsetof(gb_exchange_t, wake));
+
+    pump(x);
+    gb_exchange_unref(x);
+}
+
+static void on_cancel(gb_msg_t *msg)
+{
+    gb_exchange_t *x = (gb_exchange_t *)((char *)msg - offsetof(gb_exchange_t, cancel));
+
+    end(x, APR_ECONNABORTED);
+    gb_exchange_unref(x);
+}
+
+static void legs_make(gb_exchange_t *x)
+{
+    int i;
+
+    x->n_legs = x->plan->fan_out > 1 ? x->plan->fan_out : 1;
+    x->legs = apr_pcalloc(x->pool, sizeof(*x->legs) * (apr_size_t)x->n_legs);
+    for (i = 0; i < x->n_legs; i++) {
+        gb_leg_t *leg = &x->legs[i];
+
+        leg->engine = x->engine;
+        leg->conf = x->conf;
+        leg->plan = x->plan;
+        leg->pool = x->pool;
+        leg->out = &x->out;
+        gb_leg_init(leg, x, &leg_events);
+    }
+}
+
+static void on_start(gb_msg_t *msg)
+{
+    gb_exchange_t *x = (gb_exchange_t *)((char *)msg - offsetof(gb_exchange_t, start));
+    int i;
+
+    gb_drain_add(x->engine, &x->drain);
+    gb_timer_set(x->engine, &x->total, x->conf->settings->time_out_total);
+    x->sink->start(x->sink);
+    for (i = 0; i < x->n_legs && !x->complete; i++) {
+        gb_leg_next(&x->legs[i]);
+    }
+    gb_exchange_unref(x);
+}
+
+/* ---- the owners' verbs ---- */
+
+gb_exchange_t *gb_exchange_make(gb_engine_t *engine, const gb_exchange_conf_t *conf,
+                                gb_plan_t *plan, apr_pool_t *pool)
+{
+    gb_exchange_t *x = apr_pcalloc(pool, sizeof(*x));
+
+    x->pool = pool;
+    x->refs = 1;
+    x->engine = engine;
+    x->conf = conf;
+    x->plan = plan;
+    x->start.fn = on_start;
+    x->wake.fn = on_wake;
+    x->cancel.fn = on_cancel;
+    x->total.fn = on_total;
+    x->drain.fn = on_drain;
+    x->summary.first_byte = -1;
+    x->summary.key_id = "";
+    x->summary.outcome = "refused";
+    x->began = gb_mono_now();
+    gb_buf_init_pool(&x->out, GB_BUF_MAX_ANSWER, pool);
+    legs_make(x);
+    return x;
+}
+
+apr_status_t gb_exchange_start(gb_exchange_t *x, gb_sink_t *sink)
+{
+    apr_status_t rv;
+
+    x->sink = sink;
+    apr_atomic_inc32(&x->refs);     /* the engine's, until end */
+    rv = post(x, &x->start);
+    if (rv != APR_SUCCESS) {
+        x->sink = NULL;
+        gb_exchange_unref(x);
+    }
+    return rv;
+}
+
+void gb_exchange_wake(gb_exchange_t *x)
+{
+    post(x, &x->wake);
+}
+
+void gb_exchange_cancel(gb_exchange_t *x)
+{
+    post(x, &x->cancel);
+}
+
+const gb_summary_t *gb_exchange_summary(const gb_exchange_t *x)
+{
+    return &x->summary;
+}
+
+const gb_plan_t *gb_exchange_plan(const gb_exchange_t *x)
+{
+    return x->plan;
+}
+
+apr_pool_t *gb_exchange_own_pool(const gb_exchange_t *x)
+{
+    return x->pool;
+}

@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of one upstream answer: pick a key, call, read, classify, report,
+ * and again.  What the client has got already and what it gets next is the
+ * exchange's business; what an outcome does to a key is the pool's.
+ */
+#include "upstream/leg.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_strings.h>
+
+#include "base/log.h"
+#include "base/timeutil.h"
+
+#define BACKOFF_FIRST apr_time_from_msec(250)
+#define BACKOFF_MAX   apr_time_from_sec(4)
+#define KEY_HEADER    "x-goog-api-key: "
+#define BEARER_HEADER "Authorization: Bearer "
+
+/* ---- the request that goes out ---- */
+
+static const char *url_of(const gb_leg_t *leg)
+{
+    return apr_pstrcat(leg->pool, leg->conf->settings->base_url, leg->plan->path, NULL);
+}
+
+/* FNV-1a: only to spread keys over proxies, the same way in every process. */
+static apr_uint64_t hash_pair(const char *a, const char *b)
+{
+    apr_uint64_t h = 1469598103934665603ULL;
+
+    for (; *a; a++) {
+        h = (h ^ (unsigned char)*a) * 1099511628211ULL;
+    }
+    for (; *b; b++) {
+        h = (h ^ (unsigned char)*b) * 1099511628211ULL;
+    }
+    return h ^ (h >> 29);
+}
+
+/* Rendezvous hashing: a proxy that goes moves only its own keys. */
+static const char *proxy_of(const gb_leg_t *leg)
+{
+    const gb_list_t *proxies = &leg->conf->settings->proxies;
+    const char *best = NULL;
+    apr_uint64_t best_hash = 0;
+    int i;
+
+    for (i = 0; i < proxies->n; i++) {
+        apr_uint64_t h = hash_pair(leg->key.id, proxies->items[i]);
+
+        if (!best || h > best_hash) {
+            best = proxies->items[i];
+            best_hash = h;
+        }
+    }
+    return best;
+}
+
+static int count_headers(const char *const *headers)
+{
+    int n = 0;
+
+    while (headers && headers[n]) {
+        n++;
+    }
+    return n;
+}
+
+static const char *const *headers_of(const gb_leg_t *leg)
+{
+    const gb_plan_t *plan = leg->plan;
+    int extra = count_headers(leg->conf->headers);
+    const char **all = apr_pcalloc(leg->pool, sizeof(*all) * (apr_size_t)(extra + 4));
+    int n = 0, i;
+
+    all[n++] = apr_pstrcat(leg->pool, plan->bearer ? BEARER_HEADER : KEY_HEADER, leg->key.secret,
+                           NULL);
+    all[n++] = apr_psprintf(leg->pool, "x-request-id: %s.%d", leg->conf->request_id,
+                            leg->attempts + leg->extra);
+    if (plan->content_type && plan->body) {
+        all[n++] = apr_pstrcat(leg->pool, "Content-Type: ", plan->content_type, NULL);
+    }
+    for (i = 0; i < extra; i++) {
+        all[n++] = leg->conf->headers[i];
+    }
+    return all;
+}
+
+static apr_interval_time_t silence_of(const gb_leg_t *leg)
+{
+    const gb_settings_t *settings = leg->conf->settings;
+    const char *own = gb_map_get(&settings->model_time_out, leg->plan->model_used);
+    double seconds = own ? strtod(own, NULL) : 0;
+
+    return seconds > 0 ? (apr_interval_time_t)(seconds * APR_USEC_PER_SEC) : settings->time_out;
+}
+
+/* ---- telling the host ---- */
+
+static void fill_attempt(const gb_leg_t *leg, gb_attempt_t *attempt)
+{
+    memset(attempt, 0, sizeof(*attempt));
+    attempt->request_id = leg->conf->request_id;
+    attempt->number = leg->attempts + leg->extra;
+    attempt->key_id = leg->key.id;
+    attempt->status = leg->status;
+    attempt->began = leg->began;
+    attempt->latency = gb_mono_now() - leg->began_mono;
+    attempt->first_byte = leg->first_byte;
+    attempt->verdict = &leg->verdict;
+    attempt->facts = &leg->facts;
+    attempt->bytes = leg->bytes;
+}
+
+/* Gives the key back with what became of it, exactly once. */
+static void report(gb_leg_t *leg, int final)
+{
+    const gb_exchange_host_t *host = leg->conf->host;
+    gb_attempt_t attempt;
+    gb_report_t news;
+
+    if (!leg->key.slot) {
+        return;
+    }
+    fill_attempt(leg, &attempt);
+    attempt.final = final;
+    memset(&news, 0, sizeof(news));
+    news.pool = leg->conf->pool_name;
+    news.model = leg->plan->model_used;
+    news.key = &leg->key;
+    news.verdict = &leg->verdict;
+    news.latency = attempt.latency;
+    news.prompt_tokens = leg->facts.prompt_tokens;
+    news.total_tokens = leg->facts.total_tokens;
+    news.attempt = attempt.number;
+    news.settings = leg->conf->settings;
+    host->attempt_ended(host->baton, leg->x, &attempt);
+    if (leg->keep_key) {
+        return;                     /* still held: an adaptive re-send says nothing of a key */
+    }
+    host->report(host->baton, &news);
+    if (leg->pick.n_exclude < GB_PICK_EXCLUDE_MAX) {
+        leg->pick.exclude[leg->pick.n_exclude++] = leg->key.slot;
+    }
+    leg->key.slot = 0;
+}
+
+/* ---- after an attempt ---- */
+
+static void step_after(gb_leg_t *leg, int to, apr_interval_time_t wait)
+{
+    leg->step_to = to;
+    gb_timer_set(leg->engine, &leg->step, wait);
+}
+
+/* 0.25 s doubling to 4 s, each between half and one and a half of it. */
+static apr_interval_time_t backoff(int attempts)
+{
+    apr_interval_time_t wait = BACKOFF_FIRST << (attempts > 1 ? (attempts - 1 < 4 ? attempts - 1 : 4) : 0);
+    apr_uint32_t dice;
+
+    gb_random(&dice, sizeof(dice));
+    if (wait > BACKOFF_MAX) {
+        wait = BACKOFF_MAX;
+    }
+    return wait / 2 + (apr_interval_time_t)(dice % (apr_uint32_t)wait);
+}
+
+/* How often this class may be tried again, beside MAX_RETRIES.  Counts as it asks. */
+static int class_allows(gb_leg_t *leg)
+{
+    const gb_verdict_t *v = &leg->verdict;
+
+    switch (v->cls) {
+    case GB_CLASS_EMPTY:
+        return leg->empties++ < 1;
+    case GB_CLASS_UNKNOWN_AUTH:
+        return leg->unknowns++ < 1;
+    case GB_CLASS_SUCCESS:
+    case GB_CLASS_BLOCKED:
+    case GB_CLASS_CLIENT:
+    case GB_CLASS_ADAPTIVE:
+    case GB_CLASS_AFFINITY:
+    case GB_CLASS_KEY:
+    case GB_CLASS_PROJECT:
+    case GB_CLASS_ACCOUNT:
+    case GB_CLASS_REGION:
+    case GB_CLASS_MODEL_ACCESS:
+    case GB_CLASS_QUOTA:
+    case GB_CLASS_SERVICE:
+    case GB_CLASS_OVERLOADED:
+    case GB_CLASS_GATEWAY:
+    case GB_CLASS_CANCELLED:
+    case GB_CLASS_N:
+        break;
+    }
+    return v->retry && (v->retry_max == 0 || leg->same_service++ < v->retry_max);
+}
+
+/* One adaptive re-send with a refused field dropped comes on top of MAX_RETRIES. */
+static int drop_refused_field(gb_leg_t *leg)
+{
+    const gb_dialect_t *dialect = leg->plan->dialect;
+
+    if (leg->verdict.cls != GB_CLASS_ADAPTIVE || leg->extra >= 1 || !dialect->drop_field) {
+        return 0;
+    }
+    return dialect->drop_field(leg->plan, leg->verdict.field) == APR_SUCCESS;
+}
+
+static int is_service(gb_class_t cls)
+{
+    return cls == GB_CLASS_SERVICE || cls == GB_CLASS_OVERLOADED;
+}
+
+/* Two keys that give the same unknown answer to one call: then it is the request. */
+static void settle_unknown(gb_leg_t *leg)
+{
+    if (leg->verdict.cls == GB_CLASS_UNKNOWN_AUTH && leg->unknowns > 1) {
+        leg->verdict.error.status = 400;
+        apr_cpystrn(leg->verdict.error.type, "invalid_request_error",
+                    sizeof(leg->verdict.error.type));
+    }
+}
+
+static void fail(gb_leg_t *leg, const gb_error_t *err)
+{
+    gb_timer_cancel(leg->engine, &leg->step);
+    gb_timer_cancel(leg->engine, &leg->first_token);
+    leg->events->failed(leg, err);
+}
+
+/* The upstream's own words go along for clients that speak its protocol. */
+static void keep_upstream_body(gb_leg_t *leg)
+{
+    gb_error_t *err = &leg->verdict.error;
+    gb_buf_t clean;
+
+    if (!leg->raw.len || leg->status < 400) {
+        return;
+    }
+    gb_buf_init_pool(&clean, GB_BUF_MAX_ERROR * 2, leg->pool);
+    if (gb_redact(&clean, leg->raw.data, leg->raw.len, leg->key.secret) == APR_SUCCESS) {
+        err->upstream_body = clean.data;
+        err->upstream_len = clean.len;
+    }
+}
+
+static void retry_or_fail(gb_leg_t *leg)
+{
+    int again = 0;
+
+    if (leg->committed || leg->verdict.cls == GB_CLASS_CANCELLED) {
+        again = 0;
+    }
+    else if (drop_refused_field(leg)) {
+        leg->extra++;
+        leg->keep_key = 1;
+        again = 1;
+    }
+    else if (class_allows(leg)) {
+        again = leg->attempts < (int)leg->conf->settings->max_retries;
+    }
+    if (!again) {
+        keep_upstream_body(leg);
+        settle_unknown(leg);
+    }
+    report(leg, !again);
+    if (!again) {
+        fail(leg, &leg->verdict.error);
+        return;
+    }
+    leg->events->restarts(leg);
+    step_after(leg, GB_STEP_NEXT, is_service(leg->verdict.cls) ? backoff(leg->attempts) : 0);
+}
+
+static void fill_outcome(const gb_leg_t *leg, gb_outcome_t *outcome)
+{
+    memset(outcome, 0, sizeof(*outcome));
+    outcome->transport = leg->transport;
+    outcome->status = leg->status;
+    outcome->retry_after = leg->retry_after;
+    outcome->has_candidate = leg->facts.has_candidate || !leg->plan->expects_content;
+    outcome->has_content = leg->facts.has_content || !leg->plan->expects_content;
+    outcome->blocked = leg->facts.blocked;
+    outcome->malformed = leg->facts.malformed;
+    outcome->complete = !leg->incomplete;
+    outcome->secret = leg->key.secret;
+    if (leg->status < 200 || leg->status > 299) {
+        outcome->body = leg->raw.data;
+        outcome->body_len = leg->raw.len;
+    }
+}
+
+/* The attempt is over, whatever way: what does it mean? */
+static void judge(gb_leg_t *leg)
+{
+    gb_outcome_t outcome;
+
+    gb_timer_cancel(leg->engine, &leg->first_token);
+    fill_outcome(leg, &outcome);
+    if (leg->facts.has_error && leg->transport == GB_TRANSPORT_OK) {
+        gb_classify_event(&leg->verdict, leg->facts.error_json, leg->facts.error_len,
+                          leg->key.secret);
+    }
+    else {
+        gb_classify(&leg->verdict, &outcome);
+    }
+    if (leg->verdict.cls == GB_CLASS_SUCCESS || leg->verdict.cls == GB_CLASS_BLOCKED) {
+        report(leg, 1);
+        leg->events->done(leg);
+        return;
+    }
+    retry_or_fail(leg);
+}
+
+/* ---- the answer ---- */
+
+static void on_head(void *baton, const gb_call_head_t *head)
+{
+    gb_leg_t *leg = baton;
+
+    leg->status = head->status;
+    leg->retry_after = head->retry_after;
+    leg->answer_type = apr_pstrdup(leg->pool, head->content_type);
+    leg->answer_headers = head->headers;
+    leg->first_byte = gb_mono_now() - leg->began_mono;
+    if (leg->streams && head->status >= 200 && head->status < 300) {
+        leg->translator = leg->plan->dialect->start(leg->plan, leg->answer_type, &leg->facts);
+    }
+}
+
+/* Inside curl's callback nothing new may start: the verdict waits for the next turn. */
+static void break_off(gb_leg_t *leg, gb_transport_t why)
+{
+    leg->transport = why;
+    gb_call_cancel(leg->call);
+    leg->call = NULL;
+    step_after(leg, GB_STEP_JUDGE, 0);
+}
+
+static void stream_on(gb_leg_t *leg, const char *bytes, size_t len)
+{
+    apr_status_t rv = leg->plan->dialect->on_chunk(leg->translator, bytes, len, leg->out);
+
+    if (rv == APR_SUCCESS) {
+        rv = leg->out->rv;
+    }
+    if (rv != APR_SUCCESS) {
+        break_off(leg, rv == APR_ENOSPC ? GB_TRANSPORT_TOO_LARGE : GB_TRANSPORT_RESET);
+    }
+    else if (leg->facts.has_error) {
+        break_off(leg, GB_TRANSPORT_OK);
+    }
+    else {
+        leg->events->flowed(leg);
+    }
+}
+
+static void on_data(void *baton, const char *bytes, size_t len)
+{
+    gb_leg_t *leg = baton;
+
+    leg->bytes += len;
+    if (leg->translator) {
+        stream_on(leg, bytes, len);
+    }
+    else if (leg->status < 200 || leg->status > 299) {
+        size_t room = GB_BUF_MAX_ERROR - leg->raw.len;
+
+        gb_buf_append(&leg->raw, bytes, len < room ? len : room);
+    }
+    else if (gb_buf_append(&leg->raw, bytes, len) != APR_SUCCESS) {
+        break_off(leg, GB_TRANSPORT_TOO_LARGE);
+    }
+}
+
+/* A collected answer is looked through once to see what it is. */
+static apr_status_t look_through(gb_leg_t *leg)
+{
+    const gb_dialect_t *dialect = leg->plan->dialect;
+    gb_translator_t *t = dialect->start(leg->plan, leg->answer_type, &leg->facts);
+    gb_buf_t scratch;
+    gb_buf_t *out = leg->plan->fan_out > 1 ? &scratch : leg->out;
+    apr_status_t rv;
+
+    gb_buf_init(&scratch, GB_BUF_MAX_ANSWER);
+    rv = dialect->on_chunk(t, leg->raw.data ? leg->raw.data : "", leg->raw.len, out);
+    if (rv == APR_SUCCESS && !leg->facts.has_error) {
+        rv = dialect->on_end(t, out);
+    }
+    gb_buf_free(&scratch);
+    return rv;
+}
+
+static void on_done(void *baton, gb_transport_t transport, const char *detail)
+{
+    gb_leg_t *leg = baton;
+    apr_status_t rv = APR_SUCCESS;
+
+    leg->call = NULL;
+    leg->transport = transport;
+    if (transport != GB_TRANSPORT_OK) {
+        gb_log(GB_LOG_DEBUG, 0, GBLOGNO(5001) "req %s: attempt %d on key %s: %s",
+               leg->conf->request_id, leg->attempts, leg->key.id, detail);
+    }
+    else if (leg->status >= 200 && leg->status < 300) {
+        rv = leg->translator ? leg->plan->dialect->on_end(leg->translator, leg->out)
+                             : look_through(leg);
+        leg->incomplete = (rv != APR_SUCCESS);
+        if (leg->out->rv != APR_SUCCESS) {
+            leg->transport = GB_TRANSPORT_TOO_LARGE;
+        }
+        else if (rv != APR_SUCCESS) {
+            leg->transport = GB_TRANSPORT_RESET;
+        }
+    }
+    judge(leg);
+}
+
+static const gb_call_events_t call_events = { on_head, on_data, on_done };
+
+/* ---- sending ---- */
+
+static void attempt_reset(gb_leg_t *leg)
+{
+    gb_facts_t none = { 0 };
+
+    none.prompt_tokens = none.completion_tokens = none.thought_tokens = -1;
+    none.cached_tokens = none.total_tokens = -1;
+    leg->facts = none;
+    leg->status = 0;
+    leg->retry_after = -1;
+    leg->answer_type = "";
+    leg->answer_headers = NULL;
+    leg->transport = GB_TRANSPORT_OK;
+    leg->translator = NULL;
+    leg->first_byte = -1;
+    leg->bytes = 0;
+    leg->incomplete = 0;
+    leg->began = apr_time_now();
+    leg->began_mono = gb_mono_now();
+    gb_buf_reset(&leg->raw);
+}
+
+static void send_attempt(gb_leg_t *leg)
+{
+    const gb_exchange_host_t *host = leg->conf->host;
+    gb_call_conf_t call;
+    gb_attempt_t attempt;
+
+    attempt_reset(leg);
+    if (!leg->keep_key) {
+        leg->attempts++;
+    }
+    leg->keep_key = 0;
+    fill_attempt(leg, &attempt);
+    host->attempt_begins(host->baton, leg->x, &attempt);
+
+    memset(&call, 0, sizeof(call));
+    call.method = leg->plan->method;
+    call.url = url_of(leg);
+    call.headers = headers_of(leg);
+    call.body = leg->plan->body;
+    call.body_len = leg->plan->body_len;
+    call.proxy = proxy_of(leg);
+    call.connect_timeout = leg->conf->settings->time_out_connect;
+    call.silence = silence_of(leg);
+    leg->call = gb_call_start(leg->engine, &call, &call_events, leg, leg->pool);
+    if (leg->streams && leg->conf->settings->time_out_first_token > 0) {
+        gb_timer_set(leg->engine, &leg->first_token, leg->conf->settings->time_out_first_token);
+    }
+}
+
+/*
+ * No key for another attempt.  A lone key is tried again after a service fault;
+ * else the client hears the pool's word when it is about quotas, and the last
+ * attempt's otherwise.
+ */
+static void no_key(gb_leg_t *leg, const gb_error_t *err, apr_interval_time_t *wait)
+{
+    gb_error_t ignored;
+
+    if (leg->attempts > 0 && leg->pick.n_exclude
+        && (is_service(leg->verdict.cls) || leg->verdict.cls == GB_CLASS_EMPTY)) {
+        const gb_exchange_host_t *host = leg->conf->host;
+
+        leg->pick.n_exclude = 0;
+        if (host->pick(host->baton, &leg->pick, &leg->key, wait, &ignored) == 0) {
+            send_attempt(leg);
+            return;
+        }
+    }
+    leg->key.slot = 0;
+    fail(leg, leg->attempts > 0 && err->status != 429 && leg->verdict.error.status
+                  ? &leg->verdict.error
+                  : err);
+}
+
+void gb_leg_next(gb_leg_t *leg)
+{
+    const gb_exchange_host_t *host = leg->conf->host;
+    apr_interval_time_t wait = 0;
+    gb_error_t err;
+    int rc;
+
+    if (leg->keep_key) {
+        send_attempt(leg);
+        return;
+    }
+    memset(&err, 0, sizeof(err));
+    rc = host->pick(host->baton, &leg->pick, &leg->key, &wait, &err);
+    if (rc == 0) {
+        send_attempt(leg);
+    }
+    else if (rc == GB_PICK_WAIT) {
+        step_after(leg, GB_STEP_NEXT, wait);
+    }
+    else {
+        no_key(leg, &err, &wait);
+    }
+}
+
+static void on_step(gb_timer_t *timer)
+{
+    gb_leg_t *leg = (gb_leg_t *)((char *)timer - offsetof(gb_leg_t, step));
+
+    if (leg->step_to == GB_STEP_JUDGE) {
+        judge(leg);
+    }
+    else {
+        gb_leg_next(leg);
+    }
+}
+
+static void on_first_token(gb_timer_t *timer)
+{
+    gb_leg_t *leg = (gb_leg_t *)((char *)timer - offsetof(gb_leg_t, first_token));
+
+    if (leg->call && !leg->committed) {
+        break_off(leg, GB_TRANSPORT_TIMEOUT);
+    }
+}
+
+/* ---- the exchange's verbs ---- */
+
+void gb_leg_init(gb_leg_t *leg, gb_exchange_t *x, const gb_leg_events_t *events)
+{
+    leg->x = x;
+    leg->events = events;
+    leg->step.fn = on_step;
+    leg->first_token.fn = on_first_token;
+    leg->streams = leg->plan->upstream_stream;
+    leg->retry_after = -1;
+    gb_buf_init_pool(&leg->raw, GB_BUF_MAX_ANSWER, leg->pool);
+    leg->pick.pool = leg->conf->pool_name;
+    leg->pick.model = leg->plan->model_used;
+    leg->pick.affinity = leg->plan->affinity;
+    leg->pick.caller = leg->conf->caller;
+    leg->pick.tokens = (apr_int64_t)(leg->plan->body_len / 4);
+    leg->pick.settings = leg->conf->settings;
+}
+
+void gb_leg_cancel(gb_leg_t *leg, gb_transport_t why)
+{
+    gb_outcome_t outcome;
+
+    gb_timer_cancel(leg->engine, &leg->step);
+    gb_timer_cancel(leg->engine, &leg->first_token);
+    if (leg->call) {
+        gb_call_cancel(leg->call);
+        leg->call = NULL;
+    }
+    if (leg->key.slot) {
+        leg->transport = why;
+        leg->keep_key = 0;
+        fill_outcome(leg, &outcome);
+        gb_classify(&leg->verdict, &outcome);
+        report(leg, 1);
+    }
+}
+
+void gb_leg_pause(gb_leg_t *leg)
+{
+    if (leg->call) {
+        gb_call_pause(leg->call);
+    }
+}
+
+void gb_leg_resume(gb_leg_t *leg)
+{
+    if (leg->call) {
+        gb_call_resume(leg->call);
+    }
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A leg: one upstream answer with its attempts - pick a key, call, classify,
+ * retry.  An exchange has one, or fan_out of them.  Private to the exchange.
+ */
+#ifndef GB_LEG_H
+#define GB_LEG_H
+
+#include "upstream/call.h"
+#include "upstream/exchange.h"
+
+typedef struct gb_leg_t gb_leg_t;
+
+/* What a leg tells its exchange.  After failed and done it is at rest. */
+typedef struct gb_leg_events_t {
+    /* Bytes of a 2xx stream's translation were appended to the exchange's buffer. */
+    void (*flowed)(gb_leg_t *leg);
+    /* An attempt failed and another will follow: forget what was translated. */
+    void (*restarts)(gb_leg_t *leg);
+    void (*done)(gb_leg_t *leg);
+    void (*failed)(gb_leg_t *leg, const gb_error_t *err);
+} gb_leg_events_t;
+
+struct gb_leg_t {
+    gb_exchange_t *x;
+    const gb_leg_events_t *events;
+    gb_engine_t *engine;
+    const gb_exchange_conf_t *conf;
+    gb_plan_t *plan;
+    apr_pool_t *pool;
+    gb_buf_t *out;                  /* the exchange's: where a stream is translated to */
+    int streams;                    /* translate as it comes; else collect in raw */
+    int committed;                  /* the client has bytes of it: no retry */
+
+    gb_timer_t step;                /* back-off, waiting for a key, news from a callback */
+    gb_timer_t first_token;
+    enum { GB_STEP_NEXT, GB_STEP_JUDGE } step_to;
+
+    gb_call_t *call;                /* NULL between attempts */
+    gb_key_t key;                   /* slot 0: none is held */
+    gb_pick_t pick;
+    int attempts, extra;            /* extra: re-sends that do not count against MAX_RETRIES */
+    int empties, unknowns, same_service;
+    int keep_key;                   /* the next attempt uses the same key */
+
+    /* of the attempt that runs */
+    int status;
+    apr_interval_time_t retry_after;
+    const char *answer_type;        /* the upstream's Content-Type */
+    const apr_table_t *answer_headers;
+    gb_transport_t transport;
+    gb_buf_t raw;                   /* an error body, or a whole answer */
+    gb_translator_t *translator;
+    gb_facts_t facts;
+    apr_time_t began_mono, began;
+    apr_interval_time_t first_byte;
+    apr_uint64_t bytes;
+    int incomplete;
+    gb_verdict_t verdict;           /* of the last attempt that was judged */
+};
+
+void gb_leg_init(gb_leg_t *leg, gb_exchange_t *x, const gb_leg_events_t *events);
+/* Picks and sends; also used to go on after a wait. */
+void gb_leg_next(gb_leg_t *leg);
+/* Ends the attempt that runs, if any, as said; no event follows. */
+void gb_leg_cancel(gb_leg_t *leg, gb_transport_t why);
+void gb_leg_pause(gb_leg_t *leg);
+void gb_leg_resume(gb_leg_t *leg);
+
+#endif
