@@ -22,8 +22,13 @@ apr_time_t gb_pacific_midnight(apr_time_t now);
 
 typedef struct gb_zone_t gb_zone_t;
 
-/* Reads /usr/share/zoneinfo/NAME (names with ".." or a leading "/" are refused).  APR_NOTFOUND. */
+/*
+ * Reads /usr/share/zoneinfo/NAME.  "UTC" needs no file.  APR_NOTFOUND when there is no such zone or
+ * the name has ".." or a leading "/" in it; APR_EINVAL when the file is damaged.
+ */
 apr_status_t gb_zone_load(gb_zone_t **pzone, const char *name, apr_pool_t *p);
+/* The same from the bytes of a TZif file (RFC 8536, any version); nothing of them is kept. */
+apr_status_t gb_zone_parse(gb_zone_t **pzone, const void *bytes, size_t len, apr_pool_t *p);
 /* Seconds east of UTC at that moment. */
 int gb_zone_offset(const gb_zone_t *zone, apr_time_t at);
 
