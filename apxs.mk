@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds, runs, checks and installs gbalance with GNU make and nothing before
+# it: `make -f apxs.mk run` and `check` install what is missing themselves.
+# ./configure is for packagers; it writes config.mk and links this file as
+# Makefile, here or in another directory.
+#
+#   make -f apxs.mk            the modules            (builddir=build)
+#   make -f apxs.mk run        a private httpd on 127.0.0.1:8000, PORT=, STATE_DIR=
+#   make -f apxs.mk check      every test; the last line counts them
+#   make -f apxs.mk lint       formatting, warnings of two compilers, cppcheck
+#   make -f apxs.mk bench      figures, as ratios; soak: the long runs
+#   make -f apxs.mk install    DESTDIR=, LIBEXECDIR=, SYSCONFDIR=, DATADIR=
+#   make -f apxs.mk settings   writes what is made from the table of settings
+#
+# Objects go below $(builddir), so the tree stays clean.  SANITIZE=address,undefined
+# or SANITIZE=thread build in a directory of their own.  WERROR=1 makes warnings
+# errors.  CFLAGS, CPPFLAGS and LDFLAGS of the caller come last.
+
+self := $(lastword $(MAKEFILE_LIST))
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+
+# Nothing here asks apxs before a recipe needs the answer, and then once:
+# `deps` must work before apxs is there.
+once = $(eval $(1) := $(2))$($(1))
+
+LIBTOOL    = $(call once,LIBTOOL,$(shell $(APXS) -q LIBTOOL) --silent --tag=CC)
+LIBEXECDIR = $(call once,LIBEXECDIR,$(shell $(APXS) -q LIBEXECDIR))
+SYSCONFDIR = $(call once,SYSCONFDIR,$(shell $(APXS) -q SYSCONFDIR))
+DATADIR    = $(call once,DATADIR,$(shell $(APXS) -q DATADIR)/gbalance)
+HTTPD      = $(call once,HTTPD,$(shell $(APXS) -q SBINDIR)/$(shell $(APXS) -q PROGNAME))
+APR_CONFIG = $(call once,APR_CONFIG,$(shell $(APXS) -q APR_CONFIG))
+APU_CONFIG = $(call once,APU_CONFIG,$(shell $(APXS) -q APU_CONFIG))
+
+-include config.mk
+
+srcdir      ?= $(patsubst %/,%,$(dir $(self)))
+SANITIZE    ?=
+WERROR      ?=
+builddir    ?= build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
+APXS        ?= apxs
+CURL_CONFIG ?= curl-config
+PYTHON      ?= python3
+
+# V=1 shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@echo '  $(1) $(@:$(builddir)/%=%)')
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SUFFIXES:
+
+httpd_include = $(call once,httpd_include,$(shell $(APXS) -q INCLUDEDIR))
+httpd_flags   = $(call once,httpd_flags,$(shell $(APXS) -q EXTRA_CPPFLAGS))
+httpd_cflags  = $(call once,httpd_cflags,$(shell $(APXS) -q CFLAGS))
+apr_flags     = $(call once,apr_flags,$(shell $(APR_CONFIG) --includes) $(shell $(APU_CONFIG) --includes))
+apr_libs      = $(call once,apr_libs,$(shell $(APU_CONFIG) --link-ld) $(shell $(APR_CONFIG) --link-ld --libs))
+curl_flags    = $(call once,curl_flags,$(shell $(CURL_CONFIG) --cflags))
+curl_libs     = $(call once,curl_libs,$(shell $(CURL_CONFIG) --libs))
+
+# ---- flags ----
+
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+           -Wwrite-strings $(if $(WERROR),-Werror)
+sanitize = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+
+# Below the glue httpd's headers are not even on the path.
+core_cppflags   = -I$(srcdir)/include -I$(srcdir)/modules $(apr_flags) $(curl_flags) \
+                  -D_GNU_SOURCE -D_REENTRANT $(CPPFLAGS)
+module_cppflags = -I$(srcdir)/include -I$(srcdir)/modules -I$(httpd_include) $(httpd_flags) \
+                  $(apr_flags) $(curl_flags) $(CPPFLAGS)
+ifdef CFLAGS
+base_cflags = $(CFLAGS)
+else
+base_cflags = $(httpd_cflags)
+endif
+cflags  = -std=gnu11 $(WARNINGS) -fvisibility=hidden -ffunction-sections -fdata-sections \
+          $(base_cflags) $(sanitize)
+ldflags = -Wl,--as-needed -Wl,--gc-sections $(LDFLAGS) $(sanitize)
+libs    = $(curl_libs) -ljansson -lcrypto $(apr_libs) -lpthread -lm $(LIBS)
+
+# -MD, not -MMD: the guard of the layers wants to see curl and OpenSSL too.
+compile = $(LIBTOOL) --mode=compile --tag=disable-static $(CC) -prefer-pic
+depend  = -MD -MP -MF $(@:.lo=.d) -MT $@
+
+# ---- what there is ----
+
+CORE_DIRS   := base proto pool store upstream
+core_src    := $(wildcard $(CORE_DIRS:%=$(srcdir)/modules/%/*.c))
+core_objs   := $(core_src:$(srcdir)/%.c=$(builddir)/%.lo)
+libgbcore   := $(builddir)/libgbcore.la
+
+module_dirs := $(patsubst $(srcdir)/modules/%/,%,$(sort $(dir $(wildcard $(srcdir)/modules/*/mod_*.c))))
+module_of    = $(if $(filter core,$(1)),gbalance,gbalance_$(1))
+modules     := $(foreach d,$(module_dirs),$(builddir)/mod_$(call module_of,$(d)).la)
+
+unit_src    := $(wildcard $(srcdir)/test/unit/test_*.c)
+torture_src := $(wildcard $(srcdir)/test/unit/torture_*.c)
+unit_help   := $(filter-out $(unit_src) $(torture_src),$(wildcard $(srcdir)/test/unit/*.c))
+unit_tests  := $(unit_src:$(srcdir)/%.c=$(builddir)/%)
+tortures    := $(torture_src:$(srcdir)/%.c=$(builddir)/%)
+unit_objs   := $(unit_help:$(srcdir)/%.c=$(builddir)/%.lo)
+
+sim_src     := $(wildcard $(srcdir)/test/simulator/*.c)
+simulator   := $(builddir)/gemini-simulator
+printer     := $(builddir)/test/guard/print_settings
+
+# ---- the modules ----
+
+all: $(modules)
+
+$(builddir)/modules/%.lo: $(srcdir)/modules/%.c
+	@mkdir -p $(@D)
+	$(call say,CC  )
+	$(Q)$(compile) $(if $(filter $(CORE_DIRS),$(firstword $(subst /,$(space),$*))),$(core_cppflags),$(module_cppflags)) $(cflags) $(depend) -c -o $@ $<
+
+$(libgbcore): $(core_objs)
+	$(call say,LINK)
+	$(Q)$(LIBTOOL) --mode=link $(CC) -o $@ $^
+
+define module_rules
+$(builddir)/mod_$(call module_of,$(1)).la: \
+    $(patsubst $(srcdir)/%.c,$(builddir)/%.lo,$(wildcard $(srcdir)/modules/$(1)/*.c)) $(libgbcore)
+	$$(call say,LINK)
+	$$(Q)$$(LIBTOOL) --mode=link $$(CC) $$(base_cflags) -shared -module -avoid-version \
+	    -rpath $$(LIBEXECDIR) -export-symbols-regex '^$(call module_of,$(1))_module$$$$' \
+	    -o $$@ $$^ $$(ldflags) $$(libs)
+endef
+$(foreach d,$(module_dirs),$(eval $(call module_rules,$(d))))
+
+# ---- programs of the tests ----
+
+$(builddir)/test/%.lo: $(srcdir)/test/%.c
+	@mkdir -p $(@D)
+	$(call say,CC  )
+	$(Q)$(compile) $(core_cppflags) -I$(srcdir)/$(dir test/$*) $(cflags) $(depend) -c -o $@ $<
+
+$(unit_tests) $(tortures): %: %.lo $(unit_objs) $(libgbcore)
+	$(call say,LINK)
+	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) $(libs) -lcmocka
+
+$(simulator): $(sim_src:$(srcdir)/%.c=$(builddir)/%.lo) $(libgbcore)
+	$(call say,LINK)
+	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) $(libs)
+
+$(printer): %: %.lo $(libgbcore)
+	$(call say,LINK)
+	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) $(libs)
+
+simulator: $(if $(sim_src),$(simulator))
+unit: $(unit_tests)
+tortures: $(tortures)
+everything: all simulator unit tortures $(printer)
+
+-include $(shell find $(builddir) -name '*.d' -not -path '$(builddir)/venv/*' \
+    -not -path '$(builddir)/*-*/*' 2>/dev/null)
+
+# ---- what must be installed ----
+
+deps_sh    = sh $(srcdir)/conf.d/run/deps.sh
+BUILD_DEPS = gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev
+RUN_DEPS   = $(BUILD_DEPS) apache2-bin ca-certificates curl tzdata
+CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl
+LINT_DEPS  = $(CHECK_DEPS) clang clang-format cppcheck
+BENCH_DEPS = $(CHECK_DEPS) wrk
+
+deps:
+	@$(deps_sh) $(LINT_DEPS)
+deps-run:
+	@$(deps_sh) $(RUN_DEPS)
+deps-check:
+	@$(deps_sh) $(CHECK_DEPS)
+deps-lint:
+	@$(deps_sh) $(LINT_DEPS)
+deps-bench:
+	@$(deps_sh) $(BENCH_DEPS)
+
+# The programs that a phase needs were perhaps installed just now: a make of its
+# own asks for them.
+submake = $(MAKE) -f $(self) srcdir=$(srcdir)
+jobs    = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
+tools   = GB_SRCDIR=$(abspath $(srcdir)) GB_BUILD=$(abspath $(builddir)) GB_APXS='$(APXS)' \
+          GB_MAKE='$(MAKE) -f $(abspath $(self)) srcdir=$(abspath $(srcdir))' \
+          GB_HTTPD=$(HTTPD) GB_LIBEXECDIR=$(LIBEXECDIR)
+
+# ---- run ----
+
+run: deps-run
+	@$(submake) $(jobs) all simulator
+	@$(submake) run-now
+run-now:
+	@$(tools) exec sh $(srcdir)/conf.d/run/run.sh
+
+# ---- check ----
+
+venv = $(builddir)/venv
+$(venv)/.made: $(srcdir)/test/requirements.txt
+	$(PYTHON) -m venv --clear $(venv)
+	$(venv)/bin/pip --quiet --disable-pip-version-check install -r $<
+	touch $@
+venv: $(venv)/.made
+
+check: deps-check
+	@$(submake) check-now
+check-now:
+	@$(tools) $(PYTHON) $(srcdir)/test/check.py $(CHECK_ARGS)
+
+guard: all $(printer)
+	@$(tools) $(PYTHON) $(srcdir)/test/guard/run.py
+
+bench: deps-bench
+	@$(submake) $(jobs) all simulator venv
+	@$(submake) bench-now
+bench-now:
+	@$(tools) $(venv)/bin/python $(srcdir)/test/bench/bench.py $(BENCH_ARGS)
+
+soak: deps-check
+	@$(submake) $(jobs) all simulator tortures venv
+	@$(submake) soak-now
+soak-now:
+	@set -e; for t in $(tortures); do echo "$$t"; $$t; done
+	@$(tools) $(venv)/bin/python -m pytest -m soak $(srcdir)/test/httpd $(SOAK_ARGS)
+
+# ---- lint ----
+
+c_files = $(wildcard $(addprefix $(srcdir)/,include/*.h modules/*/*.c modules/*/*.h \
+          test/unit/*.c test/unit/*.h test/simulator/*.c test/simulator/*.h test/guard/*.c))
+
+lint: deps-lint
+	@$(submake) lint-format lint-cppcheck lint-gcc lint-clang
+lint-format:
+	clang-format --dry-run -Werror $(c_files)
+lint-cppcheck:
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    --suppressions-list=$(srcdir)/test/guard/cppcheck.txt --error-exitcode=1 \
+	    -j $(shell nproc) -I$(srcdir)/include -I$(srcdir)/modules $(filter %.c,$(c_files))
+lint-gcc lint-clang: lint-%:
+	@$(submake) $(jobs) CC=$* WERROR=1 builddir=$(builddir)/lint-$* everything
+
+# ---- made from the table of settings ----
+
+settings: $(printer)
+	$(PYTHON) $(srcdir)/test/guard/settings.py --write $(srcdir) $(printer)
+
+# ---- install ----
+
+INSTALL      ?= install
+INSTALL_DATA ?= $(INSTALL) -m 644
+
+install: all
+	$(INSTALL) -d $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(SYSCONFDIR)/conf.d $(DESTDIR)$(DATADIR)
+	set -e; for la in $(modules); do \
+	    name=$$(basename $$la .la); \
+	    $(APXS) -i -S LIBEXECDIR=$(DESTDIR)$(LIBEXECDIR) -n $${name#mod_} $$la >/dev/null; \
+	done
+	set -e; for conf in $(srcdir)/conf.d/*.conf; do \
+	    to=$(DESTDIR)$(SYSCONFDIR)/conf.d/$${conf##*/}; \
+	    sed 's|^\( *Define GB_MODULES\) .*|\1 $(LIBEXECDIR)|' $$conf >$$to; chmod 644 $$to; \
+	done
+	set -e; cd $(srcdir); for f in $$(find htdocs schema -type f | sort); do \
+	    $(INSTALL) -d $(DESTDIR)$(DATADIR)/$${f%/*}; \
+	    $(INSTALL_DATA) $$f $(DESTDIR)$(DATADIR)/$$f; \
+	done
+
+# ---- tidy ----
+
+clean:
+	rm -rf $(builddir)/modules $(builddir)/test $(builddir)/.libs $(builddir)/*.la \
+	    $(builddir)/gemini-simulator $(builddir)/lint-* $(builddir)/sanitize-*
+distclean: clean
+	rm -rf $(builddir) autom4te.cache config.mk config.log config.status Makefile
+
+.PHONY: all simulator unit tortures everything deps deps-run deps-check deps-lint deps-bench run run-now \
+    venv check check-now guard bench bench-now soak soak-now lint lint-format lint-cppcheck \
+    lint-gcc lint-clang settings install clean distclean
