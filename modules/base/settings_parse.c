@@ -576,12 +576,16 @@ static apr_status_t parse_json(void *member, const parse_t *in)
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    gb_buf_init_pool(&buf, GB_BUF_MAX_ERROR, in->p);
-    if (gb_json_put_compact(&buf, root) != APR_SUCCESS) {
-        return refuse(in, "it is longer than 64 KiB");
+    gb_buf_init(&buf, GB_BUF_MAX_ERROR);
+    rv = gb_json_put_compact(&buf, root);
+    if (rv == APR_SUCCESS) {
+        *(const char **)member = apr_pstrmemdup(in->p, buf.data, buf.len);
     }
-    *(const char **)member = buf.data;
-    return APR_SUCCESS;
+    else {
+        rv = refuse(in, "it is longer than 64 KiB");
+    }
+    gb_buf_free(&buf);
+    return rv;
 }
 
 /* ---- all of them ---- */

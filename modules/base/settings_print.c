@@ -219,9 +219,10 @@ const char *gb_settings_text(const gb_settings_t *settings, const gb_setting_t *
     gb_buf_t buf;
 
     if (text == NULL) {
-        gb_buf_init_pool(&buf, GB_BUF_MAX_REQUEST, p);
+        gb_buf_init(&buf, GB_BUF_MAX_REQUEST);
         gb_settings_json(&buf, settings, row, reveal, p);
-        text = buf.data;
+        text = apr_pstrmemdup(p, buf.data, buf.len);
+        gb_buf_free(&buf);
     }
     return text;
 }

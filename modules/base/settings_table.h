@@ -78,7 +78,7 @@ GB_SETTING(TIME_OUT_TOTAL, "GBalanceTimeOutTotal", time_out_total, SECONDS, POOL
 GB_SETTING(MODEL_TIME_OUT, "GBalanceModelTimeOut", model_time_out, NUMBER_MAP, POOL, "", 1, 86400, NULL, "Upstream and proxies",
            "TIME_OUT by model name, in seconds")
 GB_SETTING(PROXIES, "GBalanceProxies", proxies, LIST, POOL, "", 1, 0, NULL, "Upstream and proxies",
-           "proxies to the upstream: http://user:password@host:port, https://..., socks5://...")
+           "proxies to the upstream: http://user:password@host:port, also https and socks5")
 GB_SETTING(PROXIES_USE_CONSISTENCY_HASH_BY_API_KEY, "GBalanceProxiesUseConsistencyHashByApiKey", proxies_use_consistency_hash_by_api_key, BOOL, POOL, "true", 1, 0, NULL, "Upstream and proxies",
            "a key always takes the same proxy")
 GB_SETTING(CUSTOM_HEADERS, "GBalanceCustomHeaders", custom_headers, MAP, POOL, "", 1, 0, "headers", "Upstream and proxies",
