@@ -82,9 +82,13 @@ static const char *skip_value(const char *p, const char *end)
 
 gb_span_t gb_json_root(const char *text, size_t len)
 {
-    const char *end = text + len;
+    const char *end;
     gb_span_t root;
 
+    if (len == 0) {
+        return none;
+    }
+    end = text + len;
     root.p = scan_space(text, end);
     while (end > root.p && scan_is_space(end[-1])) {
         end--;

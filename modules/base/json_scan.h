@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The innermost loops of the JSON files: how far a run of harmless string bytes
- * reaches, and whether a UTF-8 sequence is one.  Private to modules/base.
+ * reaches, and whether a UTF-8 sequence is one.  Private to the files of json.h
+ * and to the stream reader (proto/sse.c).
  *
  * Eight bytes are looked at as one word: a body of 100 MB is mostly base64
  * inside one string, and this is where its time goes.
@@ -42,6 +43,24 @@ static inline const char *scan_to_quote(const char *p, const char *end)
         p += 8;
     }
     while (p < end && *p != '"' && *p != '\\') {
+        p++;
+    }
+    return p;
+}
+
+/* The first end of line at or after p (or end). */
+static inline const char *scan_to_eol(const char *p, const char *end)
+{
+    while (end - p >= 8) {
+        uint64_t word = scan_load(p);
+
+        if ((scan_has_zero(word ^ (SCAN_ONES * '\n')) | scan_has_zero(word ^ (SCAN_ONES * '\r')))
+            != 0) {
+            break;
+        }
+        p += 8;
+    }
+    while (p < end && *p != '\n' && *p != '\r') {
         p++;
     }
     return p;
