@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes: models, health, HEAD, CORS, request ids, and what is no route at all."""
+import re
+
+import pytest
+
+from conf import KEYS, Conf
+from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask
+
+surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
+
+
+class TestModels:
+    def test_openai_list(self, site):
+        answer = site.api.get("/v1/models").json()
+        assert answer["object"] == "list"
+        ids = [m["id"] for m in answer["data"]]
+        assert "gemini-2.5-flash" in ids
+        assert len(ids) == len(set(ids))
+        assert all(m["object"] == "model" and isinstance(m["created"], int) and m["owned_by"]
+                   and not m["id"].startswith("models/") for m in answer["data"])
+
+    def test_gemini_list(self, site):
+        models = site.api.get("/v1beta/models").json()["models"]
+        assert "models/gemini-2.5-flash" in [m["name"] for m in models]
+
+    def test_gemini_pages(self, site):
+        first = site.api.get("/v1beta/models?pageSize=2").json()
+        assert len(first["models"]) == 2
+        second = site.api.get(f"/v1beta/models?pageSize=2&pageToken={first['nextPageToken']}").json()
+        assert {m["name"] for m in first["models"]}.isdisjoint({m["name"] for m in second["models"]})
+
+    def test_gemini_one(self, site):
+        assert site.api.get("/v1beta/models/gemini-2.5-flash").json()["name"] == "models/gemini-2.5-flash"
+
+    @surfaces
+    def test_unknown_one(self, site, surface):
+        surface.check_error(site.api.get(surface.models_path + "/gemini-nonesuch"), 404)
+
+
+class TestHealth:
+    def test_needs_no_token(self, site):
+        answer = site.api.get("/health", anonymous=True)
+        assert answer.status == 200
+        assert answer.json()["status"] == "healthy"
+        assert answer.headers.get("Content-Type").startswith("application/json")
+
+    def test_calls_nobody(self, site, sim):
+        for _ in range(3):
+            site.api.get("/health", anonymous=True)
+        assert sim.calls() == []
+
+    def test_tells_no_secret(self, site):
+        text = site.api.get("/health", anonymous=True).text
+        assert KEYS[0] not in text and site.api.token not in text
+
+    def test_no_keys(self, make_site):
+        site = make_site(Conf(keys=(), claims=(r"GB\d{4}:",)))
+        answer = site.api.get("/health", anonymous=True)
+        assert answer.status == 503
+        assert answer.json()["status"] != "healthy"
+        assert "no_keys" in answer.text
+        error = OpenAI.check_error(ask(site, OpenAI), 503)
+        assert error["type"] == "server_error"
+        assert Gemini.check_error(ask(site, Gemini), 503)["status"] == "UNAVAILABLE"
+
+
+class TestHead:
+    @pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", "/v1beta/models/gemini-2.5-flash", "/health"])
+    def test_as_get_without_a_body(self, site, path):
+        head, get = site.api.request("HEAD", path), site.api.get(path)
+        assert head.status == get.status == 200
+        assert head.body == b""
+        assert head.headers.get("Content-Type") == get.headers.get("Content-Type")
+
+    def test_the_connection_goes_on(self, site):
+        with site.api.connect() as conn:
+            for _ in range(3):
+                answer = conn.request("HEAD", "/v1/models", site.api.auth())
+                assert answer.status == 200
+                answer.read()
+
+
+@surfaces
+class TestWrongRequests:
+    """Unknown paths and wrong methods, in the protocol's form, and none of it goes upstream."""
+
+    def test_unknown_path(self, site, sim, surface):
+        for path in ("/nothing", "/models/x/y/z", "/chat", "/chat/completions/x"):
+            surface.check_error(site.api.get(surface.mount + path), 404)
+        assert sim.calls() == []
+
+    @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+    def test_wrong_method_of_a_call(self, site, sim, surface, method):
+        answer = site.api.request(method, surface.path())
+        surface.check_error(answer, 405)
+        assert "POST" in re.split(r",\s*", answer.headers.get("Allow"))
+        assert sim.calls() == []
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+    def test_wrong_method_of_the_list(self, site, sim, surface, method):
+        answer = site.api.request(method, surface.models_path, body=b"{}")
+        surface.check_error(answer, 405)
+        assert {"GET", "HEAD"} & set(re.split(r",\s*", answer.headers.get("Allow")))
+        assert sim.calls() == []
+
+    @pytest.mark.parametrize("path", ["/models/..%2f..%2fx:generateContent", "/models/../x:generateContent",
+                                      "/models/a%0d%0ab:generateContent", "/models/a%20b:generateContent",
+                                      "/models/a%3Fb:generateContent", "/models/:generateContent"])
+    def test_paths_that_would_escape(self, site, sim, surface, path):
+        answer = site.api.post(surface.mount + path, json=Gemini.body())
+        assert answer.status in (400, 404)
+        assert sim.calls() == []
+
+    def test_needs_a_token_even_so(self, site, surface):
+        surface.check_error(site.api.get(surface.mount + "/nothing", anonymous=True), 401)
+
+
+ORIGIN = {"Origin": "https://app.example"}
+
+
+@surfaces
+class TestCors:
+    CONF = Conf()
+
+    def preflight(self, site, path, **more):
+        return site.api.request("OPTIONS", path, anonymous=True, headers={
+            **ORIGIN, "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os,x-goog-api-key", **more})
+
+    def test_preflight(self, site, sim, surface):
+        answer = self.preflight(site, surface.path())
+        assert answer.status == 204 and answer.body == b""
+        assert answer.headers.get("Access-Control-Allow-Origin") in ("*", ORIGIN["Origin"])
+        assert "POST" in answer.headers.get("Access-Control-Allow-Methods")
+        allowed = answer.headers.get("Access-Control-Allow-Headers").lower()
+        assert allowed == "*" or all(h in allowed for h in ("authorization", "content-type", "x-goog-api-key",
+                                                            "x-stainless-os"))
+        assert sim.calls() == []
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_on_answers(self, site, surface, stream):
+        answer = ask(site, surface, stream=stream, headers=ORIGIN)
+        assert answer.status == 200
+        assert answer.headers.all("Access-Control-Allow-Origin") == ["*"]
+        assert "x-request-id" in (answer.headers.get("Access-Control-Expose-Headers") or "").lower()
+
+    def test_on_errors(self, site, surface):
+        for answer in (site.api.post(surface.path(), json={}, headers=ORIGIN, anonymous=True),
+                       site.api.post(surface.path(), body=b"no json", headers=ORIGIN),
+                       site.api.get(surface.mount + "/nothing", headers=ORIGIN)):
+            assert answer.status >= 400
+            assert answer.headers.all("Access-Control-Allow-Origin") == ["*"]
+
+
+class TestCorsList:
+    CONF = Conf(api='GBalanceCorsAllowOrigins "https://one.example,https://two.example"')
+
+    @pytest.mark.parametrize("origin,allowed", [("https://one.example", True), ("https://two.example", True),
+                                                ("https://evil.example", False), ("https://one.example.evil", False),
+                                                ("null", False)])
+    def test_only_those(self, site, origin, allowed):
+        answer = site.api.get("/v1/models", headers={"Origin": origin})
+        assert answer.status == 200
+        assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+        if allowed:
+            assert "origin" in answer.headers.get("Vary").lower()
+
+
+@surfaces
+class TestRequestIds:
+    MADE = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+    @pytest.mark.parametrize("given", ["abcdefgh", "a.b_c-d.e.f", "A" * 64])
+    def test_taken(self, site, sim, surface, given):
+        answer = ask(site, surface, headers={"X-Request-Id": given})
+        assert answer.headers.all("x-request-id") == [given]
+        assert [c["request_id"] for c in sim.calls()] == [given + ".1"]
+
+    @pytest.mark.parametrize("given", ["short", "A" * 65, "with space", "semi;colon!", "a/b/c/d/e/f", ""])
+    def test_made(self, site, sim, surface, given):
+        answer = ask(site, surface, headers={"X-Request-Id": given})
+        made = answer.headers.get("x-request-id")
+        assert made != given and self.MADE.fullmatch(made)
+        assert [c["request_id"] for c in sim.calls()] == [made + ".1"]
+
+    def test_all_different(self, site, surface):
+        made = {ask(site, surface).headers.get("x-request-id") for _ in range(20)}
+        assert len(made) == 20
+
+    def test_on_errors_too(self, site, surface):
+        for answer in (ask(site, surface, headers={"Authorization": "Bearer no"}),
+                       site.api.get(surface.mount + "/nothing"),
+                       site.api.post(surface.path(), body=b"{")):
+            assert answer.status >= 400
+            assert self.MADE.fullmatch(answer.headers.get("x-request-id"))
+
+    def test_on_streams(self, site, surface):
+        answer = ask(site, surface, stream=True)
+        assert self.MADE.fullmatch(answer.headers.get("x-request-id"))

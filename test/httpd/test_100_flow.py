@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who reads slowly slows the upstream; who leaves ends it."""
+import socket
+import struct
+import time
+
+import pytest
+
+import procfs
+from conf import Conf
+from env import Stopwatch
+from tools import SANITIZE, wait_until
+from wire import SURFACE_IDS, SURFACES, Gemini, begin
+
+surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
+WAYS = {"parked": Conf(), "waiting": Conf(parking="Off"), "worker": Conf(mpm="worker"), "tls": Conf(tls=True)}
+
+
+def abort(conn):
+    """A reset, as of a process that was killed."""
+    conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    conn.close()
+
+
+class TestLeaving:
+    """A client that leaves cancels its upstream call within a second."""
+
+    LONG = "[[chunks=600 interval=100 seq]]"
+
+    @pytest.fixture(scope="class", params=WAYS)
+    def server(self, make_site, request):
+        return make_site(WAYS[request.param])
+
+    @pytest.fixture
+    def site(self, server):
+        server.sim.reset()
+        return server
+
+    def cancelled(self, site, began):
+        call = wait_until(lambda: [c for c in site.sim.calls() if c["client_gone"]], "the upstream call to end",
+                          timeout=5)[0]
+        seconds = time.monotonic() - began
+        assert call["outcome"] == "gone"
+        assert seconds < 1.5, f"after {seconds:.2f} s"
+
+    @surfaces
+    @pytest.mark.parametrize("how", ["close", "reset"])
+    def test_within_a_stream(self, site, surface, how):
+        answer = begin(site, surface, self.LONG)
+        next(answer.pieces())
+        site.sim.wait_open(1)
+        began = time.monotonic()
+        if how == "close":
+            answer.conn.close()
+        else:
+            abort(answer.conn)
+        self.cancelled(site, began)
+        site.settled()
+
+    @surfaces
+    def test_before_the_answer(self, site, surface):
+        with site.api.connect() as conn:
+            conn.start("POST", surface.path(), site.api.auth(), json=surface.body("[[delay=30000]] x"))
+            site.sim.wait_open(1)
+            began = time.monotonic()
+        self.cancelled(site, began)
+        site.settled()
+
+    def test_twenty_at_once(self, site):
+        answers = [begin(site, Gemini, self.LONG) for _ in range(20)]
+        site.sim.wait_open(20)
+        for answer in answers:
+            abort(answer.conn)
+        wait_until(lambda: site.sim.stats()["open_calls"] == 0, "all upstream calls to end", timeout=5)
+        site.settled()
+
+
+class TestSlowReaders:
+    """The upstream is paused, memory is bounded, and nothing is lost."""
+
+    MEGABYTES = 16
+    BIG = f"[[chunks={MEGABYTES * 16} size=65536]] x"
+
+    @pytest.fixture(scope="class", params=WAYS)
+    def server(self, make_site, request):
+        return make_site(WAYS[request.param])
+
+    @pytest.fixture
+    def site(self, server):
+        server.sim.reset()
+        return server
+
+    @surfaces
+    def test_upstream_is_paused(self, site, surface):
+        answer = begin(site, surface, self.BIG, conn_options={"rcvbuf": 8192, "timeout": 60})
+        next(answer.pieces())
+        time.sleep(1.0)
+        sent = site.sim.calls()[0]["bytes"]
+        time.sleep(0.5)
+        (call,) = site.sim.calls()
+        assert call["bytes"] - sent < 256 * 1024, "the upstream goes on although nobody reads"
+        assert call["bytes"] < 12 * 1024 * 1024, "what nobody read was taken from the upstream"
+        answer.read()
+        assert answer.body.count(b"data: ") >= self.MEGABYTES * 16
+        assert len(answer.body) > self.MEGABYTES * 1024 * 1024
+
+    def test_memory_is_bounded(self, site):
+        """Ten clients that do not read cannot make a child hold ten answers."""
+        assert begin(site, Gemini, "[[chunks=4]] warm").read()
+        before = sum(procfs.memory(p)["pss"] for p in site.children())
+        answers = [begin(site, Gemini, self.BIG, conn_options={"rcvbuf": 8192, "timeout": 60}) for _ in range(10)]
+        time.sleep(1.5)
+        grown = sum(procfs.memory(p)["pss"] for p in site.children()) - before
+        for answer in answers:
+            abort(answer.conn)
+        wait_until(lambda: site.sim.stats()["open_calls"] == 0, "all upstream calls to end", timeout=10)
+        assert SANITIZE or grown < 40 * 1024 * 1024, f"{grown / 1e6:.0f} MB for ten clients that do not read"
+        site.settled()
+
+    def test_a_reader_that_comes_back(self, site):
+        """Reads in bursts with pauses: blocked and unblocked many times."""
+        text = "[[chunks=40 size=65536]] x"
+        answer = begin(site, Gemini, text, conn_options={"rcvbuf": 8192, "timeout": 60})
+        read = 0
+        for piece in answer.pieces():
+            read += len(piece)
+            if read > 300_000:
+                read = 0
+                time.sleep(0.1)
+        whole = begin(site, Gemini, text).read()
+        assert len(answer.body) == len(whole)
+        site.settled()
+
+    def test_a_slow_one_holds_nobody_up(self, site):
+        slow = begin(site, Gemini, self.BIG, conn_options={"rcvbuf": 8192, "timeout": 60})
+        next(slow.pieces())
+        with Stopwatch() as watch:
+            for _ in range(20):
+                assert begin(site, Gemini, "[[chunks=3]]").read()
+        assert watch.seconds < 5
+        abort(slow.conn)
+        site.settled()
+
+
+class TestSmallBuffers:
+    """A write must fit: with a small send buffer every piece would block the engine."""
+    CONF = Conf(main="SendBufferSize 8192")
+
+    def test_large_chunks(self, site):
+        answer = begin(site, Gemini, "[[chunks=30 size=65536]] x")
+        answer.read()
+        assert answer.body.count(b"data: ") >= 30
+
+    def test_a_reader_that_stops_stops_only_itself(self, site):
+        stuck = [begin(site, Gemini, "[[chunks=64 size=65536]] x", conn_options={"rcvbuf": 4096}) for _ in range(4)]
+        with Stopwatch() as watch:
+            assert begin(site, Gemini, "[[chunks=30 interval=10 seq]]").read()
+        assert watch.seconds < 3
+        for answer in stuck:
+            abort(answer.conn)
+        site.settled()
+
+
+class TestSilentConnection:
+    """A parked stream that is silent for longer than httpd's Timeout lives on."""
+    CONF = Conf(main="Timeout 2")
+
+    def test_silence_longer_than_timeout(self, site):
+        answer = begin(site, Gemini, "[[chunks=2 interval=5000 seq]]")
+        answer.read()
+        assert answer.body.count(b"data: ") >= 2
+        assert b'"finishReason"' in answer.body
+
+    def test_a_reader_that_never_reads_is_dropped(self, site, sim):
+        """Its Timeout ends it, and the upstream call with it."""
+        site.log.claim(r"GB\d{4}:", "AH01110", "AH00574")
+        stuck = begin(site, Gemini, "[[chunks=400 size=65536]] x", conn_options={"rcvbuf": 4096})
+        next(stuck.pieces())
+        wait_until(lambda: sim.stats()["open_calls"] == 0, "the call to end", timeout=20)
+        site.settled()

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many streams hold no worker (issue 2, point 4): 500 here, 2,000 with GB_SOAK."""
+import os
+import signal
+import time
+
+import pytest
+
+import procfs
+from conf import Conf
+from load import Case, Load
+from tools import SANITIZE, soak
+from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask
+
+surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
+STREAMS = soak(500, 2000)
+CHUNKS = 20
+
+
+def streams_of(site, surface, count=STREAMS, interval=soak(150, 500), chunks=CHUNKS):
+    text = f"[[chunks={chunks} interval={interval} seq]]"
+    expect = chunks if surface is OpenAI else chunks
+    return Load(site.port, [Case("POST", surface.path(True), surface.body(text, True), f"expect={expect}")],
+                token=site.api.token, connections=count, requests=count, seq=site.sim.SEQ,
+                seq_first=site.sim.SEQ_FIRST, timeout=120)
+
+
+def check(report, count=STREAMS):
+    assert report.failed == 0 and report.statuses == {"200": count}
+    assert report.chunks == count * CHUNKS and report.wrong_count == 0
+    assert report.out_of_order == 0 and report.error_events == 0
+
+
+class TestManyStreams:
+    """Debian's stock event MPM: 25 threads a child."""
+    CONF = Conf()
+
+    @surfaces
+    def test_every_chunk_in_order_and_workers_idle(self, site, sim, surface):
+        streams = streams_of(site, surface)
+        streams.wait_streaming()
+        idle = []
+        while streams.running():
+            status = site.status()
+            idle.append(int(status["IdleWorkers"]))
+            time.sleep(0.25)
+        check(streams.wait())
+        assert min(idle) >= 10, f"idle workers over time: {idle}"
+        assert sim.stats()["max_streams"] >= STREAMS
+        site.settled()
+
+    def test_others_are_served_meanwhile(self, site):
+        streams = streams_of(site, Gemini)
+        streams.wait_streaming()
+        for _ in range(20):
+            assert site.plain.get("/").status == 200
+            assert ask(site, OpenAI).status == 200
+        check(streams.wait())
+
+    def test_graceful_restart_in_the_middle_loses_none(self, site):
+        streams = streams_of(site, OpenAI)
+        streams.wait_streaming()
+        site.graceful()
+        check(streams.wait())
+
+    def test_memory_of_a_parked_stream(self, site):
+        """Order of magnitude only: the benchmark measures it."""
+        before = sum(procfs.memory(p)["pss"] for p in site.children())
+        streams = streams_of(site, Gemini)
+        streams.wait_streaming()
+        time.sleep(0.5)
+        each = (sum(procfs.memory(p)["pss"] for p in site.children()) - before) / STREAMS
+        check(streams.wait())
+        assert SANITIZE or each < 200_000, f"{each / 1000:.0f} KB a stream"
+
+
+class TestKilledUnderLoad:
+    CONF = Conf(claims=("AH00051", "AH00052"))
+
+    def test_only_its_own_streams_are_lost(self, site):
+        count = 200
+        streams = streams_of(site, Gemini, count)
+        streams.wait_streaming()
+        share = {p: sum("eventfd" in what for what in procfs.descriptors(p).values()) for p in site.children()}
+        victim = max(share, key=share.get)
+        os.kill(victim, signal.SIGKILL)
+        report = streams.wait()
+        assert 0 < report.cut <= share[victim]
+        assert report.statuses == {"200": count - report.cut}
+        assert report.out_of_order == 0 and report.wrong_count == 0
+
+
+class TestFewConnectionsAllowed:
+    """AsyncRequestWorkerFactor bounds parked connections; more than that wait in the queue, none is lost."""
+    CONF = Conf(mpm_lines="AsyncRequestWorkerFactor 2\nStartServers 1\nServerLimit 1\nMaxRequestWorkers 25\n"
+                          "MaxSpareThreads 25", claims=("AH00484", "AH03268", r"GB\d{4}:.*AsyncRequestWorkerFactor"))
+
+    def test_all_are_served_in_the_end(self, site):
+        report = streams_of(site, Gemini, 150, interval=20).wait()
+        check(report, 150)
+
+
+class TestNotParked:
+    """The waiting worker serves as many as there are workers, and the rest after them."""
+    CONF = Conf(parking="Off")
+
+    @surfaces
+    def test_streams(self, site, surface):
+        check(streams_of(site, surface, 100, interval=20).wait(), 100)

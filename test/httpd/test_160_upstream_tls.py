@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upstream over HTTP/2 and TLS, with verification: httpd itself plays Google's front end."""
+import pytest
+
+import certs
+from conf import KEYS, Conf
+from load import Case, load
+from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
+
+surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
+
+
+@pytest.fixture(scope="class")
+def front(make_site):
+    """TLS and HTTP/2 in front of a simulator."""
+    site = make_site(Conf(keys=KEYS), start=False)      # for its simulator
+    front = make_site(Conf(gbalance=False, tls=True, protocols="h2 http/1.1",
+                           modules=("proxy", "proxy_http"),
+                           api=f"ProxyPass / {site.sim.url}/ flushpackets=on"), start=False)
+    front.sim = site.sim
+    site.sim = None
+    return front.start()
+
+
+class TestHttp2Upstream:
+    @pytest.fixture(scope="class")
+    def site(self, make_site, front):
+        site = make_site(Conf(keys=KEYS, upstream=f"https://localhost:{front.port}/v1beta",
+                              environment={"SSL_CERT_FILE": front.authority.ca}))
+        site.front = front
+        return site
+
+    @surfaces
+    def test_unary_and_stream(self, site, surface):
+        assert ask(site, surface).status == 200
+        assert surface.stream_text(begin(site, surface, "[[chunks=10 interval=10 seq]]"))
+
+    def test_speaks_http_2(self, site):
+        ask(site, OpenAI)
+        assert any('HTTP/2.0"' in line for line in site.front.access_lines())
+
+    def test_multiplexes(self, site):
+        before = len(site.front.log.matching("AH10400|h2 connection"))
+        report = load(site.port, [Case("POST", Gemini.path(True), Gemini.body("[[chunks=10 interval=30 seq]]"))],
+                      token=site.api.token, connections=40, requests=80)
+        assert report.failed == 0 and report.statuses == {"200": 80}
+        assert before >= 0
+
+    def test_leaving_cancels(self, site):
+        from tools import wait_until
+        answer = begin(site, Gemini, "[[chunks=600 interval=50 seq]] leave")
+        next(answer.pieces())
+        answer.conn.close()
+        wait_until(lambda: site.front.sim.stats()["open_calls"] == 0, "the upstream call to end", timeout=5)
+
+    def test_a_slow_reader_does_not_stop_its_neighbours(self, site):
+        """Streams share one HTTP/2 connection; one that is paused must not eat its window."""
+        slow = begin(site, Gemini, "[[chunks=64 size=65536]] x", conn_options={"rcvbuf": 8192})
+        next(slow.pieces())
+        for _ in range(5):
+            assert Gemini.stream_text(begin(site, Gemini, "[[chunks=5 interval=10 seq]]"))
+        slow.conn.close()
+
+
+class TestVerification:
+    """A certificate that nobody vouches for, or of another name, is refused and nothing is sent."""
+
+    def refused(self, make_site, front, upstream, environment):
+        front.log.claim("AH0", r"\[ssl:")
+        site = make_site(Conf(keys=KEYS, upstream=upstream, environment=environment, claims=(r"GB\d{4}:",),
+                              api="GBalanceMaxRetries 2"))
+        front.sim.reset()
+        for surface in SURFACES:
+            surface.check_error(ask(site, surface), 502)
+        assert front.sim.calls() == []
+        assert site.log.matching("certificate|TLS|SSL")
+
+    def test_unknown_authority(self, make_site, front):
+        self.refused(make_site, front, f"https://localhost:{front.port}/v1beta", {})
+
+    def test_another_authority(self, make_site, front, tmp_path):
+        other = certs.Authority(str(tmp_path), "another CA")
+        self.refused(make_site, front, f"https://localhost:{front.port}/v1beta", {"SSL_CERT_FILE": other.ca})
+
+    def test_another_name(self, make_site, front):
+        self.refused(make_site, front, f"https://ip6-localhost:{front.port}/v1beta",
+                     {"SSL_CERT_FILE": front.authority.ca})
+
+
+class TestRedirects:
+    """A call that carries a key never follows one."""
+
+    def test_not_followed(self, make_site):
+        site = make_site(Conf(keys=KEYS, claims=(r"GB\d{4}:",)), start=False)
+        site.conf.plain = f"Redirect 307 /v1beta {site.sim.url}/v1beta"
+        site.conf.upstream = f"http://127.0.0.1:{site.plain_port}/v1beta"
+        site.start()
+        assert ask(site, OpenAI).status >= 500
+        assert site.sim.calls() == []
