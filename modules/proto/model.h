@@ -10,18 +10,21 @@
 #include <stddef.h>
 
 typedef struct gb_model_t {
-    int major, minor;           /* gemini-<major>[.<minor>]; 0 when it is no gemini or an alias */
-    int is_gemini, is_gemma, is_alias;  /* alias: *-latest */
+    int major, minor; /* gemini-<major>[.<minor>] and gemma-...; 0 when there is none */
+    int is_gemini, is_gemma, is_alias; /* alias: *-latest */
     int is_image, is_tts, is_embedding, is_imagen;
     int is_pro, is_flash, is_lite;
 } gb_model_t;
 
+/* A leading "models/" or "google/" is passed over. */
 void gb_model_parse(gb_model_t *model, const char *name);
 
-/* Whether a name may stand in a path: [A-Za-z0-9._:@/-], no "..", not empty, at most 90 bytes. */
+/* Whether a name may stand in a path: [A-Za-z0-9._:@/-], no "..", no "/" at either end, not empty, at most
+ * 90 bytes. */
 int gb_model_name_ok(const char *name, size_t len);
 
-/* generation >= major.minor; an alias counts as the newest */
+/* A Gemini of generation >= major.minor; one without a number (aliases, unknown kinds) counts as the
+ * newest. */
 int gb_model_at_least(const gb_model_t *model, int major, int minor);
 
 /* Sampling fields are ignored today and a 400 tomorrow: drop them (MAPPING 3). */
