@@ -68,9 +68,11 @@ WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpoi
            -Wwrite-strings $(if $(WERROR),-Werror)
 sanitize = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 
+# What APR's and httpd's headers expect of a Unix.
+gnu_flags       = -D_GNU_SOURCE -D_REENTRANT
 # Below the glue httpd's headers are not even on the path.
 core_cppflags   = -I$(srcdir)/include -I$(srcdir)/modules $(apr_flags) $(curl_flags) \
-                  -D_GNU_SOURCE -D_REENTRANT $(CPPFLAGS)
+                  $(CPPFLAGS)
 module_cppflags = -I$(srcdir)/include -I$(srcdir)/modules -I$(httpd_include) $(httpd_flags) \
                   $(apr_flags) $(curl_flags) $(CPPFLAGS)
 ifdef CFLAGS
@@ -107,6 +109,8 @@ unit_objs   := $(unit_help:$(srcdir)/%.c=$(builddir)/%.lo)
 
 sim_src     := $(wildcard $(srcdir)/test/simulator/*.c)
 simulator   := $(builddir)/gemini-simulator
+load_src    := $(wildcard $(srcdir)/test/bench/load*.c)
+loader      := $(builddir)/test/load
 printer     := $(builddir)/test/guard/print_settings
 
 # ---- the modules ----
@@ -116,7 +120,7 @@ all: $(modules)
 $(builddir)/modules/%.lo: $(srcdir)/modules/%.c
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(compile) $(if $(filter $(CORE_DIRS),$(firstword $(subst /,$(space),$*))),$(core_cppflags),$(module_cppflags)) $(cflags) $(depend) -c -o $@ $<
+	$(Q)$(compile) $(if $(filter $(CORE_DIRS),$(firstword $(subst /,$(space),$*))),$(gnu_flags) $(core_cppflags),$(module_cppflags)) $(cflags) $(depend) -c -o $@ $<
 
 $(libgbcore): $(core_objs)
 	$(call say,LINK)
@@ -137,24 +141,30 @@ $(foreach d,$(module_dirs),$(eval $(call module_rules,$(d))))
 $(builddir)/test/%.lo: $(srcdir)/test/%.c
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(compile) $(core_cppflags) -I$(srcdir)/$(dir test/$*) $(cflags) $(depend) -c -o $@ $<
+	$(Q)$(compile) $(if $(filter unit/% guard/%,$*),$(gnu_flags)) $(core_cppflags) -I$(srcdir)/$(dir test/$*) $(cflags) $(depend) -c -o $@ $<
 
 $(unit_tests) $(tortures): %: %.lo $(unit_objs) $(libgbcore)
 	$(call say,LINK)
 	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) $(libs) -lcmocka
 
-$(simulator): $(sim_src:$(srcdir)/%.c=$(builddir)/%.lo) $(libgbcore)
+$(simulator): $(sim_src:$(srcdir)/%.c=$(builddir)/%.lo)
 	$(call say,LINK)
-	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) $(libs)
+	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) -lssl -lcrypto $(libs)
 
 $(printer): %: %.lo $(libgbcore)
 	$(call say,LINK)
 	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) $(libs)
 
+# Simulator and load generator stand alone: nothing of gbalance is in them.
+$(loader): $(load_src:$(srcdir)/%.c=$(builddir)/%.lo)
+	$(call say,LINK)
+	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) -lm
+
 simulator: $(if $(sim_src),$(simulator))
+load: $(if $(load_src),$(loader))
 unit: $(unit_tests)
 tortures: $(tortures)
-everything: all simulator unit tortures $(printer)
+everything: all simulator load unit tortures $(printer)
 
 -include $(shell find $(builddir) -name '*.d' -not -path '$(builddir)/venv/*' \
     -not -path '$(builddir)/*-*/*' 2>/dev/null)
@@ -193,7 +203,7 @@ run: deps-run
 	@$(submake) $(jobs) all simulator
 	@$(submake) run-now
 run-now:
-	@$(tools) exec sh $(srcdir)/conf.d/run/run.sh
+	@exec env $(tools) sh $(srcdir)/conf.d/run/run.sh
 
 # ---- check ----
 
@@ -213,13 +223,13 @@ guard: all $(printer)
 	@$(tools) $(PYTHON) $(srcdir)/test/guard/run.py
 
 bench: deps-bench
-	@$(submake) $(jobs) all simulator venv
+	@$(submake) $(jobs) all simulator load venv
 	@$(submake) bench-now
 bench-now:
 	@$(tools) $(venv)/bin/python $(srcdir)/test/bench/bench.py $(BENCH_ARGS)
 
 soak: deps-check
-	@$(submake) $(jobs) all simulator tortures venv
+	@$(submake) $(jobs) all simulator load tortures venv
 	@$(submake) soak-now
 soak-now:
 	@set -e; for t in $(tortures); do echo "$$t"; $$t; done
@@ -228,7 +238,7 @@ soak-now:
 # ---- lint ----
 
 c_files = $(wildcard $(addprefix $(srcdir)/,include/*.h modules/*/*.c modules/*/*.h \
-          test/unit/*.c test/unit/*.h test/simulator/*.c test/simulator/*.h test/guard/*.c))
+          test/unit/*.c test/unit/*.h test/simulator/*.c test/simulator/*.h test/bench/*.c test/bench/*.h test/guard/*.c))
 
 lint: deps-lint
 	@$(submake) lint-format lint-cppcheck lint-gcc lint-clang
@@ -274,6 +284,6 @@ clean:
 distclean: clean
 	rm -rf $(builddir) autom4te.cache config.mk config.log config.status Makefile
 
-.PHONY: all simulator unit tortures everything deps deps-run deps-check deps-lint deps-bench run run-now \
+.PHONY: all simulator load unit tortures everything deps deps-run deps-check deps-lint deps-bench run run-now \
     venv check check-now guard bench bench-now soak soak-now lint lint-format lint-cppcheck \
     lint-gcc lint-clang settings install clean distclean
