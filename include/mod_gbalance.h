@@ -17,6 +17,7 @@
 #include "apr_hooks.h"
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/secret.h"
 #include "base/segment.h"
 #include "base/settings.h"
@@ -53,8 +54,8 @@ APR_DECLARE_OPTIONAL_FN(const gb_settings_t *, gbalance_settings_get, (request_r
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_caller_get,
                         (request_rec *r, gb_caller_t *caller, gb_error_t *err));
 
-/* Whether GBalance On stands for this request. */
-APR_DECLARE_OPTIONAL_FN(int, gbalance_is_on, (request_rec *r));
+/* The path below the Location that mounts the handler ("/chat/completions"); NULL: not ours. */
+APR_DECLARE_OPTIONAL_FN(const char *, gbalance_path, (request_rec *r));
 
 /* ---- for key modules ---- */
 
@@ -77,8 +78,8 @@ APR_DECLARE_OPTIONAL_FN(const char *, gbalance_state_dir, (void));
  * in the core); afterwards their blocks can be had by name.  NULL: shared memory
  * was refused, which never stops httpd (gbalance's locations answer 503).
  */
-APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, void, segment_tenants,
-                          (apr_array_header_t *specs))     /* of gb_tenant_spec_t */
+APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, segment_tenants,
+                          (apr_array_header_t *specs))     /* of gb_tenant_spec_t; run all */
 APR_DECLARE_OPTIONAL_FN(gb_tenant_t *, gbalance_tenant_get, (const char *name));
 
 /*
@@ -95,5 +96,19 @@ APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, key_report, (const gb_report_
 /* Whether the pool can serve anything: for /health.  *reason is static text ("no_keys", "all_dead" ...). */
 APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, pool_health,
                           (const char *pool, const char **reason))      /* run first; OK, DECLINED, 503 */
+
+/* ---- asking the upstream about one key ---- */
+
+/* Runs in the engine's thread, once; verdict is valid during the call. */
+typedef void gb_probe_done_fn(void *baton, const gb_verdict_t *verdict);
+
+/*
+ * Sends one small request for model with that key (which is copied and needs not
+ * have been picked; nothing is reported to the pool).  Any thread of a child.
+ * APR_EGENERAL: the engine does not run, done will not be called.
+ */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_probe,
+                        (const char *pool, const gb_key_t *key, const char *model,
+                         gb_probe_done_fn *done, void *baton));
 
 #endif

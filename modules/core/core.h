@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of mod_gbalance share.  Nobody else includes it.
+ */
+#ifndef GB_CORE_H
+#define GB_CORE_H
+
+#include "httpd.h"
+#include "http_config.h"
+#include "http_log.h"
+#include "apr_hash.h"
+
+#include "mod_gbalance.h"
+#include "upstream/engine.h"
+#include "upstream/exchange.h"
+
+extern module AP_MODULE_DECLARE_DATA gbalance_module;
+
+/* ---- core_config.c ---- */
+
+typedef enum { CORE_AUTH_TOKEN, CORE_AUTH_APACHE, CORE_AUTH_ANY } core_auth_mode_t;
+
+#define CORE_UNSET (-1)
+
+/* One value that a directive gave. */
+typedef struct core_value_t {
+    const gb_setting_t *row;
+    const char *text;
+    const char *where;              /* "file:line" */
+} core_value_t;
+
+/* A token as it is compared: by digest, named by its id. */
+typedef struct core_token_t {
+    unsigned char digest[GB_DIGEST_LEN];
+    const char *id;
+} core_token_t;
+
+/* A Location that one of our handlers serves. */
+typedef struct core_mount_t {
+    const char *prefix;             /* "/llm/v1" */
+    const char *handler;            /* "gbalance-openai" */
+} core_mount_t;
+
+/* Per server_rec. */
+typedef struct core_conf_t {
+    int on;
+    int parking;
+    int auth_mode;
+    const char *pool_name;          /* GBalancePool, NULL for the default pool */
+    apr_off_t max_body;             /* bytes, CORE_UNSET */
+    apr_hash_t *values;             /* name -> core_value_t of this server alone */
+    /* of the main server alone */
+    const char *env_file, *state_dir, *ca_file;
+    int max_keys;
+    apr_interval_time_t drain;
+    /* made by check_config */
+    const gb_settings_t *settings;
+    apr_array_header_t *tokens;     /* of core_token_t */
+    apr_array_header_t *mounts;     /* of core_mount_t, longest prefix first */
+    const char *vhost;              /* "name:port" */
+} core_conf_t;
+
+extern const command_rec core_directives[];
+void *core_conf_create(apr_pool_t *p, server_rec *s);
+void *core_conf_merge(apr_pool_t *p, void *base, void *add);
+core_conf_t *core_conf_get(const server_rec *s);
+int core_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+const gb_pool_conf_t *core_pools(int *n);
+/* Whether any server has GBalance On. */
+int core_is_used(void);
+
+/* ---- core_mount.c: which requests are ours ---- */
+
+/* Per request. */
+typedef struct core_request_t {
+    const core_mount_t *mount;
+    const char *request_id;
+    const char *credential;         /* what the client presented, NULL */
+    int is_preflight;
+} core_request_t;
+
+/* NULL when the request is none of ours. */
+core_request_t *core_request_get(request_rec *r);
+void core_mounts_collect(apr_pool_t *p, server_rec *s, core_conf_t *conf);
+int core_post_read_request(request_rec *r);
+int core_translate_name(request_rec *r);
+int core_map_to_storage(request_rec *r);
+
+/* ---- core_auth.c ---- */
+const char *core_credential_take(request_rec *r);
+apr_status_t core_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *err);
+void core_cors_headers(request_rec *r);
+
+/* ---- core_body.c ---- */
+
+/* Reads the whole body into memory or, above 1 MiB, a mapped temporary file; both belong to pool. */
+apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen, gb_error_t *err,
+                            apr_pool_t *pool);
+
+/* ---- core_answer.c ---- */
+void core_answer_begin(request_rec *r, const gb_head_t *head);
+int core_answer_error(request_rec *r, const gb_dialect_t *dialect, const gb_plan_t *plan,
+                      const gb_error_t *err);
+/* GB_* for the access log. */
+void core_answer_note(request_rec *r, const gb_exchange_t *x);
+
+/* ---- core_call.c ---- */
+int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *path);
+
+/* ---- core_wait.c ---- */
+int core_wait(request_rec *r, gb_exchange_t *x);
+
+/* ---- core_park.c ---- */
+
+/* Whether this request may be parked. */
+int core_park_possible(request_rec *r);
+/* Starts x with the connection as its sink; SUSPENDED, or an HTTP status. */
+int core_park(request_rec *r, gb_exchange_t *x);
+void core_park_child_init(void);
+void core_park_hooks(void);
+
+/* ---- core_engine.c: what lives once per child ---- */
+void core_child_init(apr_pool_t *pchild, server_rec *s);
+gb_engine_t *core_engine(void);     /* NULL: it could not be started */
+const gb_exchange_host_t *core_host(void);
+
+/* ---- core_probe.c ---- */
+apr_status_t core_probe(const char *pool_name, const gb_key_t *key, const char *model,
+                        gb_probe_done_fn *done, void *baton);
+
+/* ---- core_segment.c ---- */
+int core_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
+gb_tenant_t *core_tenant_get(const char *name);
+void core_log_install(server_rec *s);
+
+/* ---- core_health.c ---- */
+int core_health_handler(request_rec *r);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who calls: the client's credential is taken out of the request as early as
+ * possible, compared in constant time, and never logged or sent on.  CORS
+ * stands here too, since it decides which pages may call.
+ */
+#include "core.h"
+
+#include "http_protocol.h"
+#include "apr_lib.h"
+#include "apr_strings.h"
+
+APLOG_USE_MODULE(gbalance);
+
+/* ---- credentials ---- */
+
+static const char *bearer(const char *value)
+{
+    if (!value || strncasecmp(value, "Bearer", 6) != 0 || !apr_isspace(value[6])) {
+        return NULL;
+    }
+    value += 6;
+    while (apr_isspace(*value)) {
+        value++;
+    }
+    return value;
+}
+
+/* Cuts `key=` out of a query; what was its value goes to *pkey, still encoded. */
+static char *cut_key(apr_pool_t *p, const char *args, const char **pkey)
+{
+    char *rest = apr_pstrdup(p, "");
+    const char *at = args;
+
+    while (*at) {
+        size_t len = strcspn(at, "&");
+
+        if (strncmp(at, "key=", 4) == 0) {
+            if (!*pkey) {
+                *pkey = apr_pstrmemdup(p, at + 4, len - 4);
+            }
+        }
+        else if (len) {
+            rest = apr_pstrcat(p, rest, *rest ? "&" : "", apr_pstrmemdup(p, at, len), NULL);
+        }
+        at += len + (at[len] == '&');
+    }
+    return rest;
+}
+
+/* A URL (or request line) with its query replaced. */
+static char *with_query(apr_pool_t *p, const char *text, const char *query)
+{
+    const char *mark = strchr(text, '?');
+    const char *end = mark ? mark + strcspn(mark, " \t") : NULL;
+
+    return mark ? apr_pstrcat(p, apr_pstrmemdup(p, text, (apr_size_t)(mark - text)),
+                              *query ? "?" : "", query, end, NULL)
+                : apr_pstrdup(p, text);
+}
+
+/* Everything that a log format can print of the query. */
+static const char *take_query_key(request_rec *r)
+{
+    const char *key = NULL;
+    char *rest, *decoded;
+
+    if (!r->args || !(rest = cut_key(r->pool, r->args, &key)) || !key) {
+        return NULL;
+    }
+    r->args = *rest ? rest : NULL;
+    if (r->the_request) {
+        r->the_request = with_query(r->pool, r->the_request, rest);
+    }
+    if (r->unparsed_uri) {
+        r->unparsed_uri = with_query(r->pool, r->unparsed_uri, rest);
+    }
+    r->parsed_uri.query = r->args;
+    decoded = apr_pstrdup(r->pool, key);
+    return ap_unescape_url(decoded) == OK ? decoded : key;
+}
+
+/* The first present counts; all leave the request. */
+const char *core_credential_take(request_rec *r)
+{
+    static const char *const headers[] = { "x-goog-api-key", "x-api-key" };
+    const core_conf_t *conf = core_conf_get(r->server);
+    const char *found = NULL, *key;
+    size_t i;
+
+    if (conf->auth_mode != CORE_AUTH_APACHE) {
+        found = bearer(apr_table_get(r->headers_in, "Authorization"));
+        if (found) {
+            apr_table_unset(r->headers_in, "Authorization");
+        }
+    }
+    for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+        const char *value = apr_table_get(r->headers_in, headers[i]);
+
+        if (value && !found) {
+            found = value;
+        }
+        apr_table_unset(r->headers_in, headers[i]);
+    }
+    key = take_query_key(r);
+    return found ? found : key;
+}
+
+static const core_token_t *find_token(const core_conf_t *conf, const char *credential)
+{
+    const core_token_t *found = NULL;
+    unsigned char digest[GB_DIGEST_LEN];
+    int i;
+
+    gb_digest(digest, credential, strlen(credential));
+    for (i = 0; i < conf->tokens->nelts; i++) {
+        const core_token_t *token = &APR_ARRAY_IDX(conf->tokens, i, core_token_t);
+
+        if (gb_equal_ct(digest, token->digest, GB_DIGEST_LEN)) {
+            found = token;          /* go on: the time must not tell which */
+        }
+    }
+    return found;
+}
+
+static apr_status_t refuse(gb_error_t *err, const char *text)
+{
+    gb_error_set(err, HTTP_UNAUTHORIZED, "invalid_api_key", NULL, "%s", text);
+    apr_cpystrn(err->type, "invalid_request_error", sizeof(err->type));
+    return APR_EACCES;
+}
+
+static apr_status_t by_apache(request_rec *r, gb_caller_t *caller, gb_error_t *err)
+{
+    if (!r->user || !*r->user) {
+        return refuse(err, "Nobody is logged in: this server expects Apache's own authentication here.");
+    }
+    caller->name = r->user;
+    caller->by_apache = 1;
+    return APR_SUCCESS;
+}
+
+static apr_status_t by_token(const core_conf_t *conf, const char *credential, gb_caller_t *caller,
+                             gb_error_t *err)
+{
+    const core_token_t *token;
+
+    if (!credential || !*credential) {
+        return refuse(err, "No token was sent. Send one as Authorization: Bearer, x-goog-api-key, "
+                           "x-api-key or ?key=.");
+    }
+    token = find_token(conf, credential);
+    if (!token) {
+        return refuse(err, conf->tokens->nelts
+                               ? "Incorrect API key provided: this server does not know the token."
+                               : "No client token is configured on this server (ALLOWED_TOKENS), so "
+                                 "nobody gets in.");
+    }
+    caller->name = token->id;
+    caller->by_apache = 0;
+    return APR_SUCCESS;
+}
+
+apr_status_t core_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *err)
+{
+    const core_conf_t *conf = core_conf_get(r->server);
+    const core_request_t *req = core_request_get(r);
+    int mode = conf->auth_mode == CORE_UNSET ? CORE_AUTH_TOKEN : conf->auth_mode;
+
+    if (!req || conf->on != 1) {
+        return refuse(err, "gbalance does not serve this location.");
+    }
+    caller->vhost = conf->vhost;
+    caller->pool = conf->pool_name ? conf->pool_name : "default";
+    if (mode == CORE_AUTH_APACHE || (mode == CORE_AUTH_ANY && !req->credential && r->user)) {
+        return by_apache(r, caller, err);
+    }
+    return by_token(conf, req->credential, caller, err);
+}
+
+/* ---- CORS ---- */
+
+/* The value of Access-Control-Allow-Origin, NULL when this origin may not call. */
+static const char *allowed_origin(const gb_settings_t *settings, const char *origin)
+{
+    if (gb_list_has(&settings->cors_allow_origins, "*")) {
+        return "*";
+    }
+    return origin && gb_list_has(&settings->cors_allow_origins, origin) ? origin : NULL;
+}
+
+void core_cors_headers(request_rec *r)
+{
+    const core_conf_t *conf = core_conf_get(r->server);
+    const char *origin = apr_table_get(r->headers_in, "Origin");
+    const char *allowed = allowed_origin(conf->settings, origin);
+    const char *asked;
+
+    if (!allowed || *allowed != '*') {
+        apr_table_mergen(r->err_headers_out, "Vary", "Origin");
+    }
+    if (!origin || !allowed) {
+        return;
+    }
+    apr_table_setn(r->err_headers_out, "Access-Control-Allow-Origin", allowed);
+    apr_table_setn(r->err_headers_out, "Access-Control-Expose-Headers",
+                   "x-request-id, retry-after, retry-after-ms, x-should-retry, x-gbalance-ignored, "
+                   "x-goog-upload-url, x-goog-upload-status, x-goog-upload-chunk-granularity, "
+                   "x-goog-upload-size-received");
+    if (r->method_number == M_OPTIONS) {
+        asked = apr_table_get(r->headers_in, "Access-Control-Request-Headers");
+        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Methods",
+                       "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        apr_table_setn(r->err_headers_out, "Access-Control-Allow-Headers",
+                       asked ? asked : "authorization, content-type, x-goog-api-key");
+        apr_table_setn(r->err_headers_out, "Access-Control-Max-Age", "86400");
+    }
+}

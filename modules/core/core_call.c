@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One client call, from handler to exchange: authenticate, read, translate,
+ * start, and wait in the way that this connection allows.
+ */
+#include "core.h"
+
+#include "http_protocol.h"
+#include "ap_mpm.h"
+#include "apr_lib.h"
+#include "apr_strings.h"
+
+APLOG_USE_MODULE(gbalance);
+
+/* FNV-1a: who calls, for policies that keep a caller on its key. */
+static apr_uint64_t hash_text(const char *text)
+{
+    apr_uint64_t h = 1469598103934665603ULL;
+
+    for (; *text; text++) {
+        h = (h ^ (unsigned char)*text) * 1099511628211ULL;
+    }
+    return h;
+}
+
+/* ---- headers that go upstream ---- */
+
+/* A native client's own headers, as Google's clients send them. */
+static const char *const native_headers[] = { "User-Agent", "x-goog-api-client", "X-Server-Timeout",
+                                              "x-goog-fieldmask", "Accept-Language", NULL };
+
+static const char *const *upstream_headers(request_rec *r, const gb_plan_t *plan,
+                                           const gb_settings_t *settings, apr_pool_t *pool)
+{
+    apr_array_header_t *list = apr_array_make(pool, 8, sizeof(const char *));
+    int i;
+
+    for (i = 0; !plan->answer_type && native_headers[i]; i++) {
+        const char *value = apr_table_get(r->headers_in, native_headers[i]);
+
+        if (value) {
+            APR_ARRAY_PUSH(list, const char *)
+                = apr_pstrcat(pool, native_headers[i], ": ", value, NULL);
+        }
+    }
+    for (i = 0; i < settings->custom_headers.n; i++) {
+        const gb_pair_t *pair = &settings->custom_headers.pairs[i];
+
+        APR_ARRAY_PUSH(list, const char *) = apr_pstrcat(pool, pair->name, ": ", pair->value, NULL);
+    }
+    APR_ARRAY_PUSH(list, const char *) = NULL;
+    return (const char *const *)list->elts;
+}
+
+/* ---- the request as a dialect sees it ---- */
+
+static int json_type(const char *type)
+{
+    size_t len = type ? strcspn(type, "; \t") : 0;
+
+    return !type || (len == 10 && strncasecmp(type, "text/plain", 10) == 0)
+           || (len == 16 && strncasecmp(type, "application/json", 16) == 0)
+           || (len > 5 && strncasecmp(type + len - 5, "+json", 5) == 0);
+}
+
+static apr_status_t request_read(gb_request_t *req, request_rec *r, const char *path,
+                                 gb_error_t *err, apr_pool_t *pool)
+{
+    const char *type = apr_table_get(r->headers_in, "Content-Type");
+
+    memset(req, 0, sizeof(*req));
+    req->method = r->header_only ? "GET" : apr_pstrdup(pool, r->method);
+    req->path = apr_pstrdup(pool, path);
+    req->args = r->args ? apr_pstrdup(pool, r->args) : NULL;
+    req->content_type = type ? apr_pstrdup(pool, type) : NULL;
+    req->now = apr_time_now();
+    gb_random(req->entropy, sizeof(req->entropy));
+    req->body = "";
+    if (r->method_number == M_GET) {
+        ap_discard_request_body(r);
+        return APR_SUCCESS;
+    }
+    if (!json_type(type)) {
+        r->connection->keepalive = AP_CONN_CLOSE;
+        return gb_error_set(err, HTTP_UNSUPPORTED_MEDIA_TYPE, NULL, NULL,
+                            "Content-Type \"%s\" is not supported here: send application/json.", type);
+    }
+    return core_body_read(r, &req->body, &req->body_len, err, pool);
+}
+
+static gb_exchange_conf_t *exchange_conf(request_rec *r, const gb_plan_t *plan,
+                                         const gb_caller_t *caller, const gb_settings_t *settings,
+                                         apr_pool_t *pool)
+{
+    gb_exchange_conf_t *conf = apr_pcalloc(pool, sizeof(*conf));
+
+    conf->host = core_host();
+    conf->settings = settings;
+    conf->pool_name = caller->pool;
+    conf->request_id = apr_pstrdup(pool, core_request_get(r)->request_id);
+    conf->caller = hash_text(caller->name);
+    conf->headers = upstream_headers(r, plan, settings, pool);
+    return conf;
+}
+
+/* ---- the call ---- */
+
+static int not_serving(request_rec *r, const gb_dialect_t *dialect)
+{
+    gb_error_t err;
+
+    gb_error_set(&err, HTTP_SERVICE_UNAVAILABLE, "engine_unavailable", NULL,
+                 "This server cannot reach its upstream now: its engine is not running. Its error "
+                 "log says why.");
+    err.retry_after = apr_time_from_sec(1);
+    return core_answer_error(r, dialect, NULL, &err);
+}
+
+static int exchange(request_rec *r, const gb_dialect_t *dialect, gb_plan_t *plan,
+                    const gb_caller_t *caller, const gb_settings_t *settings, apr_pool_t *pool)
+{
+    gb_exchange_conf_t *conf = exchange_conf(r, plan, caller, settings, pool);
+    gb_exchange_t *x = gb_exchange_make(core_engine(), conf, plan, pool);
+    int rc = core_park_possible(r) ? core_park(r, x) : core_wait(r, x);
+
+    return rc == HTTP_SERVICE_UNAVAILABLE ? not_serving(r, dialect) : rc;
+}
+
+int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *path)
+{
+    const gb_settings_t *settings = core_conf_get(r->server)->settings;
+    apr_pool_t *pool;
+    gb_caller_t caller;
+    gb_request_t req;
+    gb_plan_t *plan = NULL;
+    gb_error_t err;
+
+    if (!core_request_get(r)) {
+        return DECLINED;
+    }
+    memset(&err, 0, sizeof(err));
+    if (core_caller_get(r, &caller, &err) != APR_SUCCESS) {
+        ap_discard_request_body(r);
+        return core_answer_error(r, dialect, NULL, &err);
+    }
+    apr_table_set(r->subprocess_env, "GB_TOKEN_ID", caller.name);
+    if (!core_engine() || !gb_engine_alive(core_engine())) {
+        return not_serving(r, dialect);
+    }
+    pool = gb_exchange_pool();
+    if (request_read(&req, r, path, &err, pool) != APR_SUCCESS
+        || dialect->parse_request(&plan, &req, settings, &err, pool) != APR_SUCCESS) {
+        int rc = core_answer_error(r, dialect, plan, &err);
+
+        apr_pool_destroy(pool);
+        return rc;
+    }
+    return exchange(r, dialect, plan, &caller, settings, pool);
+}

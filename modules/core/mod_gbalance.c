@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mod_gbalance, the core: configuration, authentication, the engine and the
+ * exchange.  This file is the table of contents: hooks, and the functions that
+ * sibling modules may call.  Protocols are the surface modules', keys are
+ * mod_gbalance_keys'.
+ */
+#include "core.h"
+
+#include "http_connection.h"
+#include "http_main.h"
+#include "http_protocol.h"
+#include "http_request.h"
+#include "apr_strings.h"
+
+/* ---- the hooks that key modules implement: the first answer counts ---- */
+
+APR_IMPLEMENT_OPTIONAL_HOOK_RUN_ALL(gbalance, GBALANCE, int, segment_tenants,
+                                    (apr_array_header_t *specs), (specs), OK, DECLINED)
+APR_IMPLEMENT_OPTIONAL_HOOK_RUN_ALL(gbalance, GBALANCE, int, key_pick,
+                                    (const gb_pick_t *pick, gb_key_t *key,
+                                     apr_interval_time_t *wait, gb_error_t *err),
+                                    (pick, key, wait, err), DECLINED, DECLINED)
+APR_IMPLEMENT_OPTIONAL_HOOK_RUN_ALL(gbalance, GBALANCE, int, key_report,
+                                    (const gb_report_t *report), (report), OK, DECLINED)
+APR_IMPLEMENT_OPTIONAL_HOOK_RUN_ALL(gbalance, GBALANCE, int, pool_health,
+                                    (const char *pool, const char **reason), (pool, reason),
+                                    DECLINED, DECLINED)
+
+/* ---- optional functions: named as siblings ask for them ---- */
+
+static int gbalance_call_start(request_rec *r, const gb_dialect_t *dialect, const char *path)
+{
+    return core_call_start(r, dialect, path);
+}
+
+static const gb_settings_t *gbalance_settings_get(request_rec *r)
+{
+    return core_conf_get(r->server)->settings;
+}
+
+static apr_status_t gbalance_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *err)
+{
+    return core_caller_get(r, caller, err);
+}
+
+static const char *gbalance_path(request_rec *r)
+{
+    const core_request_t *req = core_request_get(r);
+
+    return req ? r->uri + strlen(req->mount->prefix) : NULL;
+}
+
+static const gb_pool_conf_t *gbalance_pools(int *n)
+{
+    return core_pools(n);
+}
+
+static int gbalance_max_keys(void)
+{
+    int n = core_conf_get(ap_server_conf)->max_keys;
+
+    return n == CORE_UNSET ? 16384 : n;
+}
+
+static const char *gbalance_state_dir(void)
+{
+    const char *dir = core_conf_get(ap_server_conf)->state_dir;
+
+    return dir ? dir : "";
+}
+
+static gb_tenant_t *gbalance_tenant_get(const char *name)
+{
+    return core_tenant_get(name);
+}
+
+static apr_status_t gbalance_probe(const char *pool, const gb_key_t *key, const char *model,
+                                   gb_probe_done_fn *done, void *baton)
+{
+    return core_probe(pool, key, model, done, baton);
+}
+
+/* ---- hooks ---- */
+
+static void register_optional_functions(void)
+{
+    APR_REGISTER_OPTIONAL_FN(gbalance_call_start);
+    APR_REGISTER_OPTIONAL_FN(gbalance_settings_get);
+    APR_REGISTER_OPTIONAL_FN(gbalance_caller_get);
+    APR_REGISTER_OPTIONAL_FN(gbalance_path);
+    APR_REGISTER_OPTIONAL_FN(gbalance_pools);
+    APR_REGISTER_OPTIONAL_FN(gbalance_max_keys);
+    APR_REGISTER_OPTIONAL_FN(gbalance_state_dir);
+    APR_REGISTER_OPTIONAL_FN(gbalance_tenant_get);
+    APR_REGISTER_OPTIONAL_FN(gbalance_probe);
+}
+
+static void register_hooks(apr_pool_t *p)
+{
+    (void)p;
+    register_optional_functions();
+    ap_hook_check_config(core_check_config, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_post_config(core_post_config, NULL, NULL, APR_HOOK_FIRST);
+    ap_hook_child_init(core_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_read_request(core_post_read_request, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_translate_name(core_translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_map_to_storage(core_map_to_storage, NULL, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(core_health_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    core_park_hooks();
+}
+
+AP_DECLARE_MODULE(gbalance) = {
+    STANDARD20_MODULE_STUFF,
+    NULL,
+    NULL,
+    core_conf_create,
+    core_conf_merge,
+    core_directives,
+    register_hooks,
+#ifdef AP_MODULE_FLAG_NONE
+    AP_MODULE_FLAG_NONE
+#endif
+};
