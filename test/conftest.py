@@ -16,7 +16,8 @@ import sys
 
 import pytest
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "httpd"))
+for folder in ("httpd", "sdk"):
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), folder))
 
 import tools  # noqa: E402
 from env import Conf, Server  # noqa: E402
@@ -91,6 +92,13 @@ def pytest_runtest_makereport(item):
     server = getattr(item.parent, "gbalance_server", None)
     if report.when == "call" and report.failed and server is not None:
         report.sections.append(("error log", server.log.tail(40)))
+
+
+def pytest_configure(config):
+    """`-m soak` picks what has a long sibling, and makes it long."""
+    config.addinivalue_line("markers", "soak: has a long sibling (GB_SOAK=1)")
+    if config.getoption("-m") == "soak":
+        tools.SOAK = True
 
 
 def pytest_collection_modifyitems(items):

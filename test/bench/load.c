@@ -19,7 +19,7 @@
  *
  * What counts as a chunk: a line `data:` of an answer of type text/event-stream.
  * With --seq TEXT, digits behind TEXT in such a line number it from --seq-first;
- * with --stamp TEXT, digits behind TEXT are CLOCK_MONOTONIC in microseconds when
+ * with --stamp TEXT, digits behind TEXT are CLOCK_MONOTONIC in nanoseconds when
  * the chunk left its maker, and the age of each chunk is measured.
  *
  * It leaves the meaning of answers to its caller: bodies are counted and hashed,

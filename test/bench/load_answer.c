@@ -21,21 +21,25 @@ void answer_reset(conn_t *c)
 
 /* ---- the answer's body ---- */
 
-static long number_after(const char *line, size_t len, const char *mark)
+/* The digits behind a mark, at the first place where there are some. */
+static int64_t number_after(const char *line, size_t len, const char *mark)
 {
-    const char *at = memmem(line, len, mark, strlen(mark));
+    const char *at = line, *end = line + len;
+    size_t n = strlen(mark);
 
-    if (at == NULL) {
-        return -1;
+    while ((at = memmem(at, (size_t)(end - at), mark, n)) != NULL) {
+        at += n;
+        if (at < end && *at >= '0' && *at <= '9') {
+            return strtoll(at, NULL, 10);
+        }
     }
-    at += strlen(mark);
-    return at < line + len && *at >= '0' && *at <= '9' ? strtol(at, NULL, 10) : -1;
+    return -1;
 }
 
 /* line has a byte behind its end that is no digit: CR, LF or NUL. */
 static void stream_line(conn_t *c, const char *line, size_t len, int64_t now)
 {
-    long number;
+    int64_t number;
 
     if (len < 5 || memcmp(line, "data:", 5) != 0) {
         return;
@@ -53,7 +57,7 @@ static void stream_line(conn_t *c, const char *line, size_t len, int64_t now)
     }
     c->last_chunk = now;
     if (opt.stamp && (number = number_after(line, len, opt.stamp)) >= 0) {
-        sample_add(&tally.chunk_age, now - number);
+        sample_add(&tally.chunk_age, now - number / 1000);
     }
     if (opt.seq == NULL) {
         c->chunks++;

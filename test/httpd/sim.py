@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts and steers the Gemini simulator (test/simulator), and asks it what it saw."""
+import base64
 import os
 import subprocess
 import tempfile
@@ -10,12 +11,15 @@ from tools import wait_until
 
 
 class Simulator:
+    SEQ, SEQ_FIRST = '"c', 1        # how the chunks of [[seq]] are numbered: "c000001 ..."
+    STAMP, STAMPED_SEQ = '"@', " c"  # [[stamp seq]]: "@nanoseconds c000001 ..."
+
     def __init__(self, args=(), port=0):
         self.folder = tempfile.TemporaryDirectory(prefix="gbalance-sim-")
         port_file = os.path.join(self.folder.name, "port")
         self.proc = subprocess.Popen(
             [tools.simulator(), "--port", str(port), "--bind", "127.0.0.1", "--port-file", port_file,
-             "--die-with-parent", *args], stdin=subprocess.DEVNULL)
+             "--die-with-parent", *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
         def read_port():
             assert self.proc.poll() is None, f"the simulator ended with {self.proc.returncode}"
@@ -31,6 +35,58 @@ class Simulator:
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}"
+
+    # ---- steering
+
+    def _control(self, name, body=None):
+        answer = self.client.post(f"/_sim/{name}", json=body if body is not None else {})
+        assert answer.status == 200, answer.text
+        return answer
+
+    def reset(self):
+        """No faults, no answers, no records; everything as at its start."""
+        self._control("reset")
+
+    def fault(self, kind="status", *, key=None, model=None, count=None, **members):
+        """Adds a fault rule: kind is one of the simulator's, or the name of one of Google's errors."""
+        match = {name: value for name, value in (("key", key), ("model", model)) if value}
+        rule = {"kind": kind, **members}
+        if match:
+            rule["match"] = match
+        if count:
+            rule["count"] = count
+        self._control("faults", rule)
+
+    def literal(self, content, *, content_type="application/json; charset=UTF-8", split=0, count=1000, **members):
+        """Answers with these bytes, cut into pieces of `split` bytes (0: not cut, -1: at random)."""
+        self._control("answer", {"body_base64": base64.b64encode(content).decode(), "count": count,
+                                 "headers": {"Content-Type": content_type},
+                                 "split": "random" if split < 0 else split, **members})
+
+    def record(self, *, bodies=False, headers=False):
+        self._control("record", {"bodies": bodies, "headers": headers})
+
+    # ---- asking
+
+    def stats(self):
+        return self.client.get("/_sim/stats").json()
+
+    def calls(self, query=""):
+        """Records of all calls since the last reset."""
+        found, start = [], 0
+        while True:
+            page = self.client.get(f"/_sim/calls?from={start}{query}").json()
+            found += page["calls"]
+            if not page["more"]:
+                return found
+            start = page["next"]
+
+    def wait_open(self, count):
+        """Until so many calls run at the same time."""
+        wait_until(lambda: self.stats()["open_calls"] >= count, f"{count} upstream calls to run")
+
+    def wait_quiet(self, timeout=10):
+        wait_until(lambda: self.stats()["open_calls"] == 0, "all upstream calls to end", timeout)
 
     def stop(self):
         self.proc.terminate()

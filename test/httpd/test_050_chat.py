@@ -141,7 +141,7 @@ class TestBlocked:
     @pytest.mark.parametrize("stream", [False, True])
     @pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "PROHIBITED_CONTENT"])
     def test_finish_reason(self, site, sim, reason, stream):
-        sim.fault(finish=reason)
+        sim.fault("finish", reason=reason)
         answer = ask(site, OpenAI, "Hi", stream)
         assert answer.status == 200
         if stream:
@@ -153,5 +153,5 @@ class TestBlocked:
         assert len(sim.calls()) == 1
 
     def test_length(self, site, sim):
-        sim.fault(finish="MAX_TOKENS")
+        sim.fault("finish", reason="MAX_TOKENS")
         assert ask(site, OpenAI).json()["choices"][0]["finish_reason"] == "length"

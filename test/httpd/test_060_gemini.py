@@ -150,7 +150,7 @@ class TestReplay:
             request = recording.get("request") or {}
             if ":generateContent" not in request.get("path", "") or not isinstance(request.get("body"), dict):
                 continue
-            sim.reset_calls()
+            sim.reset()
             sim.literal(b'{"candidates":[{"content":{"parts":[{"text":"x"}],"role":"model"},"finishReason":"STOP"}]}')
             body = json.dumps(request["body"], indent=1).encode()
             answer = site.api.post(Gemini.path(), body=body)

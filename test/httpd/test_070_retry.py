@@ -40,7 +40,7 @@ class TestThreeKeys:
     def test_the_request_id_counts_attempts(self, make_site):
         site = make_site(Conf(keys=KEYS, claims=EXPECTED))
         for key in KEYS:
-            site.sim.fault(key=key, status=500, times=1)
+            site.sim.fault(key=key, status=500, count=1)
         answer = ask(site, OpenAI, headers={"X-Request-Id": "attempts-1234"})
         calls = site.sim.calls()
         assert [c["request_id"] for c in calls] == [f"attempts-1234.{n + 1}" for n in range(len(calls))]
@@ -54,13 +54,13 @@ RETRIED = {
     "502": {"status": 502},
     "503": {"status": 503},
     "504": {"status": 504},
-    "key invalid": {"canned": "api_key_invalid"},
-    "key expired": {"canned": "api_key_expired"},
-    "key leaked": {"canned": "leaked"},
-    "suspended": {"canned": "consumer_suspended"},
+    "key invalid": {"kind": "key_invalid"},
+    "key expired": {"kind": "key_expired"},
+    "key leaked": {"kind": "leaked"},
+    "suspended": {"kind": "suspended"},
     "unknown 403": {"status": 403},
-    "reset": {"reset": True},
-    "closed": {"close": True},
+    "reset": {"kind": "reset"},
+    "closed": {"kind": "close"},
 }
 
 
@@ -93,7 +93,7 @@ class TestEveryKeyFault:
         site = make_site(Conf(keys=KEYS[:2], claims=EXPECTED))
         for surface in SURFACES:
             site.sim.reset()
-            site.sim.fault(shape="no_candidates", times=1)
+            site.sim.fault("empty", shape="no_candidates", count=1)
             assert ask(site, surface).status == 200
             assert len(site.sim.calls()) == 2
 
@@ -108,7 +108,7 @@ class TestEveryKeyFault:
         site = make_site(Conf(keys=KEYS[:1], api="GBalanceMaxFailures 3\nGBalanceMaxRetries 1", claims=EXPECTED))
         for _ in range(3):
             site.sim.reset()
-            site.sim.fault(status=500, times=2)
+            site.sim.fault(status=500, count=2)
             assert [ask(site, OpenAI).status for _ in range(3)] == [500, 500, 200]
 
 

@@ -46,7 +46,7 @@ class TestGraceful:
     def test_the_pool_is_remembered(self, make_site):
         """A key that died before the restart stays out after it."""
         site = make_site(Conf(keys=("AIzaDeadOne", "AIzaGoodOne"), claims=(r"GB\d{4}: key",)))
-        site.sim.fault(key="AIzaDeadOne", canned="api_key_invalid")
+        site.sim.fault("key_invalid", key="AIzaDeadOne")
         for _ in range(4):
             assert ask(site, OpenAI).status == 200
         site.graceful()

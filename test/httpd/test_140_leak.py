@@ -52,7 +52,7 @@ class TestNoLeak:
         site = make_site(conf)
         total = self.REQUESTS[request.node.callspec.id]
         site.sim.fault(key=KEYS[0], status=503, probability=0.02)
-        site.sim.fault(key=KEYS[1], after_events=3, ending="rst", probability=0.02)
+        site.sim.fault("cut", how="rst", key=KEYS[1], after=3, probability=0.02)
         marks = []
         for _ in range(ROUNDS):
             report = load(site.port, self.cases(), token=site.api.token, connections=20, requests=total // ROUNDS)

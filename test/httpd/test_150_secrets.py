@@ -24,13 +24,13 @@ class TestSecrets:
         for query in (f"key={TOKEN}", f"key={SECRETS[-1]}", f"a=1&key={TOKEN}", f"%4bey={TOKEN}&key={TOKEN}"):
             site.api.get(f"/v1beta/models?{query}", anonymous=True)
             errors.append(site.api.get(f"/v1beta/nothing?{query}", anonymous=True))
-        for canned in ("consumer_suspended", "api_key_invalid", "leaked", "quota_day"):
+        for kind in ("suspended", "key_invalid", "leaked", "quota_day"):
             sim.reset()
-            sim.fault(canned=canned, times=3)
+            sim.fault(kind, count=3)
             for surface in SURFACES:
                 errors.append(ask(site, surface))
         sim.reset()
-        sim.fault(after_events=2, ending="error", message=f"key={KEYS[2]} is bad")
+        sim.fault("midstream_error", after=2, message=f"key={KEYS[2]} is bad, api_key:{KEYS[0]}")
         errors.append(begin(site, OpenAI, "[[chunks=5 interval=5]]"))
         errors[-1].read()
         return errors

@@ -26,7 +26,7 @@ class TestHttp2Upstream:
     @pytest.fixture(scope="class")
     def site(self, make_site, front):
         site = make_site(Conf(keys=KEYS, upstream=f"https://localhost:{front.port}/v1beta",
-                              environment={"SSL_CERT_FILE": front.authority.ca}))
+                              main=f"GBalanceCAFile {front.authority.ca}"))
         site.front = front
         return site
 
@@ -65,9 +65,9 @@ class TestHttp2Upstream:
 class TestVerification:
     """A certificate that nobody vouches for, or of another name, is refused and nothing is sent."""
 
-    def refused(self, make_site, front, upstream, environment):
+    def refused(self, make_site, front, upstream, ca=None):
         front.log.claim("AH0", r"\[ssl:")
-        site = make_site(Conf(keys=KEYS, upstream=upstream, environment=environment, claims=(r"GB\d{4}:",),
+        site = make_site(Conf(keys=KEYS, upstream=upstream, main=f"GBalanceCAFile {ca}" if ca else "", claims=(r"GB\d{4}:",),
                               api="GBalanceMaxRetries 2"))
         front.sim.reset()
         for surface in SURFACES:
@@ -76,15 +76,15 @@ class TestVerification:
         assert site.log.matching("certificate|TLS|SSL")
 
     def test_unknown_authority(self, make_site, front):
-        self.refused(make_site, front, f"https://localhost:{front.port}/v1beta", {})
+        self.refused(make_site, front, f"https://localhost:{front.port}/v1beta")
 
     def test_another_authority(self, make_site, front, tmp_path):
         other = certs.Authority(str(tmp_path), "another CA")
-        self.refused(make_site, front, f"https://localhost:{front.port}/v1beta", {"SSL_CERT_FILE": other.ca})
+        self.refused(make_site, front, f"https://localhost:{front.port}/v1beta", other.ca)
 
     def test_another_name(self, make_site, front):
         self.refused(make_site, front, f"https://ip6-localhost:{front.port}/v1beta",
-                     {"SSL_CERT_FILE": front.authority.ca})
+                     front.authority.ca)
 
 
 class TestRedirects:

@@ -110,8 +110,11 @@ class Gemini:
 
     @staticmethod
     def stream_error(response):
-        found = [json.loads(e) for e in response.events() if "error" in json.loads(e)]
-        assert len(found) == 1
+        """As an event, or bare as Google itself writes it."""
+        text = response.text.replace("\r\n", "\n")
+        found = [json.loads(e.removeprefix("data:")) for e in text.split("\n\n")
+                 if e.strip() and '"error"' in e]
+        assert len(found) == 1, text[-600:]
         assert isinstance(found[0]["error"]["message"], str)
         return found[0]["error"]
 

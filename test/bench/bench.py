@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark: what gbalance costs, as ratios to calling the upstream directly and to
+the same httpd's mod_proxy in front of it.
+
+Four ways to the same simulator, measured in turns within each round, so that what else
+the machine does blurs all of them alike; every figure is the median of the rounds:
+
+    direct      the simulator itself
+    proxy       mod_proxy in another VirtualHost of the same httpd
+    native      gbalance's Gemini surface
+    translated  gbalance's OpenAI surface
+
+CPU seconds come first: they are read from /proc for httpd's processes alone, so load
+generator and simulator on the same cores cannot blur them.
+
+    bench.py [--rounds 5] [--seconds 2] [--json FILE] [--only unary|latency|stream|memory] [--strict]
+"""
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../httpd"))
+
+import procfs  # noqa: E402
+import tools  # noqa: E402
+from conf import Conf  # noqa: E402
+from env import Server  # noqa: E402
+from load import Case, Load, load  # noqa: E402
+from sim import Simulator  # noqa: E402
+from wire import Gemini, OpenAI  # noqa: E402
+
+KEY = "AIzaBenchmark"
+CONNECTIONS = 32
+STREAMS, CHUNKS, INTERVAL = 100, 100, 20       # 5,000 chunks a second
+PARKED = 1000
+WAYS = ("direct", "proxy", "native", "translated")
+
+
+class Bench:
+    def __init__(self):
+        self.sim = Simulator(("--calls", "0"))
+        self.server = Server(Conf(
+            keys=(KEY,), modules=("proxy", "proxy_http"),
+            plain=f"ProxyPass /v1beta {self.sim.url}/v1beta flushpackets=on keepalive=on"), self.sim).start()
+        self.figures = {}       # (name, way) -> [value of each round]
+
+    def close(self):
+        stopped = self.server.stop()
+        unclaimed = self.server.log.unclaimed()
+        self.sim.stop()
+        self.server.remove()
+        assert stopped and not unclaimed, "\n".join(unclaimed[:10]) or "httpd did not stop"
+
+    # ---- ways
+
+    def port(self, way):
+        return {"direct": self.sim.port, "proxy": self.server.plain_port}.get(way, self.server.port)
+
+    def case(self, way, text, stream, options=""):
+        surface = OpenAI if way == "translated" else Gemini
+        return Case("POST", surface.path(stream), surface.body(text, stream), options)
+
+    def options(self, way):
+        if way in ("direct", "proxy"):
+            return {"headers": [f"x-goog-api-key: {KEY}"]}
+        return {"token": self.server.api.token}
+
+    def keep(self, name, way, value):
+        self.figures.setdefault((name, way), []).append(value)
+
+    def measured(self, way, run, name, count, per):
+        """Runs it and keeps the CPU seconds that httpd spent for `per` of what count() counts."""
+        before = self.server.cpu_seconds()
+        report = run()
+        spent = self.server.cpu_seconds() - before
+        assert report.failed == 0 and report.other_than_200 == 0, f"{way}: {report}"
+        if way != "direct":
+            self.keep(name, way, spent * per / count(report))
+        return report
+
+    # ---- what is measured
+
+    def unary(self, way, seconds):
+        report = self.measured(
+            way, lambda: load(self.port(way), [self.case(way, "Say hello.", False)], connections=CONNECTIONS,
+                              duration=seconds, **self.options(way)),
+            "CPU seconds per 1,000 requests", lambda r: r.completed, 1000)
+        self.keep("requests per second", way, report.completed / report.seconds)
+
+    def latency(self, way, seconds):
+        """One request at a time: what is added is work, not waiting in line."""
+        report = load(self.port(way), [self.case(way, "Say hello.", False)], connections=1, duration=seconds,
+                      **self.options(way))
+        assert report.failed == 0 and report.other_than_200 == 0, f"{way}: {report}"
+        for rank in ("p50", "p99"):
+            self.keep(f"latency {rank}, us", way, report.latency_us[rank])
+
+    def stream(self, way, seconds):
+        chunks = max(20, int(CHUNKS * seconds / 2))
+        text = f"[[chunks={chunks} interval={INTERVAL} seq stamp]]"
+        report = self.measured(
+            way, lambda: load(self.port(way), [self.case(way, text, True, f"expect={chunks}")],
+                              connections=STREAMS, requests=STREAMS, seq=self.sim.STAMPED_SEQ,
+                              seq_first=self.sim.SEQ_FIRST, stamp=self.sim.STAMP, **self.options(way)),
+            "CPU seconds per 100,000 chunks", lambda r: r.chunks, 100_000)
+        assert report.chunks == STREAMS * chunks and report.out_of_order == report.wrong_count == 0, f"{way}: {report}"
+        for rank in ("p50", "p99"):
+            self.keep(f"chunk latency {rank}, us", way, report.chunk_age_us[rank])
+
+    def memory(self, way, _):
+        """Proportional set size of all children with PARKED streams open, less that without."""
+        if way not in ("native", "translated"):
+            return
+        before = sum(procfs.memory(p)["pss"] for p in self.server.children())
+        streams = Load(self.port(way), [self.case(way, "[[chunks=10 interval=400 seq]]", True)],
+                       connections=PARKED, requests=PARKED, **self.options(way))
+        streams.wait_streaming()
+        time.sleep(1)
+        after = sum(procfs.memory(p)["pss"] for p in self.server.children())
+        report = streams.wait()
+        assert report.failed == 0 and report.other_than_200 == 0, f"{way}: {report}"
+        self.keep("KB per parked stream", way, (after - before) / PARKED / 1024)
+        self.server.graceful()          # or what the allocators kept would be missing next time
+
+    # ---- the report
+
+    def median(self, name, way):
+        values = self.figures.get((name, way))
+        return statistics.median(values) if values else None
+
+    def rows(self):
+        for name in dict.fromkeys(name for name, _ in self.figures):
+            yield name, {way: self.median(name, way) for way in WAYS}
+
+
+def number(value):
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.4f}"
+
+
+def ratio(value, to):
+    return f"{value / to:.2f}" if value is not None and to else "-"
+
+
+def print_table(bench):
+    titles = ("", *WAYS, "native/direct", "native/proxy", "translated/direct", "translated/proxy")
+    print(("{:<34}" + "{:>11}" * 4 + "{:>18}" * 4).format(*titles))
+    for name, values in bench.rows():
+        ratios = [ratio(values[way], values[to]) for way in ("native", "translated") for to in ("direct", "proxy")]
+        print(("{:<34}" + "{:>11}" * 4 + "{:>18}" * 4).format(name, *(number(values[w]) for w in WAYS), *ratios))
+    for name, values in bench.rows():
+        if "latency" in name and values["direct"] is not None:
+            added = {w: number(values[w] - values["direct"]) for w in WAYS[1:]}
+            print(("{:<34}" + "{:>11}" * 4).format("added " + name, "", *added.values()))
+
+
+BARS = [("requests per second", "native", 1.0), ("requests per second", "translated", 0.6)]
+
+
+def check_bars(bench):
+    """The first bar: at least this share of mod_proxy's figure."""
+    missed = 0
+    for name, way, share in BARS:
+        mine, proxy = bench.median(name, way), bench.median(name, "proxy")
+        if mine is not None:
+            reached = mine / proxy >= share
+            missed += not reached
+            print(f"bar: {way} {name} {mine / proxy:.2f} of mod_proxy, wanted {share}: "
+                  + ("reached" if reached else "MISSED"))
+    return missed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--only", choices=("unary", "latency", "stream", "memory"))
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--strict", action="store_true", help="fail when a bar is missed")
+    args = parser.parse_args()
+    bench = Bench()
+    try:
+        what = [args.only] if args.only else ["unary", "latency", "stream", "memory"]
+        for way in WAYS:
+            bench.unary(way, 0.5)       # warm: children, connections, caches
+        bench.figures.clear()
+        for turn in range(args.rounds):
+            for name in what:
+                for way in WAYS:
+                    getattr(bench, name)(way, args.seconds)
+            print(f"round {turn + 1} of {args.rounds}", file=sys.stderr)
+        print_table(bench)
+        missed = check_bars(bench)
+        if args.json:
+            with open(args.json, "w", encoding="utf-8") as f:
+                json.dump({f"{name}, {way}": values for (name, way), values in bench.figures.items()}, f, indent=1)
+    finally:
+        bench.close()
+    return 1 if missed and args.strict else 0
+
+
+if __name__ == "__main__":
+    assert tools.load_generator()
+    sys.exit(main())

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The unmodified openai package: base URL and token are its only settings.
+// node openai.mjs BASE_URL TOKEN COMMAND [TEXT]   prints one JSON value
+import OpenAI from "openai";
+
+const [baseURL, apiKey, command, text = "Hello"] = process.argv.slice(2);
+const client = new OpenAI({ baseURL, apiKey });
+const model = "gemini-2.5-flash";
+const messages = [{ role: "user", content: text }];
+
+const commands = {
+  async complete() {
+    const answer = await client.chat.completions.create({ model, messages });
+    return { text: answer.choices[0].message.content, reason: answer.choices[0].finish_reason,
+             total: answer.usage.total_tokens, id: answer._request_id };
+  },
+
+  async stream() {
+    const stream = await client.chat.completions.create(
+      { model, messages, stream: true, stream_options: { include_usage: true } });
+    const found = { text: "", chunks: 0, reason: null, total: 0 };
+    for await (const chunk of stream) {
+      found.chunks++;
+      found.text += chunk.choices[0]?.delta?.content ?? "";
+      found.reason = chunk.choices[0]?.finish_reason ?? found.reason;
+      found.total = chunk.usage?.total_tokens ?? found.total;
+    }
+    return found;
+  },
+
+  async models() {
+    const ids = [];
+    for await (const entry of client.models.list()) ids.push(entry.id);
+    return ids;
+  },
+
+  async error() {
+    try {
+      await commands[text === "stream" ? "stream" : "complete"]();
+      return { name: null };
+    } catch (e) {
+      return { name: e.constructor.name, status: e.status, code: e.code, type: e.type, message: e.message };
+    }
+  },
+
+  async leave() {
+    const stream = await client.chat.completions.create({ model, messages, stream: true });
+    for await (const chunk of stream) {
+      if (chunk.choices[0]?.delta?.content) break;      // the iterator aborts the request
+    }
+    return true;
+  },
+};
+
+console.log(JSON.stringify(await commands[command]()));
+process.exit(0);
