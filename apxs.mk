@@ -73,6 +73,7 @@ gnu_flags       = -D_GNU_SOURCE -D_REENTRANT
 # Below the glue httpd's headers are not even on the path.
 core_cppflags   = -I$(srcdir)/include -I$(srcdir)/modules $(apr_flags) $(curl_flags) \
                   $(CPPFLAGS)
+core_flags      = $(gnu_flags) $(core_cppflags) -fvisibility=hidden
 module_cppflags = -I$(srcdir)/include -I$(srcdir)/modules -I$(httpd_include) $(httpd_flags) \
                   $(apr_flags) $(curl_flags) $(CPPFLAGS)
 ifdef CFLAGS
@@ -80,7 +81,7 @@ base_cflags = $(CFLAGS)
 else
 base_cflags = $(httpd_cflags)
 endif
-cflags  = -std=gnu11 $(WARNINGS) -fvisibility=hidden -ffunction-sections -fdata-sections \
+cflags  = -std=gnu11 $(WARNINGS) -ffunction-sections -fdata-sections \
           $(base_cflags) $(sanitize)
 ldflags = -Wl,--as-needed -Wl,--gc-sections $(LDFLAGS) $(sanitize)
 libs    = $(curl_libs) -ljansson -lcrypto $(apr_libs) -lpthread -lm $(LIBS)
@@ -117,10 +118,10 @@ printer     := $(builddir)/test/guard/print_settings
 
 all: $(modules)
 
-$(builddir)/modules/%.lo: $(srcdir)/modules/%.c
+$(builddir)/modules/%.lo: $(srcdir)/modules/%.c $(srcdir)/apxs.mk
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(compile) $(if $(filter $(CORE_DIRS),$(firstword $(subst /,$(space),$*))),$(gnu_flags) $(core_cppflags),$(module_cppflags)) $(cflags) $(depend) -c -o $@ $<
+	$(Q)$(compile) $(if $(filter $(CORE_DIRS),$(firstword $(subst /,$(space),$*))),$(core_flags),$(module_cppflags)) $(cflags) $(depend) -c -o $@ $<
 
 $(libgbcore): $(core_objs)
 	$(call say,LINK)
@@ -138,10 +139,10 @@ $(foreach d,$(module_dirs),$(eval $(call module_rules,$(d))))
 
 # ---- programs of the tests ----
 
-$(builddir)/test/%.lo: $(srcdir)/test/%.c
+$(builddir)/test/%.lo: $(srcdir)/test/%.c $(srcdir)/apxs.mk
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(compile) $(if $(filter unit/% guard/%,$*),$(gnu_flags)) $(core_cppflags) -I$(srcdir)/$(dir test/$*) $(cflags) $(depend) -c -o $@ $<
+	$(Q)$(compile) $(if $(filter unit/% guard/%,$*),$(gnu_flags)) $(if $(filter simulator/%,$*),-DSIM_WITH_TLS) $(core_cppflags) -I$(srcdir)/$(dir test/$*) $(cflags) $(depend) -c -o $@ $<
 
 $(unit_tests) $(tortures): %: %.lo $(unit_objs) $(libgbcore)
 	$(call say,LINK)

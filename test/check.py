@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every test, the cheapest phases first, and counts: the last line is
+"N passed, N failed" over all of them.  `make -f apxs.mk check` calls it with the
+places it needs in the environment.
+
+    check.py [--lint] [phase ...]      names of phases to run, default all
+
+A phase that ran nothing is a failure, and with CI=true so is a skip.
+CHECK_SUMMARY=file receives the last line instead of the terminal.
+"""
+import concurrent.futures
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+SRCDIR = pathlib.Path(os.environ["GB_SRCDIR"])
+BUILD = pathlib.Path(os.environ["GB_BUILD"])
+MAKE = shlex.split(os.environ["GB_MAKE"])
+CI = os.environ.get("CI", "") == "true"
+JOBS = os.cpu_count() or 1
+SLOW = 10.0             # seconds from which a test program is named
+
+
+class Phase:
+    """What one phase did."""
+
+    def __init__(self, name):
+        self.name = name
+        self.passed = self.failed = self.skipped = 0
+        self.slow = []
+        self.began = time.monotonic()
+        print(f"\n==== {name}", flush=True)
+
+    def count(self, passed, failed, skipped=0):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+
+    def one(self, good):
+        self.count(int(good), int(not good))
+
+    def end(self):
+        self.seconds = time.monotonic() - self.began
+        if self.passed + self.failed == 0:
+            print(f"{self.name}: nothing was run")
+            self.failed += 1
+        if CI and self.skipped:
+            print(f"{self.name}: {self.skipped} skipped, which is a failure in CI")
+            self.failed += self.skipped
+
+
+# What made the caller's make talk to this one must not reach the makes below.
+ENV = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+
+
+def make(*targets, **variables):
+    """Whether a make went well; its output is shown as it comes."""
+    argv = [*MAKE, f"-j{JOBS}", *(f"{k}={v}" for k, v in variables.items()), *targets]
+    return subprocess.run(argv, env=ENV, stdin=subprocess.DEVNULL).returncode == 0
+
+
+# ---- build, lint and guards ----
+
+def phase_lint(phase):
+    for target in ("lint-format", "lint-cppcheck", "lint-gcc", "lint-clang"):
+        phase.one(make(target, builddir=BUILD))
+
+
+def phase_build(phase):
+    phase.one(make("everything", builddir=BUILD))
+
+
+def counted(phase, argv, pattern):
+    """A program that says at its end what passed and failed."""
+    done = subprocess.run(argv, env=ENV, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    print(done.stdout, end="")
+    found = re.findall(pattern, done.stdout)
+    if found:
+        phase.count(*map(int, found[-1]))
+    if done.returncode != 0 and not phase.failed:
+        phase.failed += 1
+
+
+def phase_guards(phase):
+    counted(phase, [sys.executable, SRCDIR / "test/guard/run.py"], r"^guards: (\d+) passed, (\d+) failed")
+
+
+# ---- unit tests ----
+
+CMOCKA = {word: re.compile(rf"^\[  {word} *\] (\d+) test\(s\)", re.M) for word in ("PASSED", "FAILED", "SKIPPED")}
+
+
+def run_unit(program, env):
+    """(program, passed, failed, skipped, seconds, output); a crash is one failure."""
+    began = time.monotonic()
+    try:
+        done = subprocess.run([program], env=env, cwd=SRCDIR, text=True, errors="replace", timeout=900,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output, code = done.stdout, done.returncode
+    except subprocess.TimeoutExpired as late:
+        output, code = f"{late.stdout or ''}\nstill running after {late.timeout} s", 1
+    passed, failed, skipped = (sum(map(int, CMOCKA[w].findall(output))) for w in CMOCKA)
+    if code != 0 and failed == 0 or passed + failed + skipped == 0:
+        failed += 1
+    return program, passed, failed, skipped, time.monotonic() - began, output
+
+
+def units(phase, build, **extra):
+    """Runs all unit tests of a build, as many at a time as there are processors."""
+    programs = sorted(build / "test/unit" / path.stem for path in (SRCDIR / "test/unit").glob("test_*.c"))
+    env = {**ENV, "GB_SRCDIR": str(SRCDIR), "CMOCKA_MESSAGE_OUTPUT": "stdout", **extra}
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        for program, passed, failed, skipped, seconds, output in pool.map(lambda p: run_unit(p, env), programs):
+            phase.count(passed, failed, skipped)
+            print(f"{program.name}: {passed} passed, {failed} failed"
+                  + (f", {skipped} skipped" if skipped else ""), flush=True)
+            if failed or skipped:
+                print(output)
+            if seconds > SLOW:
+                phase.slow.append((seconds, f"{phase.name}: {program.name}"))
+
+
+def phase_unit(phase):
+    units(phase, BUILD)
+
+
+def sanitized(phase, names, **options):
+    build = BUILD / ("sanitize-" + names.replace(",", "-"))
+    if make("unit", SANITIZE=names, builddir=build):
+        units(phase, build, **options)
+    else:
+        phase.one(False)
+
+
+def phase_address(phase):
+    sanitized(phase, "address,undefined", ASAN_OPTIONS="abort_on_error=0",
+              UBSAN_OPTIONS="print_stacktrace=1")
+
+
+def phase_thread(phase):
+    sanitized(phase, "thread", TSAN_OPTIONS="halt_on_error=1")
+
+
+# ---- live tests ----
+
+def pytest(phase, name, *args, **extra):
+    report = BUILD / f"{name}.xml"
+    report.unlink(missing_ok=True)
+    argv = [BUILD / "venv/bin/python", "-m", "pytest", "-q", "-ra", "--color=no", "-p", "no:cacheprovider",
+            f"--junitxml={report}", *args]
+    subprocess.run(argv, env={**ENV, "PYTHONDONTWRITEBYTECODE": "1", **extra}, cwd=SRCDIR, stdin=subprocess.DEVNULL)
+    if not report.exists():
+        phase.one(False)
+        return
+    for suite in xml.etree.ElementTree.parse(report).getroot().iter("testsuite"):
+        total, failed, skipped = (int(suite.get(k)) for k in ("tests", "failures", "skipped"))
+        errors = int(suite.get("errors"))
+        phase.count(max(0, total - failed - errors - skipped), failed + errors, skipped)
+        for case in suite.iter("testcase"):
+            if float(case.get("time")) > SLOW:
+                phase.slow.append((float(case.get("time")), f"{case.get('classname')}.{case.get('name')}"))
+
+
+def live_tests():
+    """Folders of live tests; node_modules and the like below them are not."""
+    return [SRCDIR / "test" / name for name in ("httpd", "sdk") if any((SRCDIR / "test" / name).glob("test_*.py"))]
+
+
+def phase_live(phase):
+    if make("venv", builddir=BUILD):
+        pytest(phase, "live", *live_tests())
+    else:
+        phase.one(False)
+
+
+def runtime(name):
+    return subprocess.run(["gcc", f"-print-file-name={name}"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def phase_smoke(phase):
+    """The smoke part of the live tests (test_0*.py) against modules with sanitizers.  httpd itself
+    has none, so their runtime is preloaded, and what httpd keeps until its end is no leak of ours."""
+    names = "address,undefined"
+    build = BUILD / ("sanitize-" + names.replace(",", "-"))
+    if not make("all", SANITIZE=names, builddir=build):
+        phase.one(False)
+        return
+    pytest(phase, "smoke", *sorted((SRCDIR / "test/httpd").glob("test_0*.py")), GB_SANITIZE=names, GB_MODULES=str(build / ".libs"),
+           LD_PRELOAD=f"{runtime('libasan.so')} {runtime('libubsan.so')}",
+           ASAN_OPTIONS="detect_leaks=0:abort_on_error=0", UBSAN_OPTIONS="print_stacktrace=1")
+
+
+# ---- all of them ----
+
+PHASES = {
+    "lint": phase_lint,
+    "build": phase_build,
+    "guards": phase_guards,
+    "unit": phase_unit,
+    "address": phase_address,
+    "thread": phase_thread,
+    "live": phase_live,
+    "smoke": phase_smoke,
+}
+
+
+def run(names):
+    phases = []
+    for name in names:
+        phase = Phase(name)
+        phases.append(phase)
+        PHASES[name](phase)
+        phase.end()
+        if name == "build" and phase.failed:
+            break
+    return phases
+
+
+def summarize(phases):
+    print("\n==== summary")
+    for phase in phases:
+        skipped = f", {phase.skipped} skipped" if phase.skipped else ""
+        print(f"{phase.name:8} {phase.seconds:7.1f} s  {phase.passed} passed, {phase.failed} failed{skipped}")
+    slow = sorted((item for phase in phases for item in phase.slow), reverse=True)
+    for seconds, name in slow[:15]:
+        print(f"slow     {seconds:7.1f} s  {name}")
+
+
+def main(args):
+    names = [a for a in args if not a.startswith("-")] or [n for n in PHASES if n != "lint"]
+    if "--lint" in args:
+        names = ["lint", *names]
+    unknown = set(names) - set(PHASES)
+    if unknown:
+        sys.exit(f"no such phase: {', '.join(unknown)}; there are {', '.join(PHASES)}")
+    phases = run(names)
+    summarize(phases)
+    passed, failed = sum(p.passed for p in phases), sum(p.failed for p in phases)
+    line = f"{passed} passed, {failed} failed"
+    if os.environ.get("CHECK_SUMMARY"):
+        pathlib.Path(os.environ["CHECK_SUMMARY"]).write_text(line + "\n")
+    else:
+        print(line, flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
