@@ -104,7 +104,7 @@ class Bench:
         text = f"[[chunks={chunks} interval={INTERVAL} seq stamp]]"
         report = self.measured(
             way, lambda: load(self.port(way), [self.case(way, text, True, f"expect={chunks}")],
-                              connections=STREAMS, requests=STREAMS, seq=self.sim.STAMPED_SEQ,
+                              connections=STREAMS, requests=STREAMS, rate=1000, seq=self.sim.STAMPED_SEQ,
                               seq_first=self.sim.SEQ_FIRST, stamp=self.sim.STAMP, **self.options(way)),
             "CPU seconds per 100,000 chunks", lambda r: r.chunks, 100_000)
         assert report.chunks == STREAMS * chunks and report.out_of_order == report.wrong_count == 0, f"{way}: {report}"
@@ -140,7 +140,8 @@ class Bench:
 def number(value):
     if value is None:
         return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value >= 1 else f"{value:.4f}"
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.4f}"
 
 
 def ratio(value, to):
@@ -155,8 +156,8 @@ def print_table(bench):
         print(("{:<34}" + "{:>11}" * 4 + "{:>18}" * 4).format(name, *(number(values[w]) for w in WAYS), *ratios))
     for name, values in bench.rows():
         if "latency" in name and values["direct"] is not None:
-            added = {w: number(values[w] - values["direct"]) for w in WAYS[1:]}
-            print(("{:<34}" + "{:>11}" * 4).format("added " + name, "", *added.values()))
+            added = [None if values[w] is None else values[w] - values["direct"] for w in WAYS]
+            print(("{:<34}" + "{:>11}" * 4).format("added " + name, *map(number, added)))
 
 
 BARS = [("requests per second", "native", 1.0), ("requests per second", "translated", 0.6)]

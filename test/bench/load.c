@@ -35,7 +35,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define TICK_US 5000
+/* Steps of deadlines and slow readers, and of paced starts. */
+#define TICK_MS  5
+#define PACED_MS 1
 
 options_t opt = {
     .host = "127.0.0.1",
@@ -135,6 +137,7 @@ static void run(void)
 {
     struct epoll_event events[256];
     int64_t now, next_tick = 0;
+    int step_ms = opt.rate > 0 ? PACED_MS : TICK_MS;
     int i, n;
 
     for (;;) {
@@ -144,7 +147,7 @@ static void run(void)
                 stopping = 1;
             }
             tick(now);
-            next_tick = now + TICK_US;
+            next_tick = now + step_ms * 1000;
             if (may_begin(now) == 0 && all_idle()) {
                 return;
             }
@@ -153,7 +156,7 @@ static void run(void)
                 return;
             }
         }
-        n = epoll_wait(epoll_fd, events, 256, TICK_US / 1000);
+        n = epoll_wait(epoll_fd, events, 256, step_ms);
         for (i = 0; i < n; i++) {
             conn_event(events[i].data.ptr, events[i].events);
         }

@@ -94,6 +94,7 @@ class Server:
         kept = ("PATH", "LANG", "TMPDIR", "LD_PRELOAD", "LD_LIBRARY_PATH", "ASAN_OPTIONS",
                 "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS")
         env = {k: os.environ[k] for k in kept if k in os.environ}
+        env.update(tools.sanitizer_environment())
         env.update(self.conf.environment)
         return env
 

@@ -36,8 +36,9 @@ def start_time(pid):
 
 
 def cpu_seconds(pid):
+    """Its own and that of its children that have ended."""
     stat = _stat(pid)
-    return (int(stat[11]) + int(stat[12])) / TICKS if stat else 0.0
+    return sum(int(n) for n in stat[11:15]) / TICKS if stat else 0.0
 
 
 def descriptors(pid):

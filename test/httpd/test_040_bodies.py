@@ -9,6 +9,8 @@ from client import Cut
 from conf import Conf
 from wire import MODEL, SURFACE_IDS, SURFACES, Gemini, OpenAI, ask
 
+pytestmark = pytest.mark.smoke
+
 surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
 
 

@@ -7,6 +7,7 @@ import pytest
 from conf import KEYS, Conf
 from wire import MODEL, OpenAI, ask
 
+pytestmark = pytest.mark.smoke
 
 def chat(site, **fields):
     return site.api.post("/v1/chat/completions", json={"model": MODEL, **fields})

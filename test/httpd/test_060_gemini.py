@@ -7,6 +7,7 @@ import pytest
 from conf import KEYS
 from wire import MODEL, Gemini, ask
 
+pytestmark = pytest.mark.smoke
 
 def generate(site, body, stream=False, headers=None, path=None):
     return site.api.post(path or Gemini.path(stream), body=body, headers=headers)

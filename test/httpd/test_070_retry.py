@@ -17,6 +17,7 @@ def keys_of(calls):
     return [call["key"] for call in calls]
 
 
+@pytest.mark.soak
 class TestThreeKeys:
     """Issue 2, point 3: one key answers 429, one 503, one works."""
     CONF = Conf(keys=KEYS, claims=EXPECTED)

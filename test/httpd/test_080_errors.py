@@ -9,6 +9,8 @@ from conf import KEYS, Conf
 from env import Stopwatch
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
 
+pytestmark = pytest.mark.smoke
+
 surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
 EXPECTED = (r"GB\d{4}:",)
 

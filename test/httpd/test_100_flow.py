@@ -12,6 +12,8 @@ from env import Stopwatch
 from tools import SANITIZE, wait_until
 from wire import SURFACE_IDS, SURFACES, Gemini, begin
 
+pytestmark = pytest.mark.smoke
+
 surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
 WAYS = {"parked": Conf(), "waiting": Conf(parking="Off"), "worker": Conf(mpm="worker"), "tls": Conf(tls=True)}
 

@@ -11,6 +11,8 @@ from conf import Conf
 from tools import wait_until
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
 
+pytestmark = pytest.mark.smoke
+
 surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
 
 WAYS = {

@@ -13,6 +13,8 @@ from load import Case, Load
 from tools import soak, wait_until
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
 
+pytestmark = pytest.mark.smoke
+
 surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
 
 
@@ -62,6 +64,7 @@ class TestGraceful:
         assert site.api.get("/v1/models", token="sk-new-token-0123456789").status == 200
 
 
+@pytest.mark.soak
 class TestDrain:
     """Issue 2, point 4: restarts in a row, open streams, a drain timeout."""
     CONF = Conf(main="GBalanceDrainTimeout 10", mpm_lines="GracefulShutdownTimeout 60\nServerLimit 40",
@@ -97,6 +100,7 @@ class TestDrain:
         site.settled()
 
 
+@pytest.mark.soak
 class TestKilledChild:
     CONF = Conf(claims=("AH00052", "AH00051"))
 

@@ -31,6 +31,7 @@ def check(report, count=STREAMS):
     assert report.out_of_order == 0 and report.error_events == 0
 
 
+@pytest.mark.soak
 class TestManyStreams:
     """Debian's stock event MPM: 25 threads a child."""
     CONF = Conf()

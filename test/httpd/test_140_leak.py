@@ -15,6 +15,7 @@ ONE_CHILD = "StartServers 1\nServerLimit 1\nMaxRequestWorkers 25\nMinSpareThread
 ROUNDS = 10
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("conf", [Conf(keys=KEYS), Conf(keys=KEYS, parking="Off"), Conf(keys=KEYS, mpm="worker")],
                          ids=["parked", "waiting", "worker"])
 class TestNoLeak:

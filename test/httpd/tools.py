@@ -119,6 +119,19 @@ def load_generator():
     return target
 
 
+@functools.cache
+def sanitizer_environment():
+    """What httpd needs to load modules that were built with sanitizers (GB_SANITIZE=address,undefined)."""
+    libraries = [run(["gcc", "-print-file-name=" + lib]).stdout.strip()
+                 for name, lib in (("address", "libasan.so"), ("undefined", "libubsan.so"), ("thread", "libtsan.so"))
+                 if name in SANITIZE.split(",")]
+    if not libraries:
+        return {}
+    # httpd's own pools look like leaks when a child is killed; leaks have a test of their own
+    return {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
+            "UBSAN_OPTIONS": "print_stacktrace=1"}
+
+
 def shared_fixtures():
     """The folder of recordings, or None where a skip is right (absent outside CI)."""
     path = os.path.join(SHARED, "fixtures", "open")
