@@ -87,7 +87,7 @@ def counted(phase, argv, pattern):
 
 
 def phase_guards(phase):
-    counted(phase, [sys.executable, SRCDIR / "test/guard/run.py"], r"^guards: (\d+) passed, (\d+) failed")
+    counted(phase, [sys.executable, SRCDIR / "test/guard/run.py"], r"(?m)^guards: (\d+) passed, (\d+) failed")
 
 
 # ---- unit tests ----

@@ -5,9 +5,9 @@ change their meaning.
 """
 import re
 
-# Folder to the thousands of its numbers.
-BLOCKS = {"keys": 1, "pool": 1, "openai": 2, "gemini": 3, "admin": 4, "upstream": 5, "store": 6,
-          "proto": 7, "core": 8, "base": 8}
+# Folder to the thousands of its numbers.  The core also speaks for the engine that it hosts.
+BLOCKS = {"keys": (1,), "pool": (1,), "openai": (2,), "gemini": (3,), "admin": (4,), "upstream": (5,),
+          "store": (6,), "proto": (7,), "core": (5, 8), "base": (8,)}
 
 CALL = re.compile(r"\b(gb_log|ap_log_(?:c|r|p|)error)\s*\(")
 LEVEL = re.compile(r"\b(?:GB_LOG|APLOG)_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)\b")
@@ -46,8 +46,8 @@ def judge(files):
             if number in seen:
                 problems.append(f"{where}: {number} stands at {seen[number]} too")
             seen[number] = where
-            if number // 1000 != BLOCKS.get(folder):
-                problems.append(f"{where}: {number} is not of the block of {folder} ({BLOCKS.get(folder)}000)")
+            if number // 1000 not in BLOCKS.get(folder, ()):
+                problems.append(f"{where}: {number} is not of a block of {folder} {BLOCKS.get(folder)}")
     return problems
 
 
