@@ -12,6 +12,8 @@
 #ifndef GB_DIALECT_H
 #define GB_DIALECT_H
 
+#include <apr_tables.h>
+
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/json.h"
@@ -20,6 +22,30 @@
 typedef struct gb_plan_t gb_plan_t;
 typedef struct gb_translator_t gb_translator_t;
 typedef struct gb_dialect_t gb_dialect_t;
+
+/*
+ * What a process remembers between calls, each part optional (NULL).  Asked in
+ * the worker that parses, told from the engine's thread: the owner locks.
+ */
+typedef struct gb_memory_t {
+    void *ctx;
+    /* Thought signatures by the id of a tool call, for clients that drop them.  The text comes
+     * from p; NULL when unknown.  Bounded by the owner; a signature may be 1 MiB long. */
+    const char *(*signature_get)(void *ctx, const char *call_id, apr_pool_t *p);
+    void (*signature_put)(void *ctx, const char *call_id, const char *signature, size_t len);
+    /* Whether Google lists that model: 1, 0, or -1 when no list is known yet. */
+    int (*model_is_real)(void *ctx, const char *name);
+    /* Its outputTokenLimit, 0 when unknown. */
+    apr_int64_t (*model_output_limit)(void *ctx, const char *name);
+} gb_memory_t;
+
+/* Something by URL that must be fetched before the call can go upstream. */
+typedef struct gb_fetch_t {
+    const char *url;        /* http or https */
+    const char *param;      /* where the client named it: for its error */
+    const char *bytes;      /* filled by who fetched; live as long as the plan */
+    size_t len;
+} gb_fetch_t;
 
 /* A client's request as the glue read it. */
 typedef struct gb_request_t {
@@ -31,6 +57,8 @@ typedef struct gb_request_t {
     size_t body_len;
     apr_time_t now;             /* wall clock: for `created` and ids */
     unsigned char entropy[16];  /* random bytes: for ids */
+    const gb_memory_t *memory;  /* NULL: none */
+    int can_fetch;              /* whether plan->fetches will be served; else URLs go upstream */
 } gb_request_t;
 
 /*
@@ -39,14 +67,16 @@ typedef struct gb_request_t {
  */
 typedef struct gb_facts_t {
     int has_candidate;
-    int has_content;            /* a part that a client would miss: text, thought, call, media */
+    int has_content;            /* a part that a client would miss: text, thought, call, media; or the
+                                 * answer ended for a reason that a retry would not change */
     int blocked;                /* promptFeedback.blockReason, or a finish reason of that kind */
     int finished;               /* a finishReason (or what stands for it) was seen */
     int malformed;              /* MALFORMED_FUNCTION_CALL and its like, with nothing delivered */
     int has_error;              /* an error object stood in the stream: error_json */
     const char *error_json;     /* from the plan's pool */
     size_t error_len;
-    apr_int64_t prompt_tokens, completion_tokens, thought_tokens, cached_tokens, total_tokens; /* -1 unknown */
+    /* -1 unknown; as OpenAI counts: prompt with tool prompts and cached, completion with thoughts */
+    apr_int64_t prompt_tokens, completion_tokens, thought_tokens, cached_tokens, total_tokens;
     char finish_reason[40];     /* Gemini's word for it */
     char model_version[96];
     char response_id[64];
@@ -76,6 +106,12 @@ struct gb_plan_t {
     const char *ignored;            /* names of unknown fields, comma-separated, for x-gbalance-ignored; NULL */
     apr_uint64_t affinity;          /* hash of what should stay on one key (prompt_cache_key, user), 0 = none */
 
+    /*
+     * To be fetched first (of gb_fetch_t), NULL for nothing: body is NULL until
+     * all are filled and the dialect's resume has made it.
+     */
+    apr_array_header_t *fetches;
+
     /* the client's answer */
     const char *answer_type;        /* Content-Type of a successful answer; NULL = the upstream's */
 };
@@ -87,6 +123,8 @@ struct gb_dialect_t {
     /*
      * Parses and translates.  On success *pplan is complete.  Otherwise *err
      * says why (4xx) and nothing goes upstream.  body is not looked at for GET.
+     * request may be forgotten, but what it points to and settings live as long
+     * as the plan.
      */
     apr_status_t (*parse_request)(gb_plan_t **pplan, const gb_request_t *request,
                                   const gb_settings_t *settings, gb_error_t *err, apr_pool_t *p);
@@ -122,6 +160,12 @@ struct gb_dialect_t {
      * "thinkingLevel", "responseJsonSchema" ...).  APR_NOTFOUND: there was none.  May be NULL.
      */
     apr_status_t (*drop_field)(gb_plan_t *plan, const char *field);
+
+    /*
+     * All of plan->fetches are filled: makes plan->body.  *err says what is wrong with what
+     * came (400).  NULL: the dialect never asks for anything.
+     */
+    apr_status_t (*resume)(gb_plan_t *plan, gb_error_t *err);
 
     /* A comment or empty event that keeps a silent stream alive; NULL: the protocol has none. */
     const char *heartbeat;

@@ -14,7 +14,8 @@ extern const gb_dialect_t gb_gemini_dialect;
 /*
  * Reads one GenerateContentResponse (a stream's chunk or a whole answer) into
  * facts.  json was checked.  Shared by every translator.  An object with
- * `error` sets has_error and error_json (copied into p).
+ * `error`, bare or as the only element of an array, sets has_error and
+ * error_json (copied into p); nothing else of it is read.
  */
 void gb_gemini_tap(gb_facts_t *facts, gb_span_t json, apr_pool_t *p);
 
