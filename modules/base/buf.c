@@ -20,16 +20,29 @@ void gb_buf_init(gb_buf_t *buf, size_t max)
     buf->max = max < BUF_MAX ? max : BUF_MAX;
 }
 
-static apr_status_t buf_cleanup(void *data)
+/* The pool's hold on the memory: the buffer itself may stand on a stack that is gone by then. */
+static apr_status_t owner_cleanup(void *owner)
 {
-    gb_buf_free(data);
+    free(*(char **)owner);
     return APR_SUCCESS;
+}
+
+static void buf_own(gb_buf_t *buf)
+{
+    if (buf->pool == NULL) {
+        return;
+    }
+    if (buf->owner == NULL) {
+        buf->owner = apr_palloc(buf->pool, sizeof(*buf->owner));
+        apr_pool_cleanup_register(buf->pool, buf->owner, owner_cleanup, apr_pool_cleanup_null);
+    }
+    *buf->owner = buf->data;
 }
 
 void gb_buf_init_pool(gb_buf_t *buf, size_t max, apr_pool_t *p)
 {
     gb_buf_init(buf, max);
-    apr_pool_cleanup_register(p, buf, buf_cleanup, apr_pool_cleanup_null);
+    buf->pool = p;
 }
 
 void gb_buf_free(gb_buf_t *buf)
@@ -38,6 +51,9 @@ void gb_buf_free(gb_buf_t *buf)
     buf->data = NULL;
     buf->len = 0;
     buf->cap = 0;
+    if (buf->owner != NULL) {
+        *buf->owner = NULL;
+    }
 }
 
 static apr_status_t buf_fail(gb_buf_t *buf, apr_status_t rv)
@@ -79,6 +95,7 @@ apr_status_t gb_buf_reserve(gb_buf_t *buf, size_t len)
     data[buf->len] = '\0';
     buf->data = data;
     buf->cap = cap;
+    buf_own(buf);
     return APR_SUCCESS;
 }
 

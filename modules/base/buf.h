@@ -22,6 +22,8 @@ typedef struct gb_buf_t {
     size_t cap;
     size_t max;         /* ceiling for len */
     apr_status_t rv;    /* APR_SUCCESS, APR_ENOSPC (ceiling) or APR_ENOMEM */
+    apr_pool_t *pool;   /* that the memory goes with, NULL for none */
+    char **owner;       /* the pool's own pointer to the memory */
 } gb_buf_t;
 
 /* All ceilings in one place. */
@@ -33,7 +35,10 @@ typedef struct gb_buf_t {
 
 /* No memory is taken before the first append. */
 void gb_buf_init(gb_buf_t *buf, size_t max);
-/* The same, and gb_buf_free runs when p is cleaned. */
+/*
+ * The same, and the bytes go when p is cleaned.  They outlive the gb_buf_t, which may stand on a
+ * stack; the gb_buf_t must not be used after p.
+ */
 void gb_buf_init_pool(gb_buf_t *buf, size_t max, apr_pool_t *p);
 void gb_buf_free(gb_buf_t *buf);
 

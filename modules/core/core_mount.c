@@ -30,28 +30,90 @@ static int longer_first(const void *a, const void *b)
     return la < lb ? 1 : la > lb ? -1 : 0;
 }
 
-/* Reads the Locations of a server: those with one of our handlers are mounts. */
+/* The path of `<Location "/v1">`: the arguments come with their quotes and the closing bracket. */
+static const char *location_path(apr_pool_t *p, const char *args)
+{
+    char *copy = apr_pstrdup(p, args);
+    char *end = strrchr(copy, '>');
+    const char *at = copy;
+    char *path;
+    size_t len;
+
+    if (end) {
+        *end = '\0';
+    }
+    path = ap_getword_conf(p, &at);
+    len = strlen(path);
+    while (len > 0 && path[len - 1] == '/') {
+        path[--len] = '\0';
+    }
+    return path;
+}
+
+/* The handler that a container sets, when it is one of ours. */
+static const char *our_handler(apr_pool_t *p, const ap_directive_t *node)
+{
+    const ap_directive_t *child;
+
+    for (child = node->first_child; child; child = child->next) {
+        const char *args = child->args;
+        const char *word;
+
+        if (ap_cstr_casecmp(child->directive, "SetHandler") == 0) {
+            word = ap_getword_conf(p, &args);
+            if (strncmp(word, HANDLER_PREFIX, strlen(HANDLER_PREFIX)) == 0) {
+                return word;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* All mounts among the directives of one level. */
+static void collect(apr_array_header_t *mounts, const ap_directive_t *node, apr_pool_t *p)
+{
+    for (; node; node = node->next) {
+        const char *handler = NULL;
+
+        if (ap_cstr_casecmp(node->directive, "<Location") == 0) {
+            handler = our_handler(p, node);
+        }
+        if (handler) {
+            core_mount_t *mount = apr_array_push(mounts);
+
+            mount->prefix = location_path(p, node->args);
+            mount->handler = handler;
+        }
+    }
+}
+
+static const ap_directive_t *virtual_host_node(const server_rec *s)
+{
+    const ap_directive_t *node;
+
+    for (node = ap_conftree; node; node = node->next) {
+        if (ap_cstr_casecmp(node->directive, "<VirtualHost") == 0 && s->defn_name
+            && node->line_num == (int)s->defn_line_number
+            && strcmp(node->filename, s->defn_name) == 0) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * Reads the Locations of a server, with those that it inherits.  The tree of
+ * directives is asked because httpd keeps a handler as an expression only.
+ * <LocationMatch> is no mount: a pattern has no path below it.
+ */
 void core_mounts_collect(apr_pool_t *p, server_rec *s, core_conf_t *conf)
 {
-    const core_server_config *core = ap_get_core_module_config(s->module_config);
-    int i;
+    const ap_directive_t *node = s->is_virtual ? virtual_host_node(s) : NULL;
 
     conf->mounts = apr_array_make(p, 8, sizeof(core_mount_t));
-    for (i = 0; i < core->sec_url->nelts; i++) {
-        ap_conf_vector_t *dir = APR_ARRAY_IDX(core->sec_url, i, ap_conf_vector_t *);
-        const core_dir_config *entry = ap_get_core_module_config(dir);
-
-        if (entry->handler && !entry->r
-            && strncmp(entry->handler, HANDLER_PREFIX, strlen(HANDLER_PREFIX)) == 0) {
-            core_mount_t *mount = apr_array_push(conf->mounts);
-            size_t len = strlen(entry->d);
-
-            while (len > 0 && entry->d[len - 1] == '/') {
-                len--;
-            }
-            mount->prefix = apr_pstrmemdup(p, entry->d, len);
-            mount->handler = entry->handler;
-        }
+    collect(conf->mounts, ap_conftree, p);
+    if (node) {
+        collect(conf->mounts, node->first_child, p);
     }
     if (conf->mounts->nelts) {
         qsort(conf->mounts->elts, (size_t)conf->mounts->nelts, sizeof(core_mount_t), longer_first);
