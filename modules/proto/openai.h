@@ -16,4 +16,13 @@ extern const gb_dialect_t gb_openai_dialect;
  */
 extern const gb_dialect_t gb_openai_direct_dialect;
 
+/* What becomes of each field of a chat request: the README's table is checked against it. */
+typedef struct gb_openai_field_row_t {
+    const char *name;
+    const char *action; /* "MAP", "IGNORE" or "REJECT" */
+    const char *text;   /* Markdown, one line */
+} gb_openai_field_row_t;
+
+const gb_openai_field_row_t *gb_openai_fields(int *n);
+
 #endif

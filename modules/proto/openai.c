@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The OpenAI dialect: routes, the parsing that all of them share, errors in
+ * OpenAI's form.  What a route does stands in the file of its subject.
+ */
+#include "proto/openai_int.h"
+
+#include <string.h>
+#include <apr_strings.h>
+
+typedef apr_status_t route_fn(gb_openai_call_t *call);
+typedef void begin_fn(gb_translator_t *t, gb_openai_call_t *call);
+
+typedef struct route_t {
+    const char *path; /* ends in "/": everything below it */
+    const char *method;
+    route_fn *parse;
+    begin_fn *begin; /* of the answer; NULL: chat, by stream */
+} route_t;
+
+static const route_t routes[] = {
+    {"/chat/completions", "POST", gb_openai_chat,        NULL                  },
+    {"/models",           "GET",  gb_openai_models_list, gb_openai_models_begin},
+    {"/models/",          "GET",  gb_openai_models_one,  gb_openai_model_begin },
+};
+
+static int route_matches(const route_t *route, const char *path)
+{
+    size_t len = strlen(route->path);
+
+    return route->path[len - 1] == '/' ? strncmp(path, route->path, len) == 0 && path[len] != '\0'
+                                       : strcmp(path, route->path) == 0;
+}
+
+static const route_t *route_find(const gb_request_t *request, gb_error_t *err)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(routes) / sizeof(*routes); i++) {
+        if (!route_matches(&routes[i], request->path)) {
+            continue;
+        }
+        if (strcmp(request->method, routes[i].method) == 0) {
+            return &routes[i];
+        }
+        gb_error_set(err, 405, "method_not_allowed", NULL,
+                     "Not allowed to %.16s on %.200s: use %s.", request->method, request->path,
+                     routes[i].method);
+        err->allow = strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method;
+        return NULL;
+    }
+    gb_error_set(err, 404, "unknown_url", NULL,
+                 "Unknown request URL: %.16s %.300s. Please check "
+                 "the URL for typos.",
+                 request->method, request->path);
+    return NULL;
+}
+
+/* A checked JSON object in request->body, lone surrogates mended; GET has none. */
+static apr_status_t body_check(gb_openai_call_t *call)
+{
+    gb_request_t *request = &call->request;
+    gb_json_fault_t fault = {0};
+    gb_buf_t *mended;
+
+    if (request->body == NULL
+        || gb_json_check(request->body, request->body_len, &fault) != APR_SUCCESS) {
+        return gb_error_set(call->err, 400, NULL, NULL,
+                            "We could not parse the JSON body of your request.%s%.90s%s",
+                            *fault.message ? " (" : "", fault.message, *fault.message ? ")" : "");
+    }
+    if (gb_json_kind(gb_json_root(request->body, request->body_len)) != GB_JSON_OBJECT) {
+        return gb_error_set(call->err, 400, "invalid_type", NULL,
+                            "We could not parse the JSON body of your request: expected an "
+                            "object.");
+    }
+    if (fault.has_lone_surrogate) {
+        mended = apr_palloc(call->pool, sizeof(*mended));
+        gb_buf_init_pool(mended, GB_BUF_MAX_REQUEST, call->pool);
+        if (gb_json_mend(mended, request->body, request->body_len) != APR_SUCCESS) {
+            return gb_error_set(call->err, 413, "request_too_large", NULL,
+                                "The request is too large.");
+        }
+        request->body = mended->data;
+        request->body_len = mended->len;
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t parse_request(gb_plan_t **pplan, const gb_request_t *request,
+                                  const gb_settings_t *settings, gb_error_t *err, apr_pool_t *p)
+{
+    const route_t *route = route_find(request, err);
+    gb_openai_call_t *call;
+    apr_status_t rv;
+
+    if (route == NULL) {
+        return APR_NOTFOUND;
+    }
+    call = apr_pcalloc(p, sizeof(*call));
+    call->plan = gb_plan_make(&gb_openai_dialect, p);
+    call->plan->state = call;
+    call->pool = p;
+    call->request = *request;
+    call->settings = settings;
+    call->err = err;
+    err->status = 0;
+    if (strcmp(route->method, "POST") == 0 && (rv = body_check(call)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((rv = route->parse(call)) == APR_SUCCESS) {
+        *pplan = call->plan;
+    }
+    call->err = NULL;
+    return rv;
+}
+
+/* ---- answers ---- */
+
+gb_translator_t *gb_openai_translator_make(gb_plan_t *plan, gb_facts_t *facts)
+{
+    gb_translator_t *t = apr_pcalloc(plan->pool, sizeof(*t));
+
+    t->plan = plan;
+    t->facts = facts;
+    return t;
+}
+
+static gb_translator_t *start(gb_plan_t *plan, const char *content_type, gb_facts_t *facts)
+{
+    gb_openai_call_t *call = plan->state;
+    gb_translator_t *t = gb_openai_translator_make(plan, facts);
+    gb_error_t err;
+    const route_t *route = route_find(&call->request, &err);
+
+    (void)content_type;
+    if (route->begin != NULL) {
+        route->begin(t, call);
+    }
+    else if (call->stream) {
+        gb_openai_stream_begin(t, call);
+    }
+    else {
+        gb_openai_unary_begin(t, call);
+    }
+    return t;
+}
+
+static apr_status_t on_chunk(gb_translator_t *t, const char *bytes, size_t len, gb_buf_t *out)
+{
+    t->out = out;
+    if (t->facts->has_error) {
+        return APR_SUCCESS;
+    }
+    return t->chunk(t, bytes, len);
+}
+
+static apr_status_t on_end(gb_translator_t *t, gb_buf_t *out)
+{
+    t->out = out;
+    if (t->facts->has_error) {
+        return APR_SUCCESS;
+    }
+    return t->end(t);
+}
+
+/* ---- errors ---- */
+
+static void put_or_null(gb_buf_t *out, const char *text)
+{
+    gb_json_put_cstr(out, *text != '\0' ? text : NULL);
+}
+
+void gb_openai_error_body(const gb_plan_t *plan, const gb_error_t *err, int midstream,
+                          gb_buf_t *out)
+{
+    (void)plan;
+    gb_buf_puts(out, midstream ? "data: {\"error\":{\"message\":" : "{\"error\":{\"message\":");
+    gb_json_put_cstr(out, err->message);
+    gb_buf_puts(out, ",\"type\":");
+    gb_json_put_cstr(out, gb_error_openai_type(err));
+    gb_buf_puts(out, ",\"param\":");
+    put_or_null(out, err->param);
+    gb_buf_puts(out, ",\"code\":");
+    put_or_null(out, err->code);
+    gb_buf_puts(out, midstream ? "}}\n\n" : "}}");
+}
+
+const gb_dialect_t gb_openai_dialect = {
+    .name = "openai",
+    .error_type = "application/json",
+    .parse_request = parse_request,
+    .start = start,
+    .on_chunk = on_chunk,
+    .on_end = on_end,
+    .error_body = gb_openai_error_body,
+    .drop_field = gb_openai_drop_field,
+    .resume = gb_openai_resume,
+    .heartbeat = ": keep-alive\n\n",
+};

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * chat.completion.chunk events: the role once, one chunk for each piece, the
+ * reason held back until the upstream has ended, usage when asked, [DONE].
+ * Nothing is written before there is something to say, so that an attempt that
+ * came to nothing can be made again.
+ */
+#include "proto/openai_int.h"
+
+#include <string.h>
+#include <apr_strings.h>
+
+/* What is the same in all chunks of a stream. */
+static void frame_make(gb_openai_answer_t *a)
+{
+    gb_buf_t head;
+
+    if (a->chunk_head != NULL) {
+        return;
+    }
+    gb_openai_answer_name(a);
+    gb_buf_init_pool(&head, GB_BUF_MAX_LINE, a->pool);
+    gb_buf_puts(&head, "data: {\"id\":");
+    gb_json_put_cstr(&head, a->id);
+    gb_buf_printf(
+        &head, ",\"object\":\"chat.completion.chunk\",\"created\":%" APR_INT64_T_FMT ",\"model\":",
+        a->created);
+    gb_json_put_cstr(&head, a->model);
+    if (a->fingerprint != NULL) {
+        gb_buf_puts(&head, ",\"system_fingerprint\":");
+        gb_json_put_cstr(&head, a->fingerprint);
+    }
+    gb_buf_puts(&head, ",\"choices\":[");
+    a->chunk_head = head.data;
+    a->chunk_tail = ",\"logprobs\":null,\"finish_reason\":null}]";
+    a->chunk_close = a->call->include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
+}
+
+static void delta_begin(gb_openai_answer_t *a, const gb_openai_choice_t *c)
+{
+    gb_buf_puts(a->out, a->chunk_head);
+    gb_buf_printf(a->out, "{\"index\":%d,\"delta\":", c->index);
+}
+
+static void logprobs_or_null(gb_openai_answer_t *a, gb_openai_choice_t *c)
+{
+    if (!gb_openai_there(c->logprobs)) {
+        gb_buf_puts(a->out, a->chunk_tail);
+        return;
+    }
+    gb_buf_puts(a->out, ",\"logprobs\":{\"content\":[");
+    gb_openai_logprobs_put(a->out, c->logprobs);
+    gb_buf_puts(a->out, "],\"refusal\":null},\"finish_reason\":null}]");
+    c->logprobs = (gb_span_t){NULL, 0};
+}
+
+static void role_tell(gb_openai_answer_t *a, gb_openai_choice_t *c)
+{
+    frame_make(a);
+    if (!c->begun) {
+        c->begun = 1;
+        delta_begin(a, c);
+        gb_buf_puts(a->out, "{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}");
+        gb_buf_puts(a->out, a->chunk_tail);
+        gb_buf_puts(a->out, a->chunk_close);
+    }
+}
+
+/* {"<member>":<raw>} */
+static void delta_tell(gb_openai_answer_t *a, gb_openai_choice_t *c, const char *name,
+                       const char *raw, size_t len)
+{
+    role_tell(a, c);
+    delta_begin(a, c);
+    gb_buf_printf(a->out, "{\"%s\":", name);
+    gb_buf_append(a->out, raw, len);
+    gb_buf_putc(a->out, '}');
+    logprobs_or_null(a, c);
+    gb_buf_puts(a->out, a->chunk_close);
+}
+
+/* ---- the writer ---- */
+
+static void on_text(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t text, int thought)
+{
+    gb_span_t held = c->logprobs;
+
+    if (thought) {
+        c->logprobs = (gb_span_t){NULL, 0};
+    }
+    delta_tell(a, c, thought ? "reasoning_content" : "content", text.p, text.len);
+    if (thought) {
+        c->logprobs = held;
+    }
+}
+
+static void on_call(gb_openai_answer_t *a, gb_openai_choice_t *c, const gb_openai_tool_call_t *call)
+{
+    gb_buf_t item;
+
+    gb_buf_init(&item, GB_BUF_MAX_ANSWER);
+    if (a->call->legacy) {
+        gb_buf_puts(&item, "{\"name\":");
+        gb_json_put_cstr(&item, call->name);
+        gb_buf_puts(&item, ",\"arguments\":");
+        gb_json_put_str(&item, call->arguments, call->arguments_len);
+        gb_buf_putc(&item, '}');
+        delta_tell(a, c, "function_call", item.data, item.len);
+    }
+    else {
+        gb_buf_putc(&item, '[');
+        gb_openai_tool_call_put(&item, call, 1);
+        gb_buf_putc(&item, ']');
+        delta_tell(a, c, "tool_calls", item.data, item.len);
+    }
+    gb_buf_free(&item);
+}
+
+static void on_image(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t type, gb_span_t data)
+{
+    role_tell(a, c);
+    delta_begin(a, c);
+    gb_buf_printf(
+        a->out, "{\"images\":[{\"type\":\"image_url\",\"index\":%d,\"image_url\":{\"url\":\"data:",
+        c->n_images);
+    gb_buf_append(a->out, type.p + 1, type.len - 2);
+    gb_buf_puts(a->out, ";base64,");
+    gb_buf_append(a->out, data.p + 1, data.len - 2);
+    gb_buf_puts(a->out, "\"}}]}");
+    logprobs_or_null(a, c);
+    gb_buf_puts(a->out, a->chunk_close);
+}
+
+static void on_audio(gb_openai_answer_t *a, gb_openai_choice_t *c, const char *object)
+{
+    delta_tell(a, c, "audio", object, strlen(object));
+}
+
+static void on_refusal(gb_openai_answer_t *a, gb_openai_choice_t *c, const char *text)
+{
+    gb_buf_t raw;
+
+    gb_buf_init(&raw, GB_BUF_MAX_ERROR);
+    gb_json_put_cstr(&raw, text);
+    delta_tell(a, c, "refusal", raw.data, raw.len);
+    gb_buf_free(&raw);
+}
+
+/* Told with the last chunk: a stream has many texts and one message. */
+static void on_signature(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t signature)
+{
+    c->text_signature_kept = apr_pstrndup(a->pool, signature.p, signature.len);
+}
+
+static void on_logprobs(gb_openai_answer_t *a, gb_openai_choice_t *c)
+{
+    role_tell(a, c);
+    delta_begin(a, c);
+    gb_buf_puts(a->out, "{}");
+    logprobs_or_null(a, c);
+    gb_buf_puts(a->out, a->chunk_close);
+}
+
+static const gb_openai_writer_t writer = {
+    on_text, on_call, on_image, on_audio, on_refusal, on_signature, on_logprobs,
+};
+
+/* ---- the end ---- */
+
+static void annotations_tell(gb_openai_answer_t *a, gb_openai_choice_t *c)
+{
+    gb_buf_t list;
+
+    if (!gb_openai_annotations_any(c)) {
+        return;
+    }
+    gb_buf_init(&list, GB_BUF_MAX_ANSWER);
+    gb_openai_annotations_put(&list, c);
+    delta_tell(a, c, "annotations", list.data, list.len);
+    gb_buf_free(&list);
+}
+
+/* {} or what must come back with the message. */
+static void last_delta(gb_openai_answer_t *a, const gb_openai_choice_t *c)
+{
+    if (c->keeps_parts) {
+        gb_buf_puts(a->out, "{\"extra_content\":{\"google\":{\"parts\":[");
+        gb_buf_append(a->out, c->raw_parts.data, c->raw_parts.len);
+        gb_buf_puts(a->out, "]}}}");
+    }
+    else if (c->text_signature_kept != NULL) {
+        gb_buf_puts(a->out, "{\"extra_content\":{\"google\":{\"thought_signature\":");
+        gb_buf_puts(a->out, c->text_signature_kept);
+        gb_buf_puts(a->out, "}}}");
+    }
+    else {
+        gb_buf_puts(a->out, "{}");
+    }
+}
+
+static void choice_end(gb_openai_answer_t *a, gb_openai_choice_t *c)
+{
+    role_tell(a, c);
+    gb_openai_answer_last_words(a, c);
+    annotations_tell(a, c);
+    delta_begin(a, c);
+    last_delta(a, c);
+    gb_buf_printf(a->out, ",\"logprobs\":null,\"finish_reason\":\"%s\",\"native_finish_reason\":",
+                  gb_openai_finish(a, c));
+    gb_json_put_cstr(a->out, *c->finish != '\0' ? c->finish : NULL);
+    gb_buf_puts(a->out, "}]");
+    gb_buf_puts(a->out, a->chunk_close);
+}
+
+static void usage_tell(gb_openai_answer_t *a)
+{
+    const char *tier = gb_openai_usage_tier(&a->usage);
+
+    gb_buf_puts(a->out, a->chunk_head);
+    gb_buf_puts(a->out, "]");
+    if (tier != NULL) {
+        gb_buf_printf(a->out, ",\"service_tier\":\"%s\"", tier);
+    }
+    gb_buf_puts(a->out, ",\"usage\":");
+    gb_openai_usage_put(a->out, &a->usage);
+    gb_buf_puts(a->out, "}\n\n");
+}
+
+static apr_status_t stream_end(gb_translator_t *t)
+{
+    gb_openai_answer_t *a = t->answer;
+    apr_status_t rv;
+    int i;
+
+    a->out = t->out;
+    if ((rv = gb_sse_end(t->sse)) != APR_SUCCESS || t->facts->has_error) {
+        return rv;
+    }
+    if (!t->facts->finished && !t->facts->blocked) {
+        return a->choices->nelts > 0 ? APR_INCOMPLETE : APR_SUCCESS;
+    }
+    if (a->choices->nelts == 0 || t->facts->malformed) {
+        return APR_SUCCESS; /* nothing to tell: the facts say why */
+    }
+    for (i = 0; i < a->choices->nelts; i++) {
+        choice_end(a, APR_ARRAY_IDX(a->choices, i, gb_openai_choice_t *));
+    }
+    if (a->call->include_usage) {
+        usage_tell(a);
+    }
+    gb_buf_puts(a->out, "data: [DONE]\n\n");
+    return a->out->rv;
+}
+
+/* ---- events ---- */
+
+static apr_status_t on_event(void *baton, gb_sse_kind_t kind, const char *data, size_t len)
+{
+    gb_translator_t *t = baton;
+
+    if (kind == GB_SSE_DONE || t->facts->has_error) {
+        return APR_SUCCESS;
+    }
+    t->answer->out = t->out;
+    return gb_openai_answer_feed(t->answer, data, len);
+}
+
+static apr_status_t stream_chunk(gb_translator_t *t, const char *bytes, size_t len)
+{
+    return gb_sse_feed(t->sse, bytes, len);
+}
+
+void gb_openai_stream_begin(gb_translator_t *t, gb_openai_call_t *call)
+{
+    t->answer = gb_openai_answer_make(call, t->facts, &writer);
+    t->sse = gb_sse_make(on_event, t, call->pool);
+    t->chunk = stream_chunk;
+    t->end = stream_end;
+}
