@@ -53,7 +53,7 @@ struct gb_engine_t {
     struct gb_call_stock_t *stock;
 
     gb_drain_t drains;              /* ring with this as its head */
-    int phase;                      /* -1 serving, 0 stopping, 1 drained */
+    int phase;                      /* -1 serving, else the last that was told */
     apr_time_t stopping_since;
 };
 
@@ -452,7 +452,7 @@ int gb_engine_alive(gb_engine_t *engine)
     return !apr_atomic_read32(&engine->stop) && now - turned < (apr_uint32_t)apr_time_sec(STALE);
 }
 
-/* No message is accepted any more; those that are queued still run. */
+/* Messages are refused from now on; those that are queued still run. */
 static void close_queue(gb_engine_t *engine)
 {
     apr_thread_mutex_lock(engine->lock);
@@ -474,11 +474,31 @@ static void *APR_THREAD_FUNC engine_main(apr_thread_t *thread, void *data)
         run_messages(engine);
     }
     close_queue(engine);
-    tell_drains(engine, 1);
+    tell_drains(engine, 2);
     gb_call_stock_free(engine);
     curl_multi_cleanup(engine->multi);
     engine->multi = NULL;
     return NULL;
+}
+
+/*
+ * With the pool, not with the thread: a connection that dies later still takes
+ * its watch away, and the number must not be somebody else's by then.
+ */
+static apr_status_t engine_close(void *data)
+{
+    gb_engine_t *engine = data;
+
+    if (engine->multi) {
+        curl_multi_cleanup(engine->multi);
+    }
+    if (engine->wakeup.fd >= 0) {
+        close(engine->wakeup.fd);
+    }
+    if (engine->epfd >= 0) {
+        close(engine->epfd);
+    }
+    return APR_SUCCESS;
 }
 
 static apr_status_t engine_open(gb_engine_t *engine)
@@ -511,6 +531,8 @@ apr_status_t gb_engine_start(gb_engine_t **pengine, const gb_engine_conf_t *conf
     engine->tick.fn = on_tick;
     engine->curl_timer.fn = on_curl_timer;
     engine->turned = (apr_uint32_t)apr_time_sec(gb_mono_now());
+    engine->epfd = engine->wakeup.fd = -1;
+    apr_pool_cleanup_register(p, engine, engine_close, apr_pool_cleanup_null);
 
     rv = apr_thread_mutex_create(&engine->lock, APR_THREAD_MUTEX_DEFAULT, p);
     if (rv == APR_SUCCESS) {
@@ -529,12 +551,11 @@ void gb_engine_stop(gb_engine_t *engine)
 {
     uint64_t one = 1;
     apr_status_t ignored;
-    int fd = engine->wakeup.fd;
 
     apr_atomic_set32(&engine->stop, 1);
-    (void)!write(fd, &one, sizeof(one));
+    (void)!write(engine->wakeup.fd, &one, sizeof(one));
     apr_thread_join(&ignored, engine->thread);
-    close(fd);
-    close(engine->epfd);
     free(engine->heap);
+    engine->heap = NULL;
+    engine->n_timers = engine->cap_timers = 0;
 }

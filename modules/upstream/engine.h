@@ -28,7 +28,10 @@ typedef struct gb_engine_conf_t {
     void *baton;
 } gb_engine_conf_t;
 
-/* Starts the thread.  After the fork only; curl_global_init has been called.  Any thread. */
+/*
+ * Starts the thread.  After the fork only; curl_global_init has been called.  Any thread.  p outlives
+ * whoever may still post, watch or let go of an exchange after gb_engine_stop.
+ */
 apr_status_t gb_engine_start(gb_engine_t **pengine, const gb_engine_conf_t *conf, apr_pool_t *p);
 
 /* Ends the thread, cancelling what is left, and joins it.  Any thread but the engine's; once. */
@@ -84,7 +87,8 @@ void gb_watch_forget(gb_engine_t *engine, gb_watch_t *watch);
 /* A ring of everybody who wants to hear of stopping; engine's thread. */
 typedef struct gb_drain_t {
     struct gb_drain_t *next, *prev;
-    /* phase 0: the child is stopping; 1: the drain is over, end now */
+    /* phase 0: the child is stopping; 1: the drain is over, come to an end; 2: the engine ends,
+     * nothing of it works after this call.  2 may come without the others. */
     void (*fn)(struct gb_drain_t *drain, int phase);
 } gb_drain_t;
 
