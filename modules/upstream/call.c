@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <apr_lib.h>
 #include <apr_strings.h>
@@ -17,10 +18,11 @@
 #include "base/log.h"
 #include "base/timeutil.h"
 
-#define STOCK_MAX 256
+#define STOCK_MAX       256
+#define RETRY_AFTER_MAX 31536000    /* seconds */
 
 struct gb_call_t {
-    gb_call_t *next;                /* in stock */
+    gb_call_t *next, *prev;         /* in stock, or among those that run */
     gb_engine_t *engine;
     CURL *easy;
     struct curl_slist *headers;
@@ -34,7 +36,6 @@ struct gb_call_t {
 
     apr_table_t *answer;            /* headers of the response that is being read */
     int told_head;
-    int in_callback;
     int paused;                     /* the caller wants no bytes */
     int curl_paused;                /* curl was told so */
     int added;                      /* the multi handle knows it */
@@ -44,6 +45,8 @@ struct gb_call_t {
 struct gb_call_stock_t {
     gb_call_t *free;
     int n;
+    gb_call_t *running;
+    int depth;                      /* of curl's callbacks, of any call: curl refuses most verbs there */
 };
 
 /* ---- stock ---- */
@@ -65,10 +68,35 @@ static void call_free(gb_call_t *call)
     free(call);
 }
 
+static void running_add(struct gb_call_stock_t *stock, gb_call_t *call)
+{
+    call->prev = NULL;
+    call->next = stock->running;
+    if (call->next) {
+        call->next->prev = call;
+    }
+    stock->running = call;
+}
+
+static void running_remove(struct gb_call_stock_t *stock, gb_call_t *call)
+{
+    if (call->next) {
+        call->next->prev = call->prev;
+    }
+    if (call->prev) {
+        call->prev->next = call->next;
+    }
+    else {
+        stock->running = call->next;
+    }
+}
+
+/* Never inside one of curl's callbacks. */
 static void call_put_back(gb_call_t *call)
 {
     struct gb_call_stock_t *stock = stock_of(call->engine);
 
+    running_remove(stock, call);
     gb_timer_cancel(call->engine, &call->timer);
     if (call->added) {
         curl_multi_remove_handle(gb_engine_multi(call->engine), call->easy);
@@ -87,26 +115,33 @@ static void call_put_back(gb_call_t *call)
     stock->n++;
 }
 
-void gb_call_stock_free(gb_engine_t *engine)
+/* ---- curl's callbacks ---- */
+
+static void callback_enter(gb_call_t *call)
 {
-    struct gb_call_stock_t *stock = stock_of(engine);
-
-    while (stock->free) {
-        gb_call_t *call = stock->free;
-
-        stock->free = call->next;
-        call_free(call);
-    }
-    free(stock);
-    *gb_engine_stock(engine) = NULL;
+    stock_of(call->engine)->depth++;
 }
 
-/* ---- curl's callbacks ---- */
+static void callback_leave(gb_call_t *call)
+{
+    stock_of(call->engine)->depth--;
+}
+
+/* Seconds only: Google sends no dates. */
+static apr_interval_time_t retry_after(const char *text)
+{
+    apr_int64_t seconds;
+
+    if (!text || !apr_isdigit(*text)) {
+        return -1;
+    }
+    seconds = apr_atoi64(text);
+    return apr_time_from_sec(seconds < RETRY_AFTER_MAX ? seconds : RETRY_AFTER_MAX);
+}
 
 static void tell_head(gb_call_t *call)
 {
     gb_call_head_t head;
-    const char *after = apr_table_get(call->answer, "Retry-After");
     const char *type = apr_table_get(call->answer, "Content-Type");
     long status = 0;
 
@@ -114,9 +149,11 @@ static void tell_head(gb_call_t *call)
     head.status = (int)status;
     head.content_type = type ? type : "";
     head.headers = call->answer;
-    head.retry_after = (after && apr_isdigit(*after)) ? apr_time_from_sec(apr_atoi64(after)) : -1;
+    head.retry_after = retry_after(apr_table_get(call->answer, "Retry-After"));
     call->told_head = 1;
+    callback_enter(call);
     call->events->head(call->baton, &head);
+    callback_leave(call);
 }
 
 /* A header line.  A new status line starts over: 100 Continue and the like are not told. */
@@ -151,9 +188,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *userp)
 
         curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
         if (status >= 200) {
-            call->in_callback = 1;
             tell_head(call);
-            call->in_callback = 0;
         }
     }
     return call->events ? len : 0;
@@ -172,9 +207,9 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *userp)
         call->curl_paused = 1;
         return CURL_WRITEFUNC_PAUSE;
     }
-    call->in_callback = 1;
+    callback_enter(call);
     call->events->data(call->baton, bytes, len);
-    call->in_callback = 0;
+    callback_leave(call);
     return call->events ? len : 0;
 }
 
@@ -197,10 +232,18 @@ static const struct {
     { CURLE_OPERATION_TIMEDOUT,     GB_TRANSPORT_TIMEOUT },
 };
 
-static gb_transport_t transport_of(CURLcode code)
+static gb_transport_t transport_of(const gb_call_t *call, CURLcode code)
 {
+    long connect_status = 0;
     size_t i;
 
+    curl_easy_getinfo(call->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
+    if (code != CURLE_OK && connect_status >= 300) {
+        return GB_TRANSPORT_PROXY;      /* it refused the tunnel: curl calls that a failed read */
+    }
+    if (code == CURLE_OK && !call->told_head) {
+        return GB_TRANSPORT_RESET;      /* curl is content with half a head */
+    }
     for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (codes[i].code == code) {
             return codes[i].transport;
@@ -234,16 +277,20 @@ void gb_call_reap(gb_engine_t *engine)
         CURLcode code = msg->data.result;
 
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call);
-        call_end(call, transport_of(code), call->why[0] ? call->why : curl_easy_strerror(code));
+        call_end(call, transport_of(call, code), call->why[0] ? call->why : curl_easy_strerror(code));
     }
 }
 
-/* Either nothing was heard for too long, or the call never got off the ground. */
+/* Nothing was heard for too long, the call never got off the ground, or it was cancelled. */
 static void on_timer(gb_timer_t *timer)
 {
     gb_call_t *call = (gb_call_t *)((char *)timer - offsetof(gb_call_t, timer));
     apr_interval_time_t left;
 
+    if (!call->events) {
+        call_put_back(call);
+        return;
+    }
     if (!call->added) {
         call_end(call, GB_TRANSPORT_CONNECT, call->why[0] ? call->why : "out of memory");
         return;
@@ -272,13 +319,15 @@ static CURL *easy_make(gb_engine_t *engine)
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
         curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-        curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-        curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
         curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
         curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
         curl_easy_setopt(easy, CURLOPT_USERAGENT, conf->user_agent);
         curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+#if LIBCURL_VERSION_NUM >= 0x075700
+        /* Else a call that is cancelled while its name is looked up stops the thread until it is. */
+        curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
         if (conf->ca_file) {
             curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca_file);
         }
@@ -308,6 +357,7 @@ static gb_call_t *call_take(gb_engine_t *engine)
     call->engine = engine;
     call->easy = easy;
     call->timer.fn = on_timer;
+    running_add(stock, call);
     return call;
 }
 
@@ -329,15 +379,35 @@ static void set_method(gb_call_t *call, const gb_call_conf_t *conf)
                      strcmp(conf->method, conf->body ? "POST" : "GET") == 0 ? NULL : conf->method);
 }
 
+/* curl would claim that a body without a type is a form. */
 static void set_headers(gb_call_t *call, const gb_call_conf_t *conf)
 {
     const char *const *header;
+    int typed = 0;
 
     call->headers = curl_slist_append(NULL, "Expect:");
     for (header = conf->headers; *header; header++) {
+        typed |= strncasecmp(*header, "Content-Type:", 13) == 0;
         call->headers = curl_slist_append(call->headers, *header);
     }
+    if (!typed) {
+        call->headers = curl_slist_append(call->headers, "Content-Type:");
+    }
     curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+}
+
+/*
+ * HTTP/2 over TLS, where calls wait for a connection that is being made and
+ * share it.  Not in the clear: there curl only knows after the first answer that
+ * it cannot share, and all calls would wait for that answer.
+ */
+static void set_version(gb_call_t *call, const gb_call_conf_t *conf)
+{
+    int tls = strncasecmp(conf->url, "https:", 6) == 0;
+
+    curl_easy_setopt(call->easy, CURLOPT_HTTP_VERSION,
+                     tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(call->easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
 }
 
 gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
@@ -355,6 +425,7 @@ gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
 
         set_method(call, conf);
         set_headers(call, conf);
+        set_version(call, conf);
         curl_easy_setopt(call->easy, CURLOPT_URL, conf->url);
         curl_easy_setopt(call->easy, CURLOPT_PROXY, conf->proxy ? conf->proxy : "");
         curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS,
@@ -391,17 +462,42 @@ void gb_call_resume(gb_call_t *call)
     }
 }
 
+/*
+ * Inside a callback curl lets go of no handle.  Its own callback's return value
+ * ends the transfer; for another call, or if curl_easy_pause ran the callback,
+ * the timer has it put back in the next turn.
+ */
 void gb_call_cancel(gb_call_t *call)
 {
     call->events = NULL;
-    if (!call->in_callback) {
+    if (stock_of(call->engine)->depth) {
+        gb_timer_set(call->engine, &call->timer, 0);
+    }
+    else {
         call_put_back(call);
     }
-    /* else the callback's return value ends the transfer, and gb_call_reap puts it back */
 }
 
 void gb_call_close_idle(gb_engine_t *engine)
 {
     /* Connections that are in use stay; curl closes those above the limit, idle ones first. */
     curl_multi_setopt(gb_engine_multi(engine), CURLMOPT_MAXCONNECTS, 1L);
+}
+
+/* The engine ends: whoever still waits for a call hears of it. */
+void gb_call_stock_free(gb_engine_t *engine)
+{
+    struct gb_call_stock_t *stock = stock_of(engine);
+
+    while (stock->running) {
+        call_end(stock->running, GB_TRANSPORT_CANCELLED, "the engine has ended");
+    }
+    while (stock->free) {
+        gb_call_t *call = stock->free;
+
+        stock->free = call->next;
+        call_free(call);
+    }
+    free(stock);
+    *gb_engine_stock(engine) = NULL;
 }

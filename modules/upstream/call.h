@@ -36,13 +36,14 @@ typedef struct gb_call_head_t {
 /*
  * Called in the engine's thread.  head comes once before data; done comes last
  * and once, unless the call was cancelled (then nothing comes any more).  Bytes
- * and head are valid during the call only.  From all three the call may be
- * paused, resumed or cancelled.
+ * and head are valid during the call only.  From all three any call may be
+ * paused, resumed or cancelled; from head and data none may be started.
  */
 typedef struct gb_call_events_t {
     void (*head)(void *baton, const gb_call_head_t *head);
     void (*data)(void *baton, const char *bytes, size_t len);
-    /* detail: a sentence for the log, without secrets */
+    /* detail: a sentence for the log, without secrets.  GB_TRANSPORT_CANCELLED: the engine ends,
+     * start nothing more. */
     void (*done)(void *baton, gb_transport_t transport, const char *detail);
 } gb_call_events_t;
 
