@@ -164,6 +164,7 @@ static apr_status_t park_data(gb_sink_t *sink, const char *bytes, apr_size_t len
         room = park->ops->room(park->conn);
         if (room == 0) {
             go_locked(park, GB_PARK_BLOCKED);
+            park->wants = 1;        /* a nudge may come before the client can take more */
             gb_watch_change(park->engine, &park->watch, LEFT | EPOLLOUT);
             rv = APR_EAGAIN;
         }
@@ -214,6 +215,7 @@ static void on_client(gb_watch_t *watch, uint32_t events)
         else if (park->state == GB_PARK_BLOCKED && (events & EPOLLOUT)) {
             go_locked(park, GB_PARK_PARKED);
             gb_watch_change(park->engine, watch, LEFT);
+            park->wants = 0;
             writable = 1;
         }
     }
@@ -298,7 +300,8 @@ gb_park_state_t gb_park_state(gb_park_t *park)
 
 void gb_park_parked(gb_park_t *park, int fd)
 {
-    int wake = 0;
+    gb_exchange_t *x = park->x;
+    int wake;
 
     lock(park);
     go_locked(park, GB_PARK_PARKED);
@@ -314,9 +317,13 @@ void gb_park_parked(gb_park_t *park, int fd)
     }
     wake = park->wants;
     park->wants = 0;
+    if (wake) {
+        gb_exchange_ref(x);         /* once unlocked, the connection may be through with it */
+    }
     unlock(park);
     if (wake) {
-        gb_exchange_wake(park->x);
+        gb_exchange_wake(x);
+        gb_exchange_unref(x);
     }
 }
 
