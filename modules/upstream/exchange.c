@@ -6,12 +6,12 @@
  */
 #include "upstream/exchange.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include <apr_allocator.h>
-#include <apr_atomic.h>
 #include <apr_strings.h>
 
 #include "base/log.h"
@@ -23,7 +23,7 @@
 
 struct gb_exchange_t {
     apr_pool_t *pool;
-    volatile apr_uint32_t refs;
+    atomic_uint refs;               /* not APR's: ThreadSanitizer cannot see those */
     gb_engine_t *engine;
     const gb_exchange_conf_t *conf;
     gb_plan_t *plan;
@@ -69,12 +69,12 @@ apr_pool_t *gb_exchange_pool(void)
 
 void gb_exchange_ref(gb_exchange_t *x)
 {
-    apr_atomic_inc32(&x->refs);
+    atomic_fetch_add(&x->refs, 1);
 }
 
 void gb_exchange_unref(gb_exchange_t *x)
 {
-    if (apr_atomic_dec32(&x->refs) == 0) {
+    if (atomic_fetch_sub(&x->refs, 1) == 1) {
         int i;
 
         for (i = 0; i < x->n_legs; i++) {
@@ -89,7 +89,7 @@ static apr_status_t post(gb_exchange_t *x, gb_msg_t *msg)
 {
     apr_status_t rv;
 
-    apr_atomic_inc32(&x->refs);
+    gb_exchange_ref(x);
     rv = gb_engine_post(x->engine, msg);
     if (rv != APR_SUCCESS) {
         gb_exchange_unref(x);
@@ -404,14 +404,19 @@ static void on_total(gb_timer_t *timer)
         end(x, APR_TIMEUP);         /* the client takes it too slowly */
         return;
     }
-    gb_leg_cancel(&x->legs[0], GB_TRANSPORT_TIMEOUT);
+    /* no fault of the key when it is the client who takes it too slowly */
+    gb_leg_cancel(&x->legs[0], x->paused ? GB_TRANSPORT_CANCELLED : GB_TRANSPORT_TIMEOUT);
     gb_error_set(&err, 504, "timeout", NULL,
                  "The call took longer than %d seconds (TIME_OUT_TOTAL) with all its attempts.",
                  (int)apr_time_sec(x->conf->settings->time_out_total));
     leg_failed(&x->legs[0], &err);
 }
 
-/* The child is stopping: calls run on until the drain is over. */
+/*
+ * The child is stopping: calls run on until the drain is over, then the client
+ * hears why they break off.  When the engine itself ends, whatever the sink did
+ * not take by then is lost.
+ */
 static void on_drain(gb_drain_t *drain, int phase)
 {
     gb_exchange_t *x = (gb_exchange_t *)((char *)drain - offsetof(gb_exchange_t, drain));
@@ -420,11 +425,14 @@ static void on_drain(gb_drain_t *drain, int phase)
     if (phase < 1) {
         return;
     }
-    apr_atomic_inc32(&x->refs);
+    gb_exchange_ref(x);
     gb_error_set(&err, 503, "server_shutdown", NULL,
                  "The server is restarting and cannot finish this answer. Please send it again.");
-    leg_failed(&x->legs[0], &err);
     gb_leg_cancel(&x->legs[0], GB_TRANSPORT_CANCELLED);
+    leg_failed(&x->legs[0], &err);
+    if (phase > 1) {
+        end(x, APR_EOF);
+    }
     gb_exchange_unref(x);
 }
 
@@ -484,7 +492,7 @@ gb_exchange_t *gb_exchange_make(gb_engine_t *engine, const gb_exchange_conf_t *c
     gb_exchange_t *x = apr_pcalloc(pool, sizeof(*x));
 
     x->pool = pool;
-    x->refs = 1;
+    atomic_init(&x->refs, 1);
     x->engine = engine;
     x->conf = conf;
     x->plan = plan;
@@ -507,7 +515,7 @@ apr_status_t gb_exchange_start(gb_exchange_t *x, gb_sink_t *sink)
     apr_status_t rv;
 
     x->sink = sink;
-    apr_atomic_inc32(&x->refs);     /* the engine's, until end */
+    gb_exchange_ref(x);             /* the engine's, until end */
     rv = post(x, &x->start);
     if (rv != APR_SUCCESS) {
         x->sink = NULL;

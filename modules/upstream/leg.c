@@ -37,17 +37,24 @@ static apr_uint64_t hash_pair(const char *a, const char *b)
     for (; *b; b++) {
         h = (h ^ (unsigned char)*b) * 1099511628211ULL;
     }
-    return h ^ (h >> 29);
+    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL;    /* FNV leaves the high bits of like texts alike */
+    h = (h ^ (h >> 27)) * 0x94d049bb133111ebULL;
+    return h ^ (h >> 31);
 }
 
-/* Rendezvous hashing: a proxy that goes moves only its own keys. */
+/* Rendezvous hashing: a proxy that goes moves only its own keys.  Or any proxy, if so configured. */
 static const char *proxy_of(const gb_leg_t *leg)
 {
     const gb_list_t *proxies = &leg->conf->settings->proxies;
     const char *best = NULL;
     apr_uint64_t best_hash = 0;
+    apr_uint32_t dice;
     int i;
 
+    if (proxies->n > 1 && !leg->conf->settings->proxies_use_consistency_hash_by_api_key) {
+        gb_random(&dice, sizeof(dice));
+        return proxies->items[dice % (apr_uint32_t)proxies->n];
+    }
     for (i = 0; i < proxies->n; i++) {
         apr_uint64_t h = hash_pair(leg->key.id, proxies->items[i]);
 
@@ -79,7 +86,7 @@ static const char *const *headers_of(const gb_leg_t *leg)
     all[n++] = apr_pstrcat(leg->pool, plan->bearer ? BEARER_HEADER : KEY_HEADER, leg->key.secret,
                            NULL);
     all[n++] = apr_psprintf(leg->pool, "x-request-id: %s.%d", leg->conf->request_id,
-                            leg->attempts + leg->extra);
+                            leg->number);
     if (plan->content_type && plan->body) {
         all[n++] = apr_pstrcat(leg->pool, "Content-Type: ", plan->content_type, NULL);
     }
@@ -104,43 +111,53 @@ static void fill_attempt(const gb_leg_t *leg, gb_attempt_t *attempt)
 {
     memset(attempt, 0, sizeof(*attempt));
     attempt->request_id = leg->conf->request_id;
-    attempt->number = leg->attempts + leg->extra;
+    attempt->number = leg->number;
     attempt->key_id = leg->key.id;
     attempt->status = leg->status;
     attempt->began = leg->began;
-    attempt->latency = gb_mono_now() - leg->began_mono;
+    attempt->latency = leg->latency;
     attempt->first_byte = leg->first_byte;
     attempt->verdict = &leg->verdict;
     attempt->facts = &leg->facts;
     attempt->bytes = leg->bytes;
 }
 
-/* Gives the key back with what became of it, exactly once. */
-static void report(gb_leg_t *leg, int final)
+/* Only when it is known whether another one follows: calls and tokens count the final one. */
+static void close_attempt(gb_leg_t *leg, int final)
 {
     const gb_exchange_host_t *host = leg->conf->host;
     gb_attempt_t attempt;
+
+    if (leg->open) {
+        leg->open = 0;
+        fill_attempt(leg, &attempt);
+        attempt.final = final;
+        host->attempt_ended(host->baton, leg->x, &attempt);
+    }
+}
+
+/*
+ * Gives the key back with what became of it, exactly once.  For an adaptive
+ * re-send it is still held: what was refused says nothing of a key.
+ */
+static void report(gb_leg_t *leg)
+{
+    const gb_exchange_host_t *host = leg->conf->host;
     gb_report_t news;
 
-    if (!leg->key.slot) {
+    if (!leg->key.slot || leg->keep_key) {
         return;
     }
-    fill_attempt(leg, &attempt);
-    attempt.final = final;
     memset(&news, 0, sizeof(news));
     news.pool = leg->conf->pool_name;
     news.model = leg->plan->model_used;
     news.key = &leg->key;
     news.verdict = &leg->verdict;
-    news.latency = attempt.latency;
+    news.latency = leg->latency;
     news.prompt_tokens = leg->facts.prompt_tokens;
     news.total_tokens = leg->facts.total_tokens;
-    news.attempt = attempt.number;
+    news.attempt = leg->number;
     news.settings = leg->conf->settings;
-    host->attempt_ended(host->baton, leg->x, &attempt);
-    if (leg->keep_key) {
-        return;                     /* still held: an adaptive re-send says nothing of a key */
-    }
     host->report(host->baton, &news);
     if (leg->pick.n_exclude < GB_PICK_EXCLUDE_MAX) {
         leg->pick.exclude[leg->pick.n_exclude++] = leg->key.slot;
@@ -200,13 +217,19 @@ static int class_allows(gb_leg_t *leg)
     return v->retry && (v->retry_max == 0 || leg->same_service++ < v->retry_max);
 }
 
-/* One adaptive re-send with a refused field dropped comes on top of MAX_RETRIES. */
+/*
+ * One adaptive re-send with a refused field dropped comes on top of MAX_RETRIES.
+ * Legs share the plan: another one may have dropped it while this one waited.
+ */
 static int drop_refused_field(gb_leg_t *leg)
 {
     const gb_dialect_t *dialect = leg->plan->dialect;
 
     if (leg->verdict.cls != GB_CLASS_ADAPTIVE || leg->extra >= 1 || !dialect->drop_field) {
         return 0;
+    }
+    if (leg->body != leg->plan->body) {
+        return 1;
     }
     return dialect->drop_field(leg->plan, leg->verdict.field) == APR_SUCCESS;
 }
@@ -230,6 +253,7 @@ static void fail(gb_leg_t *leg, const gb_error_t *err)
 {
     gb_timer_cancel(leg->engine, &leg->step);
     gb_timer_cancel(leg->engine, &leg->first_token);
+    close_attempt(leg, 1);
     leg->events->failed(leg, err);
 }
 
@@ -264,11 +288,11 @@ static void retry_or_fail(gb_leg_t *leg)
     else if (class_allows(leg)) {
         again = leg->attempts < (int)leg->conf->settings->max_retries;
     }
+    keep_upstream_body(leg);
     if (!again) {
-        keep_upstream_body(leg);
         settle_unknown(leg);
     }
-    report(leg, !again);
+    report(leg);
     if (!again) {
         fail(leg, &leg->verdict.error);
         return;
@@ -301,6 +325,7 @@ static void judge(gb_leg_t *leg)
     gb_outcome_t outcome;
 
     gb_timer_cancel(leg->engine, &leg->first_token);
+    leg->latency = gb_mono_now() - leg->began_mono;
     fill_outcome(leg, &outcome);
     if (leg->facts.has_error && leg->transport == GB_TRANSPORT_OK) {
         gb_classify_event(&leg->verdict, leg->facts.error_json, leg->facts.error_len,
@@ -310,7 +335,8 @@ static void judge(gb_leg_t *leg)
         gb_classify(&leg->verdict, &outcome);
     }
     if (leg->verdict.cls == GB_CLASS_SUCCESS || leg->verdict.cls == GB_CLASS_BLOCKED) {
-        report(leg, 1);
+        report(leg);
+        close_attempt(leg, 1);
         leg->events->done(leg);
         return;
     }
@@ -441,6 +467,8 @@ static void attempt_reset(gb_leg_t *leg)
     leg->first_byte = -1;
     leg->bytes = 0;
     leg->incomplete = 0;
+    leg->latency = 0;
+    leg->body = leg->plan->body;
     leg->began = apr_time_now();
     leg->began_mono = gb_mono_now();
     gb_buf_reset(&leg->raw);
@@ -457,6 +485,8 @@ static void send_attempt(gb_leg_t *leg)
         leg->attempts++;
     }
     leg->keep_key = 0;
+    leg->number = leg->attempts + leg->extra;
+    leg->open = 1;
     fill_attempt(leg, &attempt);
     host->attempt_begins(host->baton, leg->x, &attempt);
 
@@ -480,39 +510,48 @@ static void send_attempt(gb_leg_t *leg)
  * else the client hears the pool's word when it is about quotas, and the last
  * attempt's otherwise.
  */
-static void no_key(gb_leg_t *leg, const gb_error_t *err, apr_interval_time_t *wait)
+static void no_key(gb_leg_t *leg, const gb_error_t *err)
 {
-    gb_error_t ignored;
+    const gb_verdict_t *last = &leg->verdict;
 
-    if (leg->attempts > 0 && leg->pick.n_exclude
-        && (is_service(leg->verdict.cls) || leg->verdict.cls == GB_CLASS_EMPTY)) {
-        const gb_exchange_host_t *host = leg->conf->host;
-
+    if (leg->pick.n_exclude && (is_service(last->cls) || last->cls == GB_CLASS_EMPTY)) {
         leg->pick.n_exclude = 0;
-        if (host->pick(host->baton, &leg->pick, &leg->key, wait, &ignored) == 0) {
-            send_attempt(leg);
-            return;
-        }
+        gb_leg_next(leg);
+        return;
     }
-    leg->key.slot = 0;
-    fail(leg, leg->attempts > 0 && err->status != 429 && leg->verdict.error.status
-                  ? &leg->verdict.error
-                  : err);
+    fail(leg, leg->attempts > 0 && err->status != 429 && last->error.status ? &last->error : err);
+}
+
+/* The key of the attempt before stays readable until there is another one. */
+static int pick_key(gb_leg_t *leg, apr_interval_time_t *wait, gb_error_t *err)
+{
+    const gb_exchange_host_t *host = leg->conf->host;
+    gb_key_t key;
+    int rc;
+
+    memset(&key, 0, sizeof(key));
+    rc = host->pick(host->baton, &leg->pick, &key, wait, err);
+    if (rc == 0) {
+        close_attempt(leg, 0);
+        leg->key = key;
+    }
+    explicit_bzero(&key, sizeof(key));
+    return rc;
 }
 
 void gb_leg_next(gb_leg_t *leg)
 {
-    const gb_exchange_host_t *host = leg->conf->host;
     apr_interval_time_t wait = 0;
     gb_error_t err;
-    int rc;
+    int rc = 0;
 
-    if (leg->keep_key) {
-        send_attempt(leg);
-        return;
-    }
     memset(&err, 0, sizeof(err));
-    rc = host->pick(host->baton, &leg->pick, &leg->key, &wait, &err);
+    if (leg->keep_key) {
+        close_attempt(leg, 0);
+    }
+    else {
+        rc = pick_key(leg, &wait, &err);
+    }
     if (rc == 0) {
         send_attempt(leg);
     }
@@ -520,7 +559,7 @@ void gb_leg_next(gb_leg_t *leg)
         step_after(leg, GB_STEP_NEXT, wait);
     }
     else {
-        no_key(leg, &err, &wait);
+        no_key(leg, &err);
     }
 }
 
@@ -577,10 +616,12 @@ void gb_leg_cancel(gb_leg_t *leg, gb_transport_t why)
     if (leg->key.slot) {
         leg->transport = why;
         leg->keep_key = 0;
+        leg->latency = gb_mono_now() - leg->began_mono;
         fill_outcome(leg, &outcome);
         gb_classify(&leg->verdict, &outcome);
-        report(leg, 1);
+        report(leg);
     }
+    close_attempt(leg, 1);
 }
 
 void gb_leg_pause(gb_leg_t *leg)

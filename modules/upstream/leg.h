@@ -43,7 +43,11 @@ struct gb_leg_t {
     int empties, unknowns, same_service;
     int keep_key;                   /* the next attempt uses the same key */
 
-    /* of the attempt that runs */
+    /* of the attempt that runs or ran last */
+    int number;                     /* 1-based, re-sends counted */
+    int open;                       /* the host was not told yet that it ended */
+    const char *body;               /* what was sent */
+    apr_interval_time_t latency;    /* once it is over */
     int status;
     apr_interval_time_t retry_after;
     const char *answer_type;        /* the upstream's Content-Type */
