@@ -75,6 +75,7 @@ int core_is_used(void);
 typedef struct core_request_t {
     const core_mount_t *mount;
     const char *request_id;
+    unsigned char entropy[16];      /* random, for ids that the dialect makes */
     const char *credential;         /* what the client presented, NULL */
     int is_preflight;
 } core_request_t;

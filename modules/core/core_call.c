@@ -74,7 +74,7 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const char *
     req->args = r->args ? apr_pstrdup(pool, r->args) : NULL;
     req->content_type = type ? apr_pstrdup(pool, type) : NULL;
     req->now = apr_time_now();
-    gb_random(req->entropy, sizeof(req->entropy));
+    memcpy(req->entropy, core_request_get(r)->entropy, sizeof(req->entropy));
     req->body = "";
     if (r->method_number == M_GET) {
         ap_discard_request_body(r);

@@ -152,13 +152,16 @@ static char *normal_path(request_rec *r)
 
 /* ---- per request ---- */
 
-/* [A-Za-z0-9._-]{8,64} from the client, else one of our own. */
-static const char *request_id(request_rec *r)
+/* [A-Za-z0-9._-]{8,64} from the client, else one of our own.  One system call for all randomness. */
+static const char *request_id(request_rec *r, core_request_t *req)
 {
     const char *given = apr_table_get(r->headers_in, "x-request-id");
     size_t n = 0;
-    unsigned char bytes[12];
+    unsigned char bytes[12 + sizeof(req->entropy)];
     char *made;
+
+    gb_random(bytes, sizeof(bytes));
+    memcpy(req->entropy, bytes + 12, sizeof(req->entropy));
 
     while (given && given[n] && n <= 64 && (apr_isalnum(given[n]) || strchr("._-", given[n]))) {
         n++;
@@ -166,9 +169,8 @@ static const char *request_id(request_rec *r)
     if (given && !given[n] && n >= 8 && n <= 64) {
         return given;
     }
-    gb_random(bytes, sizeof(bytes));
-    made = apr_palloc(r->pool, 2 * sizeof(bytes) + 1);
-    gb_hex(made, bytes, sizeof(bytes));
+    made = apr_palloc(r->pool, 2 * 12 + 1);
+    gb_hex(made, bytes, 12);
     return made;
 }
 
@@ -207,7 +209,7 @@ static core_request_t *request_make(request_rec *r)
     req = apr_pcalloc(r->pool, sizeof(*req));
     req->mount = mount;
     ap_set_module_config(r->request_config, &gbalance_module, req);
-    req->request_id = request_id(r);
+    req->request_id = request_id(r, req);
     apr_table_setn(r->err_headers_out, "x-request-id", req->request_id);
     req->credential = core_credential_take(r);
     if (!req->credential) {

@@ -25,6 +25,7 @@
 #include "http_protocol.h"
 #include "http_request.h"
 #include "mpm_common.h"
+#include "scoreboard.h"
 #include "apr_portable.h"
 #include "apr_strings.h"
 #include "upstream/park.h"
@@ -220,12 +221,24 @@ int core_park(request_rec *r, gb_exchange_t *x)
     return SUSPENDED;
 }
 
+/* The worker that ends the request is not the one that began it: mod_status counts from here. */
+static void tell_scoreboard(const request_rec *r)
+{
+    worker_score *ws = ap_get_scoreboard_worker(r->connection->sbh);
+
+    if (ws) {
+        ws->start_time = r->request_time;
+    }
+    ap_update_child_status(r->connection->sbh, SERVER_BUSY_WRITE, (request_rec *)r);
+}
+
 /* The answer is complete, or the client has gone: what every request goes through at its end. */
 static int finish(park_conn_t *pc)
 {
     request_rec *r = pc->r;
     gb_park_rest_t rest;
 
+    tell_scoreboard(r);
     gb_park_rest(pc->park, &rest);
     if (rest.rv != APR_SUCCESS) {
         r->connection->keepalive = AP_CONN_CLOSE;
