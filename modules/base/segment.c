@@ -4,9 +4,9 @@
  * tenant's block is the tenant's own business; this unit only gives it memory,
  * carries it over to the next generation and has it mended.
  *
- * The record on the process pool holds data only, never a function of a DSO:
- * modules are unloaded at every restart.  The functions live in the view, which
- * is made anew by every post_config.
+ * Shared memory and view hang on the process pool without any cleanup of ours:
+ * modules are unloaded at every restart.  The view's functions are those of the
+ * module that opened it last; nobody calls them in between.
  */
 #include "base/segment.h"
 
@@ -58,17 +58,18 @@ typedef struct header_t {
     tenant_row_t tenants[SEGMENT_TENANTS];
 } header_t;
 
+struct gb_segment_t {
+    header_t *header;
+    int n;
+    gb_tenant_spec_t specs[SEGMENT_TENANTS]; /* by tenant index */
+    gb_tenant_t tenants[SEGMENT_TENANTS];
+};
+
 /* What the process pool keeps between two configurations. */
 typedef struct keeper_t {
     apr_shm_t *shm;
+    gb_segment_t view;
 } keeper_t;
-
-struct gb_segment_t {
-    header_t *header;
-    const gb_tenant_spec_t *specs; /* by tenant index */
-    int n;
-    gb_tenant_t tenants[SEGMENT_TENANTS];
-};
 
 /* ---- layout ---- */
 
@@ -198,22 +199,19 @@ static apr_status_t layout_make(header_t *header, apr_uint64_t size, const gb_te
 /* ---- the view of a process ---- */
 
 /* A tenant whose layout is not the one that this code knows is never repaired by it. */
-static gb_segment_t *view_make(header_t *header, const gb_tenant_spec_t *specs, int n,
-                               apr_pool_t *p)
+static void view_make(gb_segment_t *segment, header_t *header, const gb_tenant_spec_t *specs, int n)
 {
-    gb_segment_t *segment = apr_pcalloc(p, sizeof(*segment));
-    gb_tenant_spec_t *own = apr_pcalloc(p, sizeof(*own) * SEGMENT_TENANTS);
     int i, k;
 
+    memset(segment, 0, sizeof(*segment));
     segment->header = header;
-    segment->specs = own;
     segment->n = (int)header->n_tenants;
     for (i = 0; i < segment->n; i++) {
         const tenant_row_t *row = &header->tenants[i];
 
         for (k = 0; k < n; k++) {
             if (same_row(row, &specs[k])) {
-                own[i] = specs[k];
+                segment->specs[i] = specs[k];
             }
         }
         segment->tenants[i].segment = segment;
@@ -221,7 +219,6 @@ static gb_segment_t *view_make(header_t *header, const gb_tenant_spec_t *specs, 
         segment->tenants[i].size = row->size;
         segment->tenants[i].index = i + 1;
     }
-    return segment;
 }
 
 static void tenant_carry(gb_tenant_t *tenant, const gb_tenant_spec_t *spec, const header_t *old)
@@ -245,13 +242,13 @@ static void tenant_carry(gb_tenant_t *tenant, const gb_tenant_spec_t *spec, cons
 static void carry_over(gb_segment_t *segment, header_t *old, const gb_tenant_spec_t *specs, int n,
                        apr_pool_t *p)
 {
-    gb_segment_t *view;
+    gb_segment_t *view = apr_palloc(p, sizeof(*view));
     int i;
 
     if (old->magic != SEGMENT_MAGIC || old->layout != SEGMENT_LAYOUT) {
         return;
     }
-    view = view_make(old, specs, n, p);
+    view_make(view, old, specs, n);
     gb_segment_lock(view);
     for (i = 0; i < n; i++) {
         tenant_carry(&segment->tenants[i], &specs[i], old);
@@ -288,7 +285,8 @@ apr_status_t gb_segment_open(gb_segment_t **psegment, const gb_tenant_spec_t *sp
     keeper = keeper_get(process);
     old = keeper->shm ? shm_header(keeper->shm) : NULL;
     if (old && same_layout(old, specs, n)) {
-        *psegment = view_make(old, specs, n, p);
+        view_make(&keeper->view, old, specs, n);
+        *psegment = &keeper->view;
         return APR_SUCCESS;
     }
     rv = apr_shm_create(&shm, (apr_size_t)size + SEGMENT_ALIGN, NULL, process);
@@ -301,7 +299,8 @@ apr_status_t gb_segment_open(gb_segment_t **psegment, const gb_tenant_spec_t *sp
         apr_shm_destroy(shm);
         return rv;
     }
-    *psegment = view_make(header, specs, n, p);
+    view_make(&keeper->view, header, specs, n);
+    *psegment = &keeper->view;
     if (old) {
         carry_over(*psegment, old, specs, n, p);
         /* Only our mapping goes; children of the old generation keep theirs until they end. */

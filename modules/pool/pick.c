@@ -23,7 +23,6 @@ typedef struct pick_t {
     int probe;
     int seen_excluded, seen_too_large;
     apr_time_t room_at; /* the soonest of those that have no room for the prompt */
-    u32 any_excluded;   /* an excluded key that would do */
 } pick_t;
 
 /* ---- candidates ---- */
@@ -91,7 +90,6 @@ static int fits(pick_t *pick, u32 slot)
 {
     if (pick->want->n_exclude && is_excluded(pick->want, slot)) {
         pick->seen_excluded = 1;
-        pick->any_excluded = slot;
         return 0;
     }
     return has_room(pick, slot);
@@ -405,7 +403,10 @@ static gb_pool_answer_t why_none(pick_t *pick, gb_pool_census_t *c)
         c->wait = wait_until(pick->room_at, pick->clock->mono);
         return GB_POOL_RESTING;
     }
-    return pick->seen_too_large ? GB_POOL_TOO_LARGE : GB_POOL_BUSY;
+    if (pick->seen_too_large) {
+        return GB_POOL_TOO_LARGE;
+    }
+    return pick->seen_excluded ? GB_POOL_TRIED : GB_POOL_BUSY;
 }
 
 /* ---- the one reserved key ---- */
@@ -477,10 +478,6 @@ static gb_pool_answer_t pick_any(pick_t *pick, gb_pool_got_t *got, gb_pool_censu
     while ((slot = choose(pick)) == 0 && pool_timer_due(pick->pool, pick->clock)) {
         pool_timer_run(pick->pool, pick->clock, TICK_MAX);
     }
-    if (slot == 0 && pick->any_excluded) {
-        slot = pick->any_excluded;
-        got->repeated = 1;
-    }
     if (slot == 0) {
         return why_none(pick, c);
     }
@@ -495,7 +492,6 @@ gb_pool_answer_t gb_pool_pick_locked(gb_pool_t *pool, const gb_pool_want_t *want
     pick_t pick = {.pool = pool, .want = want, .rules = rules, .clock = clock};
 
     got->slot = 0;
-    got->repeated = 0;
     memset(c, 0, sizeof(*c));
     pick.name = pool_name_find(pool, want->pool);
     if (pick.name == 0) {

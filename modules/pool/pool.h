@@ -120,7 +120,6 @@ typedef struct gb_pool_got_t {
     apr_uint32_t slot, generation, project;
     apr_uint64_t hold;                      /* hand it back with the report; 0 = not recorded */
     int half_open;
-    int repeated;                           /* an excluded key again: there was no other */
     char id[GB_POOL_ID_LEN];
     char secret[GB_POOL_SECRET_MAX + 1];
 } gb_pool_got_t;
@@ -129,6 +128,7 @@ typedef enum {
     GB_POOL_OK,
     GB_POOL_BUSY,           /* all that could serve are at their concurrency cap */
     GB_POOL_RESTING,        /* all cool down: wait says until when */
+    GB_POOL_TRIED,          /* this call has tried all that could serve */
     GB_POOL_TOO_LARGE,      /* the prompt is larger than any key's tokens per minute */
     GB_POOL_BROKEN,         /* the model's breaker is open: wait */
     GB_POOL_NO_TAG,         /* no living key carries the tag, or `only` is out */

@@ -33,6 +33,7 @@ typedef struct gb_key_t {
     apr_uint32_t slot;              /* 1-based, 0 = none */
     apr_uint32_t generation;        /* of the slot: a report for a slot that was reused is dropped */
     apr_uint32_t project;           /* slot of its project, for "two different projects" */
+    apr_uint64_t hold;              /* the key module's own mark of this pick */
     int half_open;                  /* this is a trial */
     char id[20];
     char secret[GB_SECRET_MAX + 1]; /* wiped by the exchange */

@@ -63,19 +63,19 @@ static void a_tried_key_is_passed_over(void **state)
     fixture_keys(f, "default", 3);
     assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
     assert_int_equal(f->got.slot, 3);
-    assert_false(f->got.repeated);
 }
 
-static void the_only_key_is_tried_again(void **state)
+static void when_all_were_tried_that_is_told(void **state)
 {
     fixture_t *f = *state;
     apr_uint32_t tried = 1;
     gb_pool_want_t want = {.model = PRO, .n_exclude = 1, .exclude = &tried};
 
     fixture_keys(f, "default", 1);
-    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
-    assert_int_equal(f->got.slot, 1);
-    assert_true(f->got.repeated);
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_TRIED);
+    fixture_pick_ok(f, PRO);
+    fixture_quota(f, PRO, GB_SPAN_MINUTE, SEC(7));
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_RESTING);
 }
 
 static void a_retry_prefers_another_project(void **state)
@@ -1253,7 +1253,7 @@ int main(void)
         T(keys_take_turns),
         T(weights_are_turns_per_round),
         T(a_tried_key_is_passed_over),
-        T(the_only_key_is_tried_again),
+        T(when_all_were_tried_that_is_told),
         T(a_retry_prefers_another_project),
         T(pools_do_not_mix),
         T(a_tag_can_be_required),
