@@ -59,13 +59,13 @@ def make_site(request):
     yield make
     faults = []
     for server in made:
-        faults += _close(server)
+        found = _close(server)
         if server.sim:
             server.sim.stop()
-        if not faults and not os.environ.get("GB_KEEP"):
+        if found:
+            faults += [*found, f"its files are in {server.root}"]
+        elif not os.environ.get("GB_KEEP"):
             server.remove()
-        elif faults:
-            faults.append(f"its files are in {server.root}")
     assert not faults, "\n".join(faults)
 
 
@@ -102,8 +102,12 @@ def pytest_configure(config):
         tools.SOAK = True
 
 
-def pytest_collection_modifyitems(items):
-    """Live tests run in the order of their numbers, the SDKs behind them."""
+def pytest_collection_modifyitems(config, items):
+    """Live tests run in the order of their numbers, the SDKs behind them; with sanitizers only the smoke part."""
+    if tools.SANITIZE:
+        left_out = [item for item in items if item.get_closest_marker("smoke") is None]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("smoke") is not None]
     items.sort(key=lambda item: ("/sdk/" in str(item.fspath), os.path.basename(str(item.fspath))))
 
 

@@ -31,7 +31,7 @@ class Response:
 
     def __init__(self, conn, status, reason, headers, bodyless):
         self.conn, self.status, self.reason, self.headers = conn, status, reason, headers
-        self.body = b""
+        self._body = bytearray()
         self.ended = False
         self._pieces = self._decode(bodyless)
 
@@ -69,10 +69,15 @@ class Response:
                     pass
                 return
 
+    @property
+    def body(self):
+        """What of the body has been read."""
+        return bytes(self._body)
+
     def pieces(self):
         """The body's bytes as they come."""
         for piece in self._pieces:
-            self.body += piece
+            self._body += piece
             yield piece
         self.ended = True
 
@@ -83,10 +88,10 @@ class Response:
 
     def read_until(self, mark):
         """Reads on until the body holds mark."""
-        if mark in self.body:
+        if mark in self._body:
             return self.body
         for _ in self.pieces():
-            if mark in self.body:
+            if mark in self._body:
                 return self.body
         raise Cut(f"the body ended without {mark!r}: {self.body[-300:]!r}")
 
@@ -110,7 +115,7 @@ class Response:
         assert not rest.strip(), f"half an event at the end: {rest!r}"
 
     def __repr__(self):
-        return f"<{self.status} {self.body[:300]!r}>"
+        return f"<{self.status} {bytes(self._body[:300])!r}>"
 
 
 class Conn:

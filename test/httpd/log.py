@@ -8,13 +8,15 @@ import os
 import re
 
 GRAVE = {"warn", "error", "crit", "alert", "emerg"}
+# What an installation says of itself: mod_ssl compared the versions of OpenSSL at build and run time.
+ALWAYS = [re.compile(r"\bAH01882:")]
 LINE = re.compile(r"^\[[^\]]+\] \[(?P<module>[^\]:]*):(?P<level>[a-z0-9]+)\] ")
 
 
 class ErrorLog:
     def __init__(self, path):
         self.path = path
-        self.claims = []
+        self.claims = list(ALWAYS)
         self._checked = 0
 
     def text(self, start=0):

@@ -58,10 +58,12 @@ class Simulator:
         self._control("faults", rule)
 
     def literal(self, content, *, content_type="application/json; charset=UTF-8", split=0, count=1000, **members):
-        """Answers with these bytes, cut into pieces of `split` bytes (0: not cut, -1: at random)."""
-        self._control("answer", {"body_base64": base64.b64encode(content).decode(), "count": count,
-                                 "headers": {"Content-Type": content_type},
-                                 "split": "random" if split < 0 else split, **members})
+        """Answers with these bytes, cut into pieces of `split` bytes (0: not cut, -1: at random).
+        Takes the place of all earlier rules and answers."""
+        self._control("faults", {"rules": []})
+        self._control("answer", {"answers": [{
+            "body_base64": base64.b64encode(content).decode(), "count": count,
+            "headers": {"Content-Type": content_type}, "split": "random" if split < 0 else split, **members}]})
 
     def record(self, *, bodies=False, headers=False):
         self._control("record", {"bodies": bodies, "headers": headers})

@@ -21,7 +21,8 @@ PLAIN_REQUESTS = [("GET", "/"), ("HEAD", "/"), ("GET", "/v1/models"), ("GET", "/
 def comparable(response):
     """Status line, headers and body without the clock."""
     response.read()
-    headers = [(n, v) for n, v in response.headers if n not in ("Date", "Last-Modified", "ETag")]
+    headers = [(n, sorted(v.split(",")) if n == "Allow" else v) for n, v in response.headers
+               if n not in ("Date", "Last-Modified", "ETag")]
     body = re.sub(rb"[Pp]ort \d+", b"Port", response.body)
     return response.status, response.reason, headers, body
 
@@ -84,8 +85,7 @@ class TestAlternativeMounts:
         prefix = "/hf" if surface.name == "openai" else "/gemini"
         answer = site.api.post(prefix + surface.path(stream), json=surface.body("Hi", stream))
         assert answer.status == 200
-        assert answer.body == answer.body.strip() + (b"" if not stream else answer.body[len(answer.body.rstrip()):])
-        assert answer.body
+        assert b"finish" in answer.body
 
 
 class TestTwoSites:

@@ -86,7 +86,7 @@ class TestWrongRequests:
     """Unknown paths and wrong methods, in the protocol's form, and none of it goes upstream."""
 
     def test_unknown_path(self, site, sim, surface):
-        for path in ("/nothing", "/models/x/y/z", "/chat", "/chat/completions/x"):
+        for path in ("/nothing", "/modelsx", "/chat", "/chat/completions/x"):
             surface.check_error(site.api.get(surface.mount + path), 404)
         assert sim.calls() == []
 
@@ -109,7 +109,7 @@ class TestWrongRequests:
                                       "/models/a%3Fb:generateContent", "/models/:generateContent"])
     def test_paths_that_would_escape(self, site, sim, surface, path):
         answer = site.api.post(surface.mount + path, json=Gemini.body())
-        assert answer.status in (400, 404)
+        assert answer.status in (400, 404, 405)
         assert sim.calls() == []
 
     def test_needs_a_token_even_so(self, site, surface):

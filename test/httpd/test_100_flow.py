@@ -129,8 +129,10 @@ class TestSlowReaders:
             if read > 300_000:
                 read = 0
                 time.sleep(0.1)
-        whole = begin(site, Gemini, text).read()
-        assert len(answer.body) == len(whole)
+        whole = begin(site, Gemini, text)
+        assert len(answer.body) == len(whole.read())
+        for done in (answer, whole):
+            done.conn.close()
         site.settled()
 
     def test_a_slow_one_holds_nobody_up(self, site):

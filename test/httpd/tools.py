@@ -128,7 +128,7 @@ def sanitizer_environment():
     if not libraries:
         return {}
     # httpd's own pools look like leaks when a child is killed; leaks have a test of their own
-    return {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
+    return {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:handle_segv=2:handle_sigbus=2:handle_abort=2",
             "UBSAN_OPTIONS": "print_stacktrace=1"}
 
 
