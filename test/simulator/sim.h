@@ -14,7 +14,7 @@
 #define SIM_H
 
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE  /* memmem, accept4; every file includes this one first */
+#define _GNU_SOURCE /* memmem, accept4; every file includes this one first */
 #endif
 
 #include <stdbool.h>
@@ -31,7 +31,7 @@ typedef struct {
     size_t n;
 } sim_str_t;
 
-#define SIM_STR(lit) ((sim_str_t){ "" lit, sizeof(lit) - 1 })
+#define SIM_STR(lit) ((sim_str_t){"" lit, sizeof(lit) - 1})
 
 /* A growing buffer that owns its bytes. Memory exhaustion ends the process. */
 typedef struct {
@@ -132,7 +132,7 @@ typedef struct {
     size_t error_at;
 } sj_doc_t;
 
-#define SJ_NONE UINT32_MAX
+#define SJ_NONE      UINT32_MAX
 #define SJ_MAX_DEPTH 100
 
 /* The document is reused from call to call; its tokens borrow the text. */
@@ -151,10 +151,13 @@ bool sj_eq(const sj_doc_t *doc, uint32_t t, const char *s);
 double sj_double(const sj_doc_t *doc, uint32_t t, double otherwise);
 long sj_long(const sj_doc_t *doc, uint32_t t, long otherwise);
 bool sj_true(const sj_doc_t *doc, uint32_t t);
+uint32_t sj_begin(const sj_doc_t *doc, uint32_t value);
+uint32_t sj_end(const sj_doc_t *doc, uint32_t value);
 
-#define SJ_EACH_ITEM(doc, array, it)                                            \
-    for (uint32_t it = (array) + 1; it < (doc)->tok[array].next; it = (doc)->tok[it].next)
-#define SJ_EACH_MEMBER(doc, object, key)                                        \
+/* Items of an array; a single value counts as an array of one, as in Google's parser. */
+#define SJ_EACH_OF(doc, value, it)                                                                 \
+    for (uint32_t it = sj_begin(doc, value); it < sj_end(doc, value); it = (doc)->tok[it].next)
+#define SJ_EACH_MEMBER(doc, object, key)                                                           \
     for (uint32_t key = (object) + 1; key < (doc)->tok[object].next; key = (doc)->tok[key + 1].next)
 
 /* ---- writing JSON (sim_write.c) ---- */
@@ -182,12 +185,12 @@ void sw_begin(sw_t *w, const char *key);
 /* ---- models (sim_models.c) ---- */
 
 enum {
-    SM_TEXT = 1 << 0,          /* generateContent and streamGenerateContent */
+    SM_TEXT = 1 << 0, /* generateContent and streamGenerateContent */
     SM_COUNT = 1 << 1,
     SM_EMBED = 1 << 2,
     SM_THINK = 1 << 3,
-    SM_NO_OFF = 1 << 4,        /* budget 0 is refused */
-    SM_BUDGET = 1 << 5,        /* thinkingBudget understood */
+    SM_NO_OFF = 1 << 4, /* budget 0 is refused */
+    SM_BUDGET = 1 << 5, /* thinkingBudget understood */
     SM_BUDGET_IGNORED = 1 << 6,
     SM_SAMPLING_REFUSED = 1 << 7,
     SM_NO_PREFILL = 1 << 8,
@@ -200,8 +203,8 @@ enum {
     SM_PREDICT_LONG = 1 << 15,
     SM_BIDI = 1 << 16,
     SM_TRANSCRIBE = 1 << 17,
-    SM_RESPONSE_ID = 1 << 18,  /* functionResponse.id required */
-    SM_PENALTY = 1 << 19       /* presence and frequency penalty understood */
+    SM_RESPONSE_ID = 1 << 18, /* functionResponse.id required */
+    SM_PENALTY = 1 << 19      /* presence and frequency penalty understood */
 };
 
 enum { SL_MINIMAL = 1, SL_LOW = 2, SL_MEDIUM = 4, SL_HIGH = 8 };
@@ -213,10 +216,10 @@ typedef struct {
     const char *description;
     const char *served_by; /* modelVersion in answers, NULL = itself */
     unsigned flags;
-    unsigned levels;       /* thinkingLevel values accepted */
-    unsigned level;        /* the default one */
+    unsigned levels; /* thinkingLevel values accepted */
+    unsigned level;  /* the default one */
     int budget_min, budget_max;
-    int generation;        /* 250 = 2.5, 300 = 3, 400 = 4 */
+    int generation; /* 250 = 2.5, 300 = 3, 400 = 4 */
     int in_limit, out_limit;
 } sim_model_t;
 
@@ -250,24 +253,24 @@ typedef enum {
 
 typedef struct {
     sim_str_t method, target, path, query;
-    sim_str_t headers;             /* the raw header block, request line excluded */
-    sim_str_t key_header;          /* x-goog-api-key */
-    sim_str_t key_query;           /* ?key= */
+    sim_str_t headers;    /* the raw header block, request line excluded */
+    sim_str_t key_header; /* x-goog-api-key */
+    sim_str_t key_query;  /* ?key= */
     sim_str_t authorization;
-    sim_str_t request_id;          /* x-request-id */
+    sim_str_t request_id; /* x-request-id */
     sim_str_t content_type;
     sim_str_t body;
-    sim_str_t key;                 /* the credential that counts */
-    sim_str_t model;               /* without "models/" */
-    sim_str_t verb;                /* behind the colon */
-    sim_str_t version;             /* v1beta, v1alpha, v1 */
+    sim_str_t key;     /* the credential that counts */
+    sim_str_t model;   /* without "models/" */
+    sim_str_t verb;    /* behind the colon */
+    sim_str_t version; /* v1beta, v1alpha, v1 */
     sim_route_t route;
     const sim_model_t *known;
-    const char *base;              /* where the input was when the slices were made */
-    size_t head_len;               /* bytes of request line and headers */
+    const char *base; /* where the input was when the slices were made */
+    size_t head_len;  /* bytes of request line and headers */
     uint64_t content_length;
     bool has_length, chunked, expect, keep_alive, http10;
-    bool other_credentials;        /* Cookie, OpenAI-Organization ... */
+    bool other_credentials; /* Cookie, OpenAI-Organization ... */
     bool alt_sse, compact, int_enums, openai_stream;
 } sim_req_t;
 
@@ -291,28 +294,28 @@ struct sim_conn {
     sim_state_t state;
     bool want_write, read_paused, dead, drain;
     bool keep_alive, chunked_out, in_call, waited, stalled, metered;
-    bool close_after;       /* closes behind the answer without a word */
-    uint32_t watched;       /* epoll events asked for */
+    bool close_after; /* closes behind the answer without a word */
+    uint32_t watched; /* epoll events asked for */
     uint8_t parse_state;
     void *tls;
     sim_conn_t *next_dead;
-    sim_buf_t in;           /* bytes read and not yet consumed */
-    size_t raw_at;          /* bytes of the current request seen so far, as sent */
-    size_t body_len;        /* decoded chunked body so far */
+    sim_buf_t in;    /* bytes read and not yet consumed */
+    size_t raw_at;   /* bytes of the current request seen so far, as sent */
+    size_t body_len; /* decoded chunked body so far */
     sim_buf_t out;
     size_t out_at;
     sim_req_t req;
-    size_t timer_slot;      /* position in the heap + 1, 0 = none */
+    size_t timer_slot; /* position in the heap + 1, 0 = none */
     uint64_t due_ns;
     uint64_t started_ns;
-    sim_str_t extra;        /* further header lines of the answer, owned by the rule */
-    uint64_t sent;          /* bytes written for the current call */
-    uint64_t call;          /* record of the current call */
+    sim_str_t extra; /* further header lines of the answer, owned by the rule */
+    uint64_t sent;   /* bytes written for the current call */
+    uint64_t call;   /* record of the current call */
     uint32_t call_epoch;
     unsigned key_index;
     unsigned status;
-    sim_rule_t *rule;       /* counted reference, while one request is being answered */
-    sim_stream_t *stream;   /* made on first use, kept with the connection */
+    sim_rule_t *rule;     /* counted reference, while one request is being answered */
+    sim_stream_t *stream; /* made on first use, kept with the connection */
 };
 
 /* Both in sim_main.c: a signal that ends us came; our parent is gone. */
@@ -363,6 +366,10 @@ void sim_request_go(sim_conn_t *c);
 /* The methods of models (sim_answer.c). */
 void sim_generate(sim_conn_t *c);
 void sim_count_tokens(sim_conn_t *c);
+/* The body as a JSON object; false when answered with 400. */
+bool sim_parse_body(sim_conn_t *c, sj_doc_t *doc);
+/* Plans a checked request; NULL when it was answered or put off. */
+sim_stream_t *sim_plan_call(sim_conn_t *c, const sj_doc_t *doc);
 /* Comes back to sim_request_go after ms; false when it was delayed before. */
 bool sim_request_delay(sim_conn_t *c, long ms);
 
@@ -381,12 +388,12 @@ void sim_error_body(sim_conn_t *c, int code, sim_type_t type, sim_str_t body);
 
 typedef struct {
     sim_str_t key, model, message;
-    const char *project;       /* number, digits only */
-    const char *retry_delay;   /* "34.4s", NULL = the kind's own, "" = none */
+    const char *project;     /* number, digits only */
+    const char *retry_delay; /* "34.4s", NULL = the kind's own, "" = none */
     const char *quota_value;
     const char *quota_id;
     const char *quota_metric;
-    const char *order;         /* of the details: "reverse", else as in the table */
+    const char *order; /* of the details: "reverse", else as in the table */
 } sim_canned_args_t;
 
 /* Finds the canned answer; its usual status, or 0 when the name is unknown. */
@@ -401,13 +408,13 @@ void sim_canned_names(sim_buf_t *b);
 typedef enum { SN_CRLF, SN_LF, SN_CR } sim_newline_t;
 
 typedef struct {
-    long chunks;        /* text chunks of a stream; 0 = by size */
-    long interval_ms;   /* between chunks */
-    long first_ms;      /* before the first chunk, headers are out */
-    long delay_ms;      /* before the headers */
-    long size;          /* bytes of text per chunk */
-    long split;         /* bytes per write, 0 = whole events, -1 = random pieces */
-    long split_ms;      /* pause between pieces */
+    long chunks;      /* text chunks of a stream; 0 = by size */
+    long interval_ms; /* between chunks */
+    long first_ms;    /* before the first chunk, headers are out */
+    long delay_ms;    /* before the headers */
+    long size;        /* bytes of text per chunk */
+    long split;       /* bytes per write, 0 = whole events, -1 = random pieces */
+    long split_ms;    /* pause between pieces */
     uint64_t split_seed;
     sim_newline_t newline;
     bool seq, stamp, unary_chunked;
@@ -424,7 +431,7 @@ typedef enum { SP_THOUGHT, SP_TEXT, SP_CALL, SP_JSON, SP_LAST } sim_part_kind_t;
 typedef struct {
     uint8_t kind;
     bool signed_part;
-    uint32_t off, len;    /* text, or JSON of the part, in plan->mem */
+    uint32_t off, len; /* text, or JSON of the part, in plan->mem */
     uint32_t name_off, name_len;
     char id[20];
 } sim_part_t;
@@ -449,26 +456,28 @@ struct sim_plan {
     const sim_model_t *model;
     sim_pace_t pace;
     sim_shape_t shape;
-    sim_buf_t mem;                  /* everything that parts point to */
+    sim_buf_t mem; /* everything that parts point to */
     sim_part_t part[SIM_MAX_PARTS];
     unsigned nparts;
-    unsigned text_part;             /* index of the SP_TEXT part, nparts if none */
-    bool synthetic;                 /* text is made per chunk: chunks, size, seq, stamp */
-    bool say;                       /* the user's text is the answer, word for word */
-    bool thoughts;                  /* includeThoughts */
-    long max_tokens;                /* maxOutputTokens, 0 = none */
-    bool sign;                      /* gemini-3: signature on the last part */
+    unsigned text_part; /* index of the SP_TEXT part, SIM_MAX_PARTS if none */
+    bool synthetic;     /* text is made per chunk: chunks, size, seq, stamp */
+    bool streaming;
+    bool say; /* the answer was given word for word: off, len */
+    uint32_t say_off, say_len;
+    bool thoughts;   /* includeThoughts */
+    long max_tokens; /* maxOutputTokens, 0 = none */
+    bool sign;       /* gemini-3: signature on the last part */
     bool calls;
     bool usage;
     bool int_enums;
     int candidates;
     long tokens_prompt, tokens_thought, tokens_tool, tokens_cached, tokens_answer;
-    const char *finish;             /* STOP ... */
-    const char *modality;           /* of the answer's tokens: TEXT, IMAGE, AUDIO */
-    sim_str_t finish_message;       /* borrowed, static */
-    uint32_t block_off, block_len;  /* blockReason in mem */
-    uint32_t finish_off, finish_len;/* a finish reason chosen by a fault */
-    uint32_t meta_off, meta_len;    /* further members of the candidate, JSON */
+    const char *finish;              /* STOP ... */
+    const char *modality;            /* of the answer's tokens: TEXT, IMAGE, AUDIO */
+    sim_str_t finish_message;        /* borrowed, static */
+    uint32_t block_off, block_len;   /* blockReason in mem */
+    uint32_t finish_off, finish_len; /* a finish reason chosen by a fault */
+    uint32_t meta_off, meta_len;     /* further members of the candidate, JSON */
     uint32_t version_off, version_len;
     char id[24];
 };
@@ -487,23 +496,38 @@ long sim_plan_part_chunks(const sim_plan_t *p, unsigned part);
 long sim_plan_part_tokens(const sim_plan_t *p, unsigned part);
 /* Counting and text of a request body. */
 typedef struct {
-    sim_buf_t text;       /* of the last user turn that has text */
+    sim_buf_t text; /* of the last user turn that has text */
     long tokens;
-    bool answered;        /* the last turn holds function responses */
-    uint32_t last_turn;   /* token of the last content */
-    unsigned steps;       /* function response turns behind the last user text */
+    bool answered;      /* the last turn holds function responses */
+    uint32_t last_turn; /* token of the last content */
+    unsigned steps;     /* function response turns behind the last user text */
 } sim_prompt_t;
 
 /* Puts calls, search results and code runs into the plan; true when it ends in calls. */
 bool sim_plan_tools(sim_plan_t *p, const sj_doc_t *doc, const sim_prompt_t *q, sim_str_t user_text);
 bool sim_plan_media(sim_plan_t *p, const sj_doc_t *doc, sim_str_t user_text);
-void sim_schema_fill(const sj_doc_t *doc, uint32_t root, uint32_t schema, sim_buf_t *out);
+/* Adds logprobsResult when the config asks for it. */
+void sim_plan_logprobs(sim_plan_t *p, const sj_doc_t *doc, uint32_t config);
+/* Compact JSON that fits the schema (OpenAPI subset or JSON Schema). */
+void sim_schema_fill(const sj_doc_t *doc, uint32_t schema, sim_buf_t *out);
+/* The answer's text when JSON was asked for; false when it was not. */
+bool sim_schema_answer(const sj_doc_t *doc, uint32_t config, sim_str_t user, sim_buf_t *out);
+/* A thoughtSignature that names what it belongs to, and its check. */
 void sim_signature(sim_buf_t *b, sim_str_t what);
+bool sim_signature_fits(sim_str_t signature, sim_str_t what);
 
 void sim_prompt_read(sim_prompt_t *q, const sj_doc_t *doc, uint32_t root);
 
 /* ---- rendering (sim_render.c, sim_openai.c, sim_embed.c) ---- */
 
+/* Which parts the n-th event of a stream holds. */
+typedef struct {
+    unsigned part, end; /* parts [part, end) */
+    long chunk, chunks; /* when the part is text */
+    bool last;
+} sim_step_t;
+
+bool sim_render_find(const sim_plan_t *p, long step, sim_step_t *found);
 /* One event of a stream, without framing. step counts from 0; false when past the end. */
 bool sim_render_step(const sim_plan_t *p, long step, sw_style_t style, sim_buf_t *out);
 long sim_render_steps(const sim_plan_t *p);
@@ -529,14 +553,14 @@ struct sim_stream {
     sim_form_t form;
     long step, steps;
     sim_ending_t ending;
-    long ending_after;      /* events before the ending */
-    long ending_bytes;      /* bytes of the next event that still go out */
-    bool error_in_data;     /* SE_ERROR as a data: event */
-    sim_buf_t error;        /* body for SE_ERROR */
-    sim_buf_t pending;      /* rendered and not yet sent (paced pieces) */
+    long ending_after;  /* events before the ending */
+    long ending_bytes;  /* bytes of the next event that still go out */
+    bool error_in_data; /* SE_ERROR as a data: event */
+    sim_buf_t error;    /* body for SE_ERROR */
+    sim_buf_t pending;  /* rendered and not yet sent (paced pieces) */
     size_t pending_at;
-    sim_str_t literal;      /* SF_LITERAL: the bytes, owned by the connection's rule */
-    const uint32_t *cuts;   /* SF_LITERAL: ends of the events */
+    sim_str_t literal;    /* SF_LITERAL: the bytes, owned by the connection's rule */
+    const uint32_t *cuts; /* SF_LITERAL: ends of the events */
     uint64_t random;
     uint64_t due_ns;
 };
@@ -552,8 +576,8 @@ void sim_stream_free(sim_stream_t *s);
 /* Field names and types as Google's parser sees them; false when answered with 400. */
 bool sim_check_fields(sim_conn_t *c, const sj_doc_t *doc, sim_route_t route);
 /* What Google refuses for this model although it parses. */
-bool sim_check_rules(sim_conn_t *c, const sj_doc_t *doc, uint32_t root);
-bool sim_check_tools(sim_conn_t *c, const sj_doc_t *doc, uint32_t root);
+bool sim_check_rules(sim_conn_t *c, const sj_doc_t *doc);
+bool sim_check_tools(sim_conn_t *c, const sj_doc_t *doc);
 bool sim_check_turns(sim_conn_t *c, const sj_doc_t *doc, uint32_t contents);
 extern bool sim_strict_signatures;
 
@@ -579,15 +603,14 @@ bool sim_quota_install(struct json_t *body, sim_buf_t *error);
 void sim_quota_list(sim_buf_t *out);
 /* False when the call was answered with 429. */
 bool sim_quota_pass(sim_conn_t *c, long prompt_tokens);
-bool sim_quota_active(void);
 
 /* ---- records (sim_calls.c) ---- */
 
 typedef enum {
-    SO_OPEN,      /* still running */
+    SO_OPEN, /* still running */
     SO_DONE,
-    SO_FAULT,     /* ended as a fault rule told */
-    SO_GONE       /* the client went away first */
+    SO_FAULT, /* ended as a fault rule told */
+    SO_GONE   /* the client went away first */
 } sim_outcome_t;
 
 void sim_calls_begin(sim_conn_t *c);

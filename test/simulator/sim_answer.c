@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DEFAULT_CHUNK 24
-#define SYNTHETIC_SIZE 30
+#define DEFAULT_CHUNK    24
+#define SYNTHETIC_SIZE   30
 #define SYNTHETIC_CHUNKS 10
-#define THOUGHT_TOKENS 32
+#define THOUGHT_TOKENS   32
 
 /* ---- the prompt ---- */
 
@@ -42,10 +42,8 @@ static void read_turn(sim_prompt_t *q, const sj_doc_t *doc, uint32_t turn)
 
     q->last_turn = turn;
     q->answered = false;
-    if (!sj_is(doc, parts, SJ_ARRAY)) {
-        return;
-    }
-    SJ_EACH_ITEM(doc, parts, part) {
+    SJ_EACH_OF(doc, parts, part)
+    {
         uint32_t text = sj_get(doc, part, "text");
 
         q->tokens += part_tokens(doc, part);
@@ -75,15 +73,13 @@ void sim_prompt_read(sim_prompt_t *q, const sj_doc_t *doc, uint32_t root)
     q->steps = 0;
     q->answered = false;
     q->last_turn = SJ_NONE;
-    if (sj_is(doc, contents, SJ_ARRAY)) {
-        SJ_EACH_ITEM(doc, contents, turn) {
-            read_turn(q, doc, turn);
-        }
+    SJ_EACH_OF(doc, contents, turn)
+    {
+        read_turn(q, doc, turn);
     }
-    if (sj_is(doc, system, SJ_ARRAY)) {
-        SJ_EACH_ITEM(doc, system, part) {
-            q->tokens += part_tokens(doc, part);
-        }
+    SJ_EACH_OF(doc, system, part)
+    {
+        q->tokens += part_tokens(doc, part);
     }
     if (tools != SJ_NONE) {
         q->tokens += sim_tokens(sj_text(doc, tools).n);
@@ -94,20 +90,27 @@ void sim_prompt_read(sim_prompt_t *q, const sj_doc_t *doc, uint32_t root)
 
 typedef struct {
     const char *name;
-    enum { D_LONG, D_FLAG, D_SPLIT, D_NEWLINE, D_FINISH, D_THOUGHTS, D_SAY, D_TOKENS } kind;
-    size_t offset;  /* in sim_pace_t */
+    enum { D_LONG, D_FLAG, D_SPLIT, D_NEWLINE, D_FINISH, D_THOUGHTS, D_TEXT, D_TOKENS } kind;
+    size_t offset; /* in sim_pace_t */
 } directive_t;
 
 #define PACE(member) offsetof(sim_pace_t, member)
 
 static const directive_t directives[] = {
-    { "chunks", D_LONG, PACE(chunks) }, { "interval", D_LONG, PACE(interval_ms) },
-    { "first", D_LONG, PACE(first_ms) }, { "delay", D_LONG, PACE(delay_ms) },
-    { "size", D_LONG, PACE(size) }, { "split", D_SPLIT, PACE(split) },
-    { "split_ms", D_LONG, PACE(split_ms) }, { "seq", D_FLAG, PACE(seq) },
-    { "stamp", D_FLAG, PACE(stamp) }, { "newline", D_NEWLINE, 0 },
-    { "finish", D_FINISH, 0 }, { "thoughts", D_THOUGHTS, 0 }, { "say", D_SAY, 0 },
-    { "tokens", D_TOKENS, 0 }
+    {"chunks",   D_LONG,     PACE(chunks)     },
+    {"interval", D_LONG,     PACE(interval_ms)},
+    {"first",    D_LONG,     PACE(first_ms)   },
+    {"delay",    D_LONG,     PACE(delay_ms)   },
+    {"size",     D_LONG,     PACE(size)       },
+    {"split",    D_SPLIT,    PACE(split)      },
+    {"split_ms", D_LONG,     PACE(split_ms)   },
+    {"seq",      D_FLAG,     PACE(seq)        },
+    {"stamp",    D_FLAG,     PACE(stamp)      },
+    {"newline",  D_NEWLINE,  0                },
+    {"finish",   D_FINISH,   0                },
+    {"thoughts", D_THOUGHTS, 0                },
+    {"text",     D_TEXT,     0                },
+    {"tokens",   D_TOKENS,   0                }
 };
 
 static long to_long(sim_str_t s)
@@ -147,8 +150,11 @@ static void obey(sim_plan_t *p, const directive_t *d, sim_str_t value)
     case D_THOUGHTS:
         p->tokens_thought = to_long(value);
         break;
-    case D_SAY:
+    case D_TEXT:
         p->say = true;
+        p->say_off = (uint32_t)p->mem.len;
+        p->say_len = (uint32_t)value.n;
+        sim_put(&p->mem, value.p, value.n);
         break;
     case D_TOKENS:
         p->tokens_prompt = to_long(value);
@@ -159,12 +165,12 @@ static void obey(sim_plan_t *p, const directive_t *d, sim_str_t value)
 static void one_directive(sim_plan_t *p, sim_str_t word)
 {
     const char *mark = memchr(word.p, '=', word.n);
-    sim_str_t name = word, value = { "", 0 };
+    sim_str_t name = word, value = {"", 0};
     size_t i;
 
     if (mark != NULL) {
         name.n = (size_t)(mark - word.p);
-        value = (sim_str_t){ mark + 1, word.n - name.n - 1 };
+        value = (sim_str_t){mark + 1, word.n - name.n - 1};
     }
     for (i = 0; i < sizeof(directives) / sizeof(*directives); i++) {
         if (sim_eq(name, directives[i].name)) {
@@ -177,25 +183,32 @@ static void one_directive(sim_plan_t *p, sim_str_t word)
 sim_str_t sim_directives(sim_plan_t *p, sim_str_t text)
 {
     const char *from, *to, *at, *end;
+    long size;
 
     from = text.n > 4 ? memmem(text.p, text.n, "[[", 2) : NULL;
     to = from != NULL ? memmem(from, text.n - (size_t)(from - text.p), "]]", 2) : NULL;
     if (to == NULL) {
         return text;
     }
+    size = p->pace.size;
+    p->pace.size = 0;
     for (at = from + 2; at < to; at = end + 1) {
         end = memchr(at, ' ', (size_t)(to - at));
-        end = end != NULL ? end : to;
+        end = end != NULL && !sim_starts((sim_str_t){at, (size_t)(to - at)}, "text=") ? end : to;
         if (end > at) {
-            one_directive(p, (sim_str_t){ at, (size_t)(end - at) });
+            one_directive(p, (sim_str_t){at, (size_t)(end - at)});
         }
     }
-    p->synthetic = p->pace.chunks > 0 || p->pace.seq || p->pace.stamp;
+    if (p->pace.size > 0 && p->pace.chunks == 0 && !p->pace.seq && !p->pace.stamp && !p->say) {
+        p->pace.chunks = 1;
+    }
+    p->pace.size = p->pace.size > 0 ? p->pace.size : size;
+    p->synthetic = !p->say && (p->pace.chunks > 0 || p->pace.seq || p->pace.stamp);
     to += 2;
     if (from == text.p) {
-        return sim_trim((sim_str_t){ to, text.n - (size_t)(to - text.p) });
+        return sim_trim((sim_str_t){to, text.n - (size_t)(to - text.p)});
     }
-    return sim_trim((sim_str_t){ text.p, (size_t)(from - text.p) });
+    return sim_trim((sim_str_t){text.p, (size_t)(from - text.p)});
 }
 
 /* ---- the plan ---- */
@@ -204,7 +217,7 @@ void sim_plan_reset(sim_plan_t *p, const sim_model_t *m)
 {
     static uint64_t ids;
     sim_buf_t mem = p->mem;
-    sim_buf_t id = { p->id, 0, sizeof(p->id) };
+    sim_buf_t id = {p->id, 0, sizeof(p->id)};
     uint64_t raw[2];
     size_t i;
 
@@ -304,7 +317,7 @@ static sim_str_t synthetic_text(const sim_plan_t *p, long i, sim_buf_t *b)
     if (have < size) {
         put_filler(b, (size_t)i * size, size - have);
     }
-    return (sim_str_t){ b->p + from, b->len - from };
+    return (sim_str_t){b->p + from, b->len - from};
 }
 
 sim_str_t sim_plan_text(const sim_plan_t *p, long i, sim_buf_t *scratch)
@@ -319,20 +332,22 @@ sim_str_t sim_plan_text(const sim_plan_t *p, long i, sim_buf_t *scratch)
     }
     from = sim_utf8_floor(text, part->len, (size_t)i * size);
     to = sim_utf8_floor(text, part->len, (size_t)(i + 1) * size);
-    return (sim_str_t){ text + from, to - from };
+    return (sim_str_t){text + from, to - from};
 }
 
 /* ---- limits ---- */
 
 static void apply_stops(sim_plan_t *p, const sj_doc_t *doc, uint32_t stops)
 {
-    sim_part_t *part = &p->part[p->text_part];
-    sim_buf_t word = { 0 };
+    sim_part_t *part;
+    sim_buf_t word = {0};
 
-    if (!sj_is(doc, stops, SJ_ARRAY) || p->synthetic || p->text_part == p->nparts) {
+    if (p->synthetic || p->text_part >= p->nparts) {
         return;
     }
-    SJ_EACH_ITEM(doc, stops, stop) {
+    part = &p->part[p->text_part];
+    SJ_EACH_OF(doc, stops, stop)
+    {
         const char *at;
 
         word.len = 0;
@@ -348,13 +363,14 @@ static void apply_stops(sim_plan_t *p, const sj_doc_t *doc, uint32_t stops)
 /* maxOutputTokens counts thinking; a small one leaves nothing to say. */
 static void apply_limit(sim_plan_t *p)
 {
-    sim_part_t *part = &p->part[p->text_part];
+    sim_part_t *part;
     long left = p->max_tokens - p->tokens_thought;
 
-    if (p->max_tokens <= 0 || p->text_part == p->nparts
+    if (p->max_tokens <= 0 || p->text_part >= p->nparts
         || sim_plan_part_tokens(p, p->text_part) <= left) {
         return;
     }
+    part = &p->part[p->text_part];
     p->finish = "MAX_TOKENS";
     if (left <= 0) {
         p->tokens_thought = p->max_tokens;
@@ -404,17 +420,34 @@ void sim_plan_say(sim_plan_t *p, sim_str_t text)
 {
     p->text_part = p->nparts;
     if (p->say) {
-        sim_plan_part(p, SP_TEXT, text);
+        sim_part_t *part = sim_plan_part(p, SP_TEXT, SIM_STR(""));
+
+        part->off = p->say_off;
+        part->len = p->say_len;
         return;
     }
     if (p->synthetic) {
         sim_plan_part(p, SP_TEXT, SIM_STR(""));
         return;
     }
-    sim_plan_part(p, SP_TEXT, SIM_STR("Hello from the Gemini simulator, no model is at work "
-                                      "here. You said: "));
+    sim_plan_part(p, SP_TEXT,
+                  SIM_STR("Hello from the Gemini simulator, no model is at work "
+                          "here. You said: "));
     sim_put(&p->mem, text.p, text.n);
     p->part[p->text_part].len += (uint32_t)text.n;
+}
+
+static void plan_json(sim_plan_t *p, const sj_doc_t *doc, uint32_t config, sim_str_t text)
+{
+    static sim_buf_t json;
+
+    json.len = 0;
+    if (p->say || p->synthetic || !sim_schema_answer(doc, config, text, &json)) {
+        sim_plan_say(p, text);
+        return;
+    }
+    p->text_part = p->nparts;
+    sim_plan_part(p, SP_TEXT, (sim_str_t){json.p, json.len});
 }
 
 static void plan_config(sim_plan_t *p, const sj_doc_t *doc, uint32_t config)
@@ -432,7 +465,8 @@ void sim_plan_generate(sim_plan_t *p, const sim_req_t *r, const sj_doc_t *doc)
     uint32_t config = sj_get(doc, 0, "generationConfig");
     sim_str_t text;
 
-    if (r->route == SR_GENERATE) {
+    p->streaming = r->route == SR_STREAM || r->openai_stream;
+    if (!p->streaming) {
         p->pace.chunks = p->pace.size = 0;
         p->pace.seq = p->pace.stamp = false;
     }
@@ -441,18 +475,16 @@ void sim_plan_generate(sim_plan_t *p, const sim_req_t *r, const sj_doc_t *doc)
     sim_prompt_read(&prompt, doc, 0);
     p->tokens_prompt = prompt.tokens;
     plan_config(p, doc, config);
-    text = sim_directives(p, (sim_str_t){ prompt.text.p, prompt.text.len });
+    text = sim_directives(p, (sim_str_t){prompt.text.p, prompt.text.len});
     plan_thought_part(p);
     p->sign = sim_model_is_3(p->model) && p->model->flags & SM_THINK;
     p->text_part = SIM_MAX_PARTS;
     if (!sim_plan_media(p, doc, text) && !sim_plan_tools(p, doc, &prompt, text)) {
-        sim_plan_say(p, text);
-    }
-    if (p->text_part == SIM_MAX_PARTS) {
-        p->text_part = p->nparts;
+        plan_json(p, doc, config, text);
     }
     apply_stops(p, doc, sj_get(doc, config, "stopSequences"));
     apply_limit(p);
+    sim_plan_logprobs(p, doc, config);
     if (p->finish_len > 0) {
         p->finish = NULL;
     }
@@ -463,14 +495,15 @@ void sim_plan_generate(sim_plan_t *p, const sim_req_t *r, const sj_doc_t *doc)
 
 /* ---- the methods ---- */
 
-static bool parse_body(sim_conn_t *c, sj_doc_t *doc)
+bool sim_parse_body(sim_conn_t *c, sj_doc_t *doc)
 {
     if (sj_parse(doc, c->req.body.p, c->req.body.n)) {
         if (sj_is(doc, 0, SJ_OBJECT)) {
             return true;
         }
-        sim_error_simple(c, 400, "Invalid JSON payload received. Unknown name \"\": Root element "
-                                 "must be a message.");
+        sim_error_simple(c, 400,
+                         "Invalid JSON payload received. Unknown name \"\": Root element "
+                         "must be a message.");
         return false;
     }
     if (c->req.body.n == 0) {
@@ -487,6 +520,28 @@ static bool parse_body(sim_conn_t *c, sj_doc_t *doc)
     return false;
 }
 
+sim_stream_t *sim_plan_call(sim_conn_t *c, const sj_doc_t *doc)
+{
+    sim_stream_t *s = sim_stream_get(c);
+
+    sim_plan_reset(&s->plan, c->req.known);
+    sim_plan_generate(&s->plan, &c->req, doc);
+    if (s->plan.tokens_prompt > c->req.known->in_limit) {
+        sim_error_simple(c, 400,
+                         "The input token count (%ld) exceeds the maximum number of "
+                         "tokens allowed (%d).",
+                         s->plan.tokens_prompt, c->req.known->in_limit);
+        return NULL;
+    }
+    if (!sim_quota_pass(c, s->plan.tokens_prompt) || sim_request_delay(c, s->plan.pace.delay_ms)) {
+        return NULL;
+    }
+    if (c->rule != NULL) {
+        sim_fault_bend(c->rule, c, s);
+    }
+    return s;
+}
+
 void sim_generate(sim_conn_t *c)
 {
     static sj_doc_t doc;
@@ -494,19 +549,13 @@ void sim_generate(sim_conn_t *c)
     sim_stream_t *s;
     sw_style_t style = c->req.compact ? SW_COMPACT : SW_PRETTY;
 
-    if (!parse_body(c, &doc) || !sim_check_fields(c, &doc, c->req.route)
-        || !sim_check_rules(c, &doc, 0)) {
+    if (!sim_parse_body(c, &doc) || !sim_check_fields(c, &doc, c->req.route)
+        || !sim_check_rules(c, &doc)) {
         return;
     }
-    s = sim_stream_get(c);
-    sim_plan_reset(&s->plan, c->req.known);
-    sim_plan_generate(&s->plan, &c->req, &doc);
-    if (!sim_quota_pass(c, s->plan.tokens_prompt)
-        || sim_request_delay(c, s->plan.pace.delay_ms)) {
+    s = sim_plan_call(c, &doc);
+    if (s == NULL) {
         return;
-    }
-    if (c->rule != NULL) {
-        sim_fault_bend(c->rule, c, s);
     }
     if (c->req.route == SR_STREAM) {
         sim_stream_start(c, c->req.alt_sse ? SF_SSE : SF_ARRAY);
@@ -514,7 +563,7 @@ void sim_generate(sim_conn_t *c)
     }
     body.len = 0;
     sim_render_whole(&s->plan, style, &body);
-    sim_http_answer(c, 200, ST_JSON, (sim_str_t){ body.p, body.len });
+    sim_http_answer(c, 200, ST_JSON, (sim_str_t){body.p, body.len});
 }
 
 void sim_count_tokens(sim_conn_t *c)
@@ -522,10 +571,13 @@ void sim_count_tokens(sim_conn_t *c)
     static sj_doc_t doc;
     static sim_prompt_t prompt;
     static sim_buf_t body;
-    sw_t w = { .b = &body, .style = c->req.compact ? SW_COMPACT : SW_PRETTY };
+    sw_t w = {.b = &body, .style = c->req.compact ? SW_COMPACT : SW_PRETTY};
     uint32_t inner;
 
-    if (!parse_body(c, &doc) || !sim_check_fields(c, &doc, SR_COUNT)) {
+    if (!sim_parse_body(c, &doc) || !sim_check_fields(c, &doc, SR_COUNT)) {
+        return;
+    }
+    if (!sim_quota_pass(c, 0)) {
         return;
     }
     inner = sj_get(&doc, 0, "generateContentRequest");
@@ -545,5 +597,5 @@ void sim_count_tokens(sim_conn_t *c)
     sw_close(&w, ']');
     sw_close(&w, '}');
     sim_putc(&body, '\n');
-    sim_http_answer(c, 200, ST_JSON, (sim_str_t){ body.p, body.len });
+    sim_http_answer(c, 200, ST_JSON, (sim_str_t){body.p, body.len});
 }

@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BLOCK 4096u
-#define ID_MAX 48
-#define KEYS_MAX 65536
-#define PATHS_MAX 4096
+#define BLOCK      4096u
+#define ID_MAX     48
+#define KEYS_MAX   65536
+#define PATHS_MAX  4096
 #define DETAIL_MAX (512u * 1024 * 1024)
 
 typedef struct {
@@ -25,7 +25,7 @@ typedef struct {
     uint64_t sent;
     detail_t *detail;
     uint32_t key, path, model;
-    int32_t fault;         /* id of the rule, 0 = none */
+    int32_t fault; /* id of the rule, 0 = none */
     uint16_t status;
     uint8_t route, outcome, http_method, id_len;
     char id[ID_MAX];
@@ -34,7 +34,7 @@ typedef struct {
 typedef struct {
     uint64_t calls, good, bad;
     uint32_t open, open_max;
-    uint32_t by_status[8];  /* see status_slots */
+    uint32_t by_status[8]; /* see status_slots */
 } key_count_t;
 
 bool sim_record_bodies, sim_record_headers, sim_record_calls = true;
@@ -42,7 +42,7 @@ size_t sim_calls_max = 2000000;
 
 static record_t **blocks;
 static size_t nblocks;
-static uint64_t first, next;     /* indexes: first <= i < next are held */
+static uint64_t first, next; /* indexes: first <= i < next are held */
 static uint32_t epoch = 1;
 static uint64_t start_ns;
 static size_t detail_bytes;
@@ -56,9 +56,9 @@ static struct {
     uint64_t by_route[SR_MAX];
 } count;
 
-static const char *const outcome_names[] = { "open", "done", "fault", "gone" };
-static const char *const http_methods[] = { "POST", "GET", "HEAD", "DELETE", "PATCH", "PUT",
-                                            "OPTIONS", "OTHER" };
+static const char *const outcome_names[] = {"open", "done", "fault", "gone"};
+static const char *const http_methods[] = {"POST",  "GET", "HEAD",    "DELETE",
+                                           "PATCH", "PUT", "OPTIONS", "OTHER"};
 
 /* ---- storage ---- */
 
@@ -202,7 +202,7 @@ void sim_calls_fault(sim_conn_t *c, int rule_id)
 
 static unsigned status_slot(unsigned status)
 {
-    static const unsigned slots[] = { 200, 400, 403, 404, 429, 500, 503 };
+    static const unsigned slots[] = {200, 400, 403, 404, 429, 500, 503};
     unsigned i = 0;
 
     while (i < 7 && slots[i] != status) {
@@ -278,7 +278,7 @@ void sim_calls_reset(void)
     sim_names_clear(names);
     memset(key_counts, 0, (KEYS_MAX + 1) * sizeof(*key_counts));
     memset(&count, 0, sizeof(count));
-    count.accepted = accepted - closed;  /* those that are still open */
+    count.accepted = accepted - closed; /* those that are still open */
     sim_record_bodies = sim_record_headers = false;
     sim_record_calls = sim_calls_max > 0;
     start_ns = sim_now_ns();
@@ -304,8 +304,8 @@ static void write_headers(sw_t *w, const detail_t *d)
             break;
         }
         sw_open(w, NULL, '[');
-        sw_string(w, NULL, (sim_str_t){ p, (size_t)(colon - p) });
-        sw_string(w, NULL, sim_trim((sim_str_t){ colon + 1, (size_t)(eol - colon - 1) }));
+        sw_string(w, NULL, (sim_str_t){p, (size_t)(colon - p)});
+        sw_string(w, NULL, sim_trim((sim_str_t){colon + 1, (size_t)(eol - colon - 1)}));
         sw_close(w, ']');
         p = eol + 1;
     }
@@ -317,7 +317,7 @@ static void write_body(sw_t *w, const detail_t *d)
     const char *body = d->bytes + d->headers_len;
 
     if (sim_utf8_valid(body, d->body_len)) {
-        sw_string(w, "body", (sim_str_t){ body, d->body_len });
+        sw_string(w, "body", (sim_str_t){body, d->body_len});
         return;
     }
     sw_begin(w, "body_base64");
@@ -334,17 +334,17 @@ static void write_record(sw_t *w, uint64_t index)
     sw_open(w, NULL, '{');
     sw_number(w, "index", (int64_t)index);
     snprintf(ms, sizeof(ms), "%.3f", ms_since_start(r->at_ns));
-    sw_raw(w, "t_ms", (sim_str_t){ ms, strlen(ms) });
+    sw_raw(w, "t_ms", (sim_str_t){ms, strlen(ms)});
     if (r->outcome != SO_OPEN) {
         snprintf(ms, sizeof(ms), "%.3f", ms_since_start(r->end_ns));
-        sw_raw(w, "end_ms", (sim_str_t){ ms, strlen(ms) });
+        sw_raw(w, "end_ms", (sim_str_t){ms, strlen(ms)});
     }
     sw_string(w, "key", sim_names_get(keys, r->key));
     sw_cstr(w, "http_method", http_methods[r->http_method]);
     sw_cstr(w, "method", sim_route_name(r->route));
     sw_string(w, "path", sim_names_get(paths, r->path));
     sw_string(w, "model", sim_names_get(names, r->model));
-    sw_string(w, "request_id", (sim_str_t){ r->id, r->id_len });
+    sw_string(w, "request_id", (sim_str_t){r->id, r->id_len});
     sw_number(w, "status", r->status);
     sw_cstr(w, "outcome", outcome_names[r->outcome]);
     sw_number(w, "fault", r->fault);
@@ -387,9 +387,9 @@ static bool wanted(const record_t *r, sim_str_t id, sim_str_t key)
 
 void sim_calls_list(sim_buf_t *out, sim_str_t query)
 {
-    sw_t w = { .b = out, .style = SW_COMPACT };
+    sw_t w = {.b = out, .style = SW_COMPACT};
     sim_str_t id = sim_query_get(query, "id"), key = sim_query_get(query, "key");
-    uint64_t i = query_number(query, "since", 0);
+    uint64_t i = query_number(query, "since", query_number(query, "from", 0));
     uint64_t left = query_number(query, "limit", 100000);
 
     start();
@@ -411,14 +411,13 @@ void sim_calls_list(sim_buf_t *out, sim_str_t query)
 
 static void write_keys(sw_t *w)
 {
-    static const char *const status[] = { "200", "400", "403", "404", "429", "500", "503",
-                                          "other" };
+    static const char *const status[] = {"200", "400", "403", "404", "429", "500", "503", "other"};
     unsigned i, s, n = sim_names_count(keys);
 
     sw_open(w, "keys", '{');
     for (i = 0; i <= n; i++) {
         const key_count_t *k = &key_counts[i];
-        sim_buf_t name = { 0 };
+        sim_buf_t name = {0};
 
         if (k->calls == 0) {
             continue;
@@ -446,7 +445,7 @@ static void write_keys(sw_t *w)
 
 void sim_calls_stats(sim_buf_t *out)
 {
-    sw_t w = { .b = out, .style = SW_PRETTY };
+    sw_t w = {.b = out, .style = SW_PRETTY};
     char code[8];
     unsigned i;
 

@@ -14,10 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_STEP 4096
+#define READ_STEP   4096
 #define KEEP_BUFFER (64 * 1024)
-#define DRAIN_NS 1000000000u
-#define EVENTS 512
+#define DRAIN_NS    1000000000u
+#define EVENTS      512
 
 static int epoll_fd;
 static sim_conn_t *dead_list, *free_list;
@@ -117,7 +117,7 @@ void sim_conn_close(sim_conn_t *c)
 
 void sim_conn_reset(sim_conn_t *c)
 {
-    struct linger now = { .l_onoff = 1, .l_linger = 0 };
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
 
     setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     sim_conn_close(c);
@@ -177,7 +177,7 @@ size_t sim_conn_backlog(const sim_conn_t *c)
 
 static void watch(sim_conn_t *c)
 {
-    struct epoll_event ev = { .events = EPOLLRDHUP, .data.ptr = c };
+    struct epoll_event ev = {.events = EPOLLRDHUP, .data.ptr = c};
 
     ev.events |= c->read_paused ? 0u : (unsigned)EPOLLIN;
     ev.events |= c->want_write ? (unsigned)EPOLLOUT : 0u;
@@ -264,9 +264,10 @@ static void refuse(sim_conn_t *c, sim_parse_t why)
                          sim_max_body);
     }
     else {
-        sim_http_answer(c, 400, ST_HTML, SIM_STR("<html><title>Error 400 (Bad Request)!!1</title>"
-                                                 "Your client has issued a malformed or illegal "
-                                                 "request.</html>\n"));
+        sim_http_answer(c, 400, ST_HTML,
+                        SIM_STR("<html><title>Error 400 (Bad Request)!!1</title>"
+                                "Your client has issued a malformed or illegal "
+                                "request.</html>\n"));
     }
 }
 
@@ -418,7 +419,7 @@ static int wait_ms(void)
 
 static void adopt(int fd)
 {
-    struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP };
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP};
     sim_conn_t *c = free_list;
     int on = 1;
 
@@ -434,8 +435,7 @@ static void adopt(int fd)
     ev.data.ptr = c;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     sim_calls_accepted();
-    if ((sim_tls_on() && !sim_tls_attach(c))
-        || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
+    if ((sim_tls_on() && !sim_tls_attach(c)) || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
         sim_conn_close(c);
     }
 }
@@ -484,9 +484,9 @@ void sim_loop_run(int listen_fd, int signal_fd)
     int i, n;
 
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    ev[0] = (struct epoll_event){ .events = EPOLLIN, .data.ptr = &listen_mark };
+    ev[0] = (struct epoll_event){.events = EPOLLIN, .data.ptr = &listen_mark};
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listen_fd, &ev[0]);
-    ev[0] = (struct epoll_event){ .events = EPOLLIN, .data.ptr = &signal_mark };
+    ev[0] = (struct epoll_event){.events = EPOLLIN, .data.ptr = &signal_mark};
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, signal_fd, &ev[0]);
     while (running) {
         n = epoll_wait(epoll_fd, ev, EVENTS, wait_ms());

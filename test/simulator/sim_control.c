@@ -34,7 +34,7 @@ static bool do_answer(json_t *body, sim_buf_t *error)
 
 static bool do_stream(json_t *body, sim_buf_t *error)
 {
-    sim_pace_t pace = { 0 };
+    sim_pace_t pace = {0};
 
     if (!sim_pace_read(&pace, body, error)) {
         return false;
@@ -101,15 +101,15 @@ static const struct {
     control_fn *post;
     void (*get)(sim_buf_t *out, sim_str_t query);
 } controls[] = {
-    { "/_sim/reset", do_reset, NULL },
-    { "/_sim/faults", do_faults, show_faults },
-    { "/_sim/answer", do_answer, NULL },
-    { "/_sim/stream", do_stream, NULL },
-    { "/_sim/quota", do_quota, show_quota },
-    { "/_sim/record", do_record, NULL },
-    { "/_sim/strict", do_strict, NULL },
-    { "/_sim/calls", NULL, show_calls },
-    { "/_sim/stats", NULL, show_stats },
+    {"/_sim/reset",  do_reset,  NULL       },
+    {"/_sim/faults", do_faults, show_faults},
+    {"/_sim/answer", do_answer, NULL       },
+    {"/_sim/stream", do_stream, NULL       },
+    {"/_sim/quota",  do_quota,  show_quota },
+    {"/_sim/record", do_record, NULL       },
+    {"/_sim/strict", do_strict, NULL       },
+    {"/_sim/calls",  NULL,      show_calls },
+    {"/_sim/stats",  NULL,      show_stats },
 };
 
 static void answer(sim_conn_t *c, int status, sim_buf_t *body)
@@ -122,7 +122,7 @@ static void answer(sim_conn_t *c, int status, sim_buf_t *body)
 static void refuse(sim_conn_t *c, int status, const char *why)
 {
     static sim_buf_t body;
-    sw_t w = { .b = &body, .style = SW_COMPACT };
+    sw_t w = {.b = &body, .style = SW_COMPACT};
 
     body.len = 0;
     sw_open(&w, NULL, '{');
@@ -136,9 +136,10 @@ static void run_post(sim_conn_t *c, control_fn *post)
 {
     json_error_t where;
     json_t *body = c->req.body.n > 0
-        ? json_loadb(c->req.body.p, c->req.body.n, JSON_ALLOW_NUL, &where) : json_object();
-    sim_buf_t error = { 0 };
-    sim_buf_t ok = { 0 };
+                       ? json_loadb(c->req.body.p, c->req.body.n, JSON_ALLOW_NUL, &where)
+                       : json_object();
+    sim_buf_t error = {0};
+    sim_buf_t ok = {0};
 
     if (body == NULL) {
         refuse(c, 400, where.text);
@@ -166,7 +167,7 @@ void sim_control(sim_conn_t *c)
             continue;
         }
         if (sim_eq(c->req.method, "GET") && controls[i].get != NULL) {
-            sim_buf_t body = { 0 };
+            sim_buf_t body = {0};
 
             controls[i].get(&body, c->req.query);
             answer(c, 200, &body);
@@ -180,5 +181,5 @@ void sim_control(sim_conn_t *c)
         }
         return;
     }
-    sim_http_answer(c, 200, ST_TEXT, (sim_str_t){ sim_control_help, strlen(sim_control_help) });
+    sim_http_answer(c, 200, ST_TEXT, (sim_str_t){sim_control_help, strlen(sim_control_help)});
 }

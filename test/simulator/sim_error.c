@@ -15,11 +15,19 @@ static const struct {
     int code;
     const char *name;
 } status_names[] = {
-    { 400, "INVALID_ARGUMENT" }, { 401, "UNAUTHENTICATED" }, { 402, "RESOURCE_EXHAUSTED" },
-    { 403, "PERMISSION_DENIED" }, { 404, "NOT_FOUND" }, { 409, "ABORTED" },
-    { 429, "RESOURCE_EXHAUSTED" }, { 499, "CANCELLED" }, { 500, "INTERNAL" },
-    { 501, "UNIMPLEMENTED" }, { 503, "UNAVAILABLE" }, { 504, "DEADLINE_EXCEEDED" },
-    { 0, "UNKNOWN" }
+    {400, "INVALID_ARGUMENT"  },
+    {401, "UNAUTHENTICATED"   },
+    {402, "RESOURCE_EXHAUSTED"},
+    {403, "PERMISSION_DENIED" },
+    {404, "NOT_FOUND"         },
+    {409, "ABORTED"           },
+    {429, "RESOURCE_EXHAUSTED"},
+    {499, "CANCELLED"         },
+    {500, "INTERNAL"          },
+    {501, "UNIMPLEMENTED"     },
+    {503, "UNAVAILABLE"       },
+    {504, "DEADLINE_EXCEEDED" },
+    {0,   "UNKNOWN"           }
 };
 
 static const char *status_name_of(int code)
@@ -122,7 +130,7 @@ static void send_body(sim_conn_t *c, int code, sim_str_t body)
         sim_putc(&wrapped, '[');
         sim_put(&wrapped, body.p, body.n);
         sim_putc(&wrapped, ']');
-        body = (sim_str_t){ wrapped.p, wrapped.len };
+        body = (sim_str_t){wrapped.p, wrapped.len};
     }
     sim_http_answer(c, code, error_type(&c->req), body);
 }
@@ -134,7 +142,7 @@ void sim_error_send(sim_conn_t *c, int code, const char *status_name, sim_str_t 
 
     body.len = 0;
     sim_error_write(&body, code, status_name, message, details);
-    send_body(c, code, (sim_str_t){ body.p, body.len });
+    send_body(c, code, (sim_str_t){body.p, body.len});
 }
 
 void sim_error_simple(sim_conn_t *c, int code, const char *fmt, ...)
@@ -149,7 +157,7 @@ void sim_error_simple(sim_conn_t *c, int code, const char *fmt, ...)
     if (n < 0 || (size_t)n >= sizeof(text)) {
         n = (int)strlen(text);
     }
-    sim_error_send(c, code, NULL, (sim_str_t){ text, (size_t)n }, (sim_str_t){ NULL, 0 });
+    sim_error_send(c, code, NULL, (sim_str_t){text, (size_t)n}, (sim_str_t){NULL, 0});
 }
 
 void sim_error_unknown_page(sim_conn_t *c)
@@ -164,7 +172,7 @@ void sim_error_unknown_page(sim_conn_t *c)
     sim_put(&page, c->req.path.p, c->req.path.n < 200 ? c->req.path.n : 200);
     sim_putl(&page, "</code> was not found on this server.  "
                     "<ins>That\xe2\x80\x99s all we know.</ins>\n");
-    sim_http_answer(c, 404, ST_HTML, (sim_str_t){ page.p, page.len });
+    sim_http_answer(c, 404, ST_HTML, (sim_str_t){page.p, page.len});
 }
 
 /* ---- canned errors ---- */
@@ -183,145 +191,241 @@ typedef struct {
 } canned_t;
 
 #define RPC "{\"@type\":\"type.googleapis.com/google.rpc."
-#define HELP RPC "Help\",\"links\":[{\"description\":\"Learn more about Gemini API quotas\","       \
-                 "\"url\":\"https://ai.google.dev/gemini-api/docs/rate-limits\"}]}"
-#define VIOLATION(id, metric, value)                                            \
+#define HELP                                                                                       \
+    RPC "Help\",\"links\":[{\"description\":\"Learn more about Gemini API quotas\","               \
+        "\"url\":\"https://ai.google.dev/gemini-api/docs/rate-limits\"}]}"
+#define VIOLATION(id, metric, value)                                                               \
     "{\"quotaMetric\":\"generativelanguage.googleapis.com/" metric "\",\"quotaId\":\"" id "\","    \
     "\"quotaDimensions\":{\"location\":\"global\",\"model\":\"$M\"},\"quotaValue\":\"" value "\"}"
 #define QUOTA RPC "QuotaFailure\",\"violations\":[" VIOLATION("$I", "$Q", "$V") "]}"
 #define RETRY RPC "RetryInfo\",\"retryDelay\":\"$D\"}"
-#define INFO(reason) RPC "ErrorInfo\",\"reason\":\"" reason "\",\"domain\":\"googleapis.com\","    \
-                         "\"metadata\":{\"service\":\"generativelanguage.googleapis.com\"}}"
-#define INFO_P(reason, more)                                                    \
+#define INFO(reason)                                                                               \
+    RPC "ErrorInfo\",\"reason\":\"" reason "\",\"domain\":\"googleapis.com\","                     \
+        "\"metadata\":{\"service\":\"generativelanguage.googleapis.com\"}}"
+#define INFO_P(reason, more)                                                                       \
     RPC "ErrorInfo\",\"reason\":\"" reason "\",\"domain\":\"googleapis.com\","                     \
         "\"metadata\":{\"service\":\"generativelanguage.googleapis.com\","                         \
         "\"consumer\":\"projects/$P\"" more "}}"
 #define LOCAL(text) RPC "LocalizedMessage\",\"locale\":\"en-US\",\"message\":\"" text "\"}"
-#define EXCEEDED                                                                \
-    "You exceeded your current quota, please check your plan and billing details. For more "      \
-    "information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits. To "  \
+#define EXCEEDED                                                                                   \
+    "You exceeded your current quota, please check your plan and billing details. For more "       \
+    "information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits. To "   \
     "monitor your current usage, head to: https://ai.dev/rate-limit. "
-#define EXCEEDED_ONE                                                            \
-    EXCEEDED "\n* Quota exceeded for metric: generativelanguage.googleapis.com/$Q, "              \
+#define EXCEEDED_ONE                                                                               \
+    EXCEEDED "\n* Quota exceeded for metric: generativelanguage.googleapis.com/$Q, "               \
              "limit: $V, model: $M\nPlease retry in $D."
-#define REQUESTS "generate_content_free_tier_requests"
-#define TOKENS "generate_content_free_tier_input_token_count"
-#define BAD_KEY "API key not valid. Please pass a valid API key."
-#define EXPIRED "API key expired. Please renew the API key."
+#define REQUESTS  "generate_content_free_tier_requests"
+#define TOKENS    "generate_content_free_tier_input_token_count"
+#define BAD_KEY   "API key not valid. Please pass a valid API key."
+#define EXPIRED   "API key expired. Please renew the API key."
 #define SUSPENDED "Permission denied: Consumer 'api_key:$K' has been suspended."
-#define CONSOLE "https://console.developers.google.com/apis/api/"              \
-                "generativelanguage.googleapis.com/overview?project=$P"
+#define CONSOLE                                                                                    \
+    "https://console.developers.google.com/apis/api/"                                              \
+    "generativelanguage.googleapis.com/overview?project=$P"
 
 static const canned_t canned[] = {
-    /* quotas */
-    { "quota_minute", 429, NULL, EXCEEDED_ONE, "34s", "10",
-      "GenerateRequestsPerMinutePerProjectPerModel-FreeTier", REQUESTS, { HELP, QUOTA, RETRY } },
-    { "quota_day", 429, NULL, EXCEEDED_ONE, "39s", "20",
-      "GenerateRequestsPerDayPerProjectPerModel-FreeTier", REQUESTS, { HELP, QUOTA, RETRY } },
-    { "quota_tokens", 429, NULL, EXCEEDED_ONE, "48s", "250000",
-      "GenerateContentInputTokensPerModelPerMinute-FreeTier", TOKENS, { HELP, QUOTA, RETRY } },
-    { "quota_both", 429, NULL, EXCEEDED_ONE, "41s", "20",
-      "GenerateRequestsPerDayPerProjectPerModel-FreeTier", REQUESTS,
-      { RPC "QuotaFailure\",\"violations\":["
-            VIOLATION("GenerateRequestsPerMinutePerProjectPerModel-FreeTier", REQUESTS, "10") ","
-            VIOLATION("$I", "$Q", "$V") "]}", HELP, RETRY } },
-    { "limit_zero", 429, NULL, EXCEEDED_ONE, "26s", "0",
-      "GenerateRequestsPerDayPerProjectPerModel-FreeTier", REQUESTS, { HELP, QUOTA, RETRY } },
-    { "quota_bare", 429, NULL, "Resource has been exhausted (e.g. check quota).",
-      "", "", "", "", { NULL } },
-    { "rate_limit_exceeded", 429, NULL,
-      "Quota exceeded for quota metric 'Generate Content API requests per minute' and limit "
-      "'GenerateContent request limit per minute for a region' of service "
-      "'generativelanguage.googleapis.com' for consumer 'project_number:$P'.",
-      "", "60", "GenerateContentRequestsPerMinutePerProjectPerRegion",
-      "generate_content_requests",
-      { INFO_P("RATE_LIMIT_EXCEEDED", ",\"quota_location\":\"us-west4\",\"quota_limit_value\":"
-               "\"$V\",\"quota_limit\":\"$I\",\"quota_metric\":"
-               "\"generativelanguage.googleapis.com/$Q\"") } },
-    { "capacity", 429, NULL, "No capacity available for model $M on the server.", "", "", "", "",
-      { INFO("MODEL_CAPACITY_EXHAUSTED") } },
-    { "spending_cap", 429, NULL,
-      "Your project has exceeded its monthly spending cap. Please go to AI Studio to manage it.",
-      "", "", "", "", { NULL } },
-    { "prepay_429", 429, NULL, "Your prepayment credits are depleted. Please go to AI Studio to "
-      "manage your project and billing.", "", "", "", "", { NULL } },
-    { "prepay", 402, NULL, "Your prepaid credits are depleted. Please add credits to your "
-      "billing account to continue.", "", "", "", "", { NULL } },
-    /* keys */
-    { "key_invalid", 400, NULL, BAD_KEY, "", "", "", "",
-      { INFO("API_KEY_INVALID"), LOCAL(BAD_KEY) } },
-    { "key_expired", 400, NULL, EXPIRED, "", "", "", "",
-      { INFO("API_KEY_INVALID"), LOCAL(EXPIRED) } },
-    { "unauthenticated", 401, NULL,
-      "Request had invalid authentication credentials. Expected OAuth 2 access token, login "
-      "cookie or other valid authentication credential. See "
-      "https://developers.google.com/identity/sign-in/web/devconsole-project.", "", "", "", "",
-      { INFO("ACCESS_TOKEN_TYPE_UNSUPPORTED") } },
-    { "leaked", 403, NULL, "Your API key was reported as leaked. Please use another API key.",
-      "", "", "", "", { NULL } },
-    { "permission_denied", 403, NULL, "The caller does not have permission", "", "", "", "",
-      { NULL } },
-    { "denied_access", 403, NULL,
-      "Your project has been denied access. Please contact support.", "", "", "", "", { NULL } },
-    { "service_blocked", 403, NULL,
-      "Requests to this API generativelanguage.googleapis.com method "
-      "google.ai.generativelanguage.v1beta.GenerativeService.GenerateContent are blocked.",
-      "", "", "", "", { INFO_P("API_KEY_SERVICE_BLOCKED", "") } },
-    { "referrer_blocked", 403, NULL, "Requests from referer <empty> are blocked.",
-      "", "", "", "", { INFO_P("API_KEY_HTTP_REFERRER_BLOCKED", "") } },
-    /* projects */
-    { "service_disabled", 403, NULL,
-      "Generative Language API has not been used in project $P before or it is disabled. Enable "
-      "it by visiting " CONSOLE " then retry. If you enabled this API recently, wait a few "
-      "minutes for the action to propagate to our systems and retry.", "", "", "", "",
-      { RPC "Help\",\"links\":[{\"description\":\"Google developers console API activation\","
-            "\"url\":\"" CONSOLE "\"}]}", INFO_P("SERVICE_DISABLED", "") } },
-    { "suspended", 403, NULL, SUSPENDED, "", "", "", "",
-      { INFO_P("CONSUMER_SUSPENDED", ",\"containerInfo\":\"api_key:$K\""), LOCAL(SUSPENDED) } },
-    { "consumer_invalid", 403, NULL,
-      "Permission denied on resource project $P.", "", "", "", "",
-      { INFO_P("CONSUMER_INVALID", "") } },
-    { "billing_disabled", 403, NULL,
-      "This API method requires billing to be enabled. Please enable billing on project #$P "
-      "then retry.", "", "", "", "", { INFO_P("BILLING_DISABLED", "") } },
-    { "location", 400, "FAILED_PRECONDITION", "User location is not supported for the API use.",
-      "", "", "", "", { NULL } },
-    { "enable_billing", 400, "FAILED_PRECONDITION",
-      "Gemini API free tier is not available in your country. Please enable billing on your "
-      "project in Google AI Studio.", "", "", "", "", { NULL } },
-    /* objects of other projects */
-    { "file_permission", 403, NULL,
-      "You do not have permission to access the File abc123 or it may not exist.",
-      "", "", "", "", { NULL } },
-    { "cache_permission", 403, NULL, "CachedContent not found (or permission denied)",
-      "", "", "", "", { NULL } },
-    /* models */
-    { "model", 404, NULL,
-      "models/$M is not found for API version v1beta, or is not supported for generateContent. "
-      "Call ListModels to see the list of available models and their supported methods.",
-      "", "", "", "", { NULL } },
-    { "model_new_users", 404, NULL,
-      "This model models/$M is no longer available to new users. Please update your code to use "
-      "a newer model for the latest features and improvements.", "", "", "", "", { NULL } },
-    { "html_404", 404, "html", "Error 404 (Not Found)!!1", "", "", "", "", { NULL } },
-    /* the client's faults */
-    { "invalid_argument", 400, NULL, "Request contains an invalid argument.", "", "", "", "",
-      { NULL } },
-    { "context", 400, NULL, "The input token count (1100000) exceeds the maximum number of tokens "
-      "allowed (1048576).", "", "", "", "", { NULL } },
-    { "states", 400, NULL, "The specified schema produces a constraint that has too many states "
-      "for serving.", "", "", "", "", { NULL } },
-    /* the service's faults */
-    { "internal", 500, NULL, "An internal error has occurred. Please retry or report in "
-      "https://developers.generativeai.google/guide/troubleshooting", "", "", "", "", { NULL } },
-    { "bad_gateway", 502, "html", "Error 502 (Server Error)!!1", "", "", "", "", { NULL } },
-    { "overloaded", 503, NULL, "The model is overloaded. Please try again later.",
-      "", "", "", "", { NULL } },
-    { "high_demand", 503, NULL, "This model is currently experiencing high demand. Spikes in "
-      "demand are usually temporary. Please try again later.", "", "", "", "", { NULL } },
-    { "deadline", 504, NULL, "Deadline expired before operation could complete.",
-      "", "", "", "", { NULL } },
-    { "cancelled", 499, NULL, "The operation was cancelled.", "", "", "", "", { NULL } },
+  /* quotas */
+    {"quota_minute",
+     429,                        NULL,
+     EXCEEDED_ONE,                                                                               "34s",
+     "10",                                                                                                  "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
+     REQUESTS,                                                                                                                                                          {HELP, QUOTA, RETRY}                                                                 },
+    {"quota_day",
+     429,                        NULL,
+     EXCEEDED_ONE,                                                                               "39s",
+     "20",                                                                                                  "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+     REQUESTS,                                                                                                                                                          {HELP, QUOTA, RETRY}                                                                 },
+    {"quota_tokens",
+     429,                        NULL,
+     EXCEEDED_ONE,                                                                               "48s",
+     "250000",                                                                                              "GenerateContentInputTokensPerModelPerMinute-FreeTier",
+     TOKENS,                                                                                                                                                            {HELP, QUOTA, RETRY}                                                                 },
+    {"quota_both",
+     429,                        NULL,
+     EXCEEDED_ONE,                                                                               "41s",
+     "20",                                                                                                  "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+     REQUESTS,                                                                                                                                                          {RPC "QuotaFailure\",\"violations\":[" VIOLATION(
+          "GenerateRequestsPerMinutePerProjectPerModel-FreeTier", REQUESTS,
+          "10") "," VIOLATION("$I", "$Q", "$V") "]}",
+      HELP, RETRY}                                                                                                                                                                                                                             },
+    {"limit_zero",
+     429,                        NULL,
+     EXCEEDED_ONE,                                                                               "26s",
+     "0",                                                                                                   "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+     REQUESTS,                                                                                                                                                          {HELP, QUOTA, RETRY}                                                                 },
+    {"quota_bare",
+     429,                        NULL,
+     "Resource has been exhausted (e.g. check quota).",                                          "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"rate_limit_exceeded",
+     429,                        NULL,
+     "Quota exceeded for quota metric 'Generate Content API requests per minute' and limit "
+     "'GenerateContent request limit per minute for a region' of service "
+     "'generativelanguage.googleapis.com' for consumer 'project_number:$P'.",                    "",
+     "60",                                                                                                  "GenerateContentRequestsPerMinutePerProjectPerRegion",
+     "generate_content_requests",                                                                                                                                       {INFO_P("RATE_LIMIT_EXCEEDED", ",\"quota_location\":\"us-west4\",\"quota_limit_value\":"
+                                    "\"$V\",\"quota_limit\":\"$I\",\"quota_metric\":"
+                                    "\"generativelanguage.googleapis.com/$Q\"")}                                                                                                                                            },
+    {"capacity",
+     429,                        NULL,
+     "No capacity available for model $M on the server.",                                        "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {INFO("MODEL_CAPACITY_EXHAUSTED")}                                                   },
+    {"spending_cap",
+     429,                        NULL,
+     "Your project has exceeded its monthly spending cap. Please go to AI Studio to manage it.", "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"prepay_429",
+     429,                        NULL,
+     "Your prepayment credits are depleted. Please go to AI Studio to "
+     "manage your project and billing.",                                                         "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"prepay",
+     402,                        NULL,
+     "Your prepaid credits are depleted. Please add credits to your "
+     "billing account to continue.",                                                             "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+ /* keys */
+    {"key_invalid",         400, NULL,                  BAD_KEY,                                 "",    "", "",                                                     "", {INFO("API_KEY_INVALID"), LOCAL(BAD_KEY)}                                            },
+    {"key_expired",         400, NULL,                  EXPIRED,                                 "",    "", "",                                                     "", {INFO("API_KEY_INVALID"), LOCAL(EXPIRED)}                                            },
+    {"unauthenticated",
+     401,                        NULL,
+     "Request had invalid authentication credentials. Expected OAuth 2 access token, login "
+     "cookie or other valid authentication credential. See "
+     "https://developers.google.com/identity/sign-in/web/devconsole-project.",                   "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {INFO("ACCESS_TOKEN_TYPE_UNSUPPORTED")}                                              },
+    {"leaked",
+     403,                        NULL,
+     "Your API key was reported as leaked. Please use another API key.",                         "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"permission_denied",   403, NULL,                  "The caller does not have permission",   "",    "", "",                                                     "", {NULL}                                                                               },
+    {"denied_access",
+     403,                        NULL,
+     "Your project has been denied access. Please contact support.",                             "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"service_blocked",
+     403,                        NULL,
+     "Requests to this API generativelanguage.googleapis.com method "
+     "google.ai.generativelanguage.v1beta.GenerativeService.GenerateContent are blocked.",       "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {INFO_P("API_KEY_SERVICE_BLOCKED", "")}                                              },
+    {"referrer_blocked",
+     403,                        NULL,
+     "Requests from referer <empty> are blocked.",                                               "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {INFO_P("API_KEY_HTTP_REFERRER_BLOCKED", "")}                                        },
+ /* projects */
+    {"service_disabled",
+     403,                        NULL,
+     "Generative Language API has not been used in project $P before or it is disabled. Enable "
+     "it by visiting " CONSOLE " then retry. If you enabled this API recently, wait a few "
+     "minutes for the action to propagate to our systems and retry.",                            "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {RPC "Help\",\"links\":[{\"description\":\"Google developers console API activation\","
+          "\"url\":\"" CONSOLE "\"}]}",
+      INFO_P("SERVICE_DISABLED", "")}                                                                                                                                                                                                                },
+    {"suspended",
+     403,                        NULL,
+     SUSPENDED,                                                                                  "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {INFO_P("CONSUMER_SUSPENDED", ",\"containerInfo\":\"api_key:$K\""), LOCAL(SUSPENDED)}},
+    {"consumer_invalid",
+     403,                        NULL,
+     "Permission denied on resource project $P.",                                                "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {INFO_P("CONSUMER_INVALID", "")}                                                     },
+    {"billing_disabled",
+     403,                        NULL,
+     "This API method requires billing to be enabled. Please enable billing on project #$P "
+     "then retry.",                                                                              "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {INFO_P("BILLING_DISABLED", "")}                                                     },
+    {"location",
+     400,                        "FAILED_PRECONDITION",
+     "User location is not supported for the API use.",                                          "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"enable_billing",
+     400,                        "FAILED_PRECONDITION",
+     "Gemini API free tier is not available in your country. Please enable billing on your "
+     "project in Google AI Studio.",                                                             "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+ /* objects of other projects */
+    {"file_permission",
+     403,                        NULL,
+     "You do not have permission to access the File abc123 or it may not exist.",                "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"cache_permission",
+     403,                        NULL,
+     "CachedContent not found (or permission denied)",                                           "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+ /* models */
+    {"model",
+     404,                        NULL,
+     "models/$M is not found for API version v1beta, or is not supported for generateContent. "
+     "Call ListModels to see the list of available models and their supported methods.",         "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"model_new_users",
+     404,                        NULL,
+     "This model models/$M is no longer available to new users. Please update your code to use "
+     "a newer model for the latest features and improvements.",                                  "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"html_404",            404, "html",                "Error 404 (Not Found)!!1",              "",    "", "",                                                     "", {NULL}                                                                               },
+ /* the client's faults */
+    {"invalid_argument",
+     400,                        NULL,
+     "Request contains an invalid argument.",                                                    "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"context",
+     400,                        NULL,
+     "The input token count (1100000) exceeds the maximum number of tokens "
+     "allowed (1048576).",                                                                       "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"states",
+     400,                        NULL,
+     "The specified schema produces a constraint that has too many states "
+     "for serving.",                                                                             "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+ /* the service's faults */
+    {"internal",
+     500,                        NULL,
+     "An internal error has occurred. Please retry or report in "
+     "https://developers.generativeai.google/guide/troubleshooting",                             "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"bad_gateway",         502, "html",                "Error 502 (Server Error)!!1",           "",    "", "",                                                     "", {NULL}                                                                               },
+    {"overloaded",
+     503,                        NULL,
+     "The model is overloaded. Please try again later.",                                         "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"high_demand",
+     503,                        NULL,
+     "This model is currently experiencing high demand. Spikes in "
+     "demand are usually temporary. Please try again later.",                                    "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"deadline",
+     504,                        NULL,
+     "Deadline expired before operation could complete.",                                        "",
+     "",                                                                                                    "",
+     "",                                                                                                                                                                {NULL}                                                                               },
+    {"cancelled",           499, NULL,                  "The operation was cancelled.",          "",    "", "",                                                     "", {NULL}                                                                               },
 };
 
 #define NCANNED (sizeof(canned) / sizeof(*canned))
@@ -344,10 +448,19 @@ static const canned_t *canned_for(int status)
     static const struct {
         int status;
         const char *name;
-    } usual[] = { { 400, "invalid_argument" }, { 401, "unauthenticated" }, { 402, "prepay" },
-                  { 403, "permission_denied" }, { 404, "model" }, { 429, "quota_minute" },
-                  { 499, "cancelled" }, { 500, "internal" }, { 502, "bad_gateway" },
-                  { 503, "overloaded" }, { 504, "deadline" } };
+    } usual[] = {
+        {400, "invalid_argument" },
+        {401, "unauthenticated"  },
+        {402, "prepay"           },
+        {403, "permission_denied"},
+        {404, "model"            },
+        {429, "quota_minute"     },
+        {499, "cancelled"        },
+        {500, "internal"         },
+        {502, "bad_gateway"      },
+        {503, "overloaded"       },
+        {504, "deadline"         }
+    };
     size_t i;
 
     for (i = 0; i < sizeof(usual) / sizeof(*usual); i++) {
@@ -378,7 +491,7 @@ static sim_str_t or_default(const char *given, const char *otherwise)
 {
     const char *s = given != NULL ? given : otherwise;
 
-    return (sim_str_t){ s, strlen(s) };
+    return (sim_str_t){s, strlen(s)};
 }
 
 static sim_str_t variable(char letter, const canned_t *row, const sim_canned_args_t *a)
@@ -402,8 +515,8 @@ static sim_str_t variable(char letter, const canned_t *row, const sim_canned_arg
     return SIM_STR("");
 }
 
-static void expand(sim_buf_t *b, const char *text, const canned_t *row,
-                   const sim_canned_args_t *a, bool json)
+static void expand(sim_buf_t *b, const char *text, const canned_t *row, const sim_canned_args_t *a,
+                   bool json)
 {
     for (; *text != '\0'; text++) {
         if (*text == '$') {
@@ -461,16 +574,17 @@ void sim_canned_write(sim_buf_t *b, const char *name, int status, const sim_cann
     }
     if (row->status_name != NULL && strcmp(row->status_name, "html") == 0) {
         *type = ST_HTML;
-        sim_buf_printf(b, "<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n"
+        sim_buf_printf(b,
+                       "<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n"
                        "  <title>%.*s</title>\n  <p><b>%d.</b> <ins>That\xe2\x80\x99s an error."
-                       "</ins>\n", (int)message.len, message.p, status);
+                       "</ins>\n",
+                       (int)message.len, message.p, status);
         return;
     }
     put_details(&details, row, a);
     *type = ST_JSON;
     sim_error_write(b, status, status == row->status ? row->status_name : NULL,
-                    (sim_str_t){ message.p, message.len },
-                    (sim_str_t){ details.p, details.len });
+                    (sim_str_t){message.p, message.len}, (sim_str_t){details.p, details.len});
 }
 
 /* As sim_error_send, for a body that is complete. */

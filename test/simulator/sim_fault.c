@@ -42,7 +42,7 @@ void sim_fault_add(sim_rule_t *rule)
 
 void sim_fault_list(sim_buf_t *out)
 {
-    sw_t w = { .b = out, .style = SW_PRETTY };
+    sw_t w = {.b = out, .style = SW_PRETTY};
     size_t i;
 
     sw_open(&w, NULL, '{');
@@ -64,17 +64,17 @@ void sim_fault_list(sim_buf_t *out)
 
 static bool matches(const sim_rule_t *rule, const sim_req_t *r)
 {
-    sim_str_t method = { sim_route_name(r->route), 0 };
+    sim_str_t method = {sim_route_name(r->route), 0};
 
     if (rule->count > 0 && rule->fired >= rule->count) {
         return false;
     }
     method.n = strlen(method.p);
     return (rule->key == NULL || sim_glob(rule->key, r->key))
-        && (rule->model == NULL || sim_glob(rule->model, r->model))
-        && (rule->method == NULL || sim_glob(rule->method, method))
-        && (rule->path == NULL || sim_glob(rule->path, r->path))
-        && (rule->request_id == NULL || sim_glob(rule->request_id, r->request_id));
+           && (rule->model == NULL || sim_glob(rule->model, r->model))
+           && (rule->method == NULL || sim_glob(rule->method, method))
+           && (rule->path == NULL || sim_glob(rule->path, r->path))
+           && (rule->request_id == NULL || sim_glob(rule->request_id, r->request_id));
 }
 
 static bool fires(sim_rule_t *rule)
@@ -115,15 +115,18 @@ long sim_fault_delay(const sim_rule_t *rule)
 static void answer_status(sim_conn_t *c, const sim_rule_t *rule)
 {
     static sim_buf_t body;
-    sim_canned_args_t args = {
-        .key = c->req.key, .model = c->req.model, .project = rule->project,
-        .retry_delay = rule->retry_delay, .quota_value = rule->quota_value,
-        .quota_id = rule->quota_id, .quota_metric = rule->quota_metric, .order = rule->order
-    };
+    sim_canned_args_t args = {.key = c->req.key,
+                              .model = c->req.model,
+                              .project = rule->project,
+                              .retry_delay = rule->retry_delay,
+                              .quota_value = rule->quota_value,
+                              .quota_id = rule->quota_id,
+                              .quota_metric = rule->quota_metric,
+                              .order = rule->order};
     sim_type_t type = rule->body_type;
 
     if (rule->message != NULL) {
-        args.message = (sim_str_t){ rule->message, strlen(rule->message) };
+        args.message = (sim_str_t){rule->message, strlen(rule->message)};
     }
     body.len = 0;
     if (rule->body.len > 0 || rule->literal_body) {
@@ -133,10 +136,10 @@ static void answer_status(sim_conn_t *c, const sim_rule_t *rule)
         sim_canned_write(&body, rule->canned, rule->status, &args, &type);
     }
     if (type == ST_TEXT || rule->literal_body) {
-        sim_http_answer(c, rule->status, type, (sim_str_t){ body.p, body.len });
+        sim_http_answer(c, rule->status, type, (sim_str_t){body.p, body.len});
         return;
     }
-    sim_error_body(c, rule->status, type, (sim_str_t){ body.p, body.len });
+    sim_error_body(c, rule->status, type, (sim_str_t){body.p, body.len});
 }
 
 static void answer_literal(sim_conn_t *c, const sim_rule_t *rule)
@@ -145,7 +148,7 @@ static void answer_literal(sim_conn_t *c, const sim_rule_t *rule)
     size_t before = c->out.len;
 
     s->plan.pace = rule->pace;
-    s->literal = (sim_str_t){ rule->body.p, rule->body.len };
+    s->literal = (sim_str_t){rule->body.p, rule->body.len};
     s->cuts = rule->cuts;
     s->steps = (long)rule->ncuts;
     c->status = (unsigned)rule->status;
@@ -200,7 +203,7 @@ bool sim_fault_answer(sim_conn_t *c, const sim_rule_t *rule)
 {
     sim_calls_fault(c, rule->id);
     if (rule->headers.len > 2 && rule->kind != SK_ANSWER) {
-        c->extra = (sim_str_t){ rule->headers.p, rule->headers.len - 2 };
+        c->extra = (sim_str_t){rule->headers.p, rule->headers.len - 2};
     }
     c->close_after = rule->close_after;
     switch (rule->kind) {
@@ -245,7 +248,7 @@ static void bend_finish(const sim_rule_t *rule, sim_plan_t *p)
     p->finish_len = (uint32_t)strlen(rule->reason);
     sim_puts(&p->mem, rule->reason);
     if (rule->message != NULL) {
-        p->finish_message = (sim_str_t){ rule->message, strlen(rule->message) };
+        p->finish_message = (sim_str_t){rule->message, strlen(rule->message)};
     }
     if (rule->shape != SY_FULL) {
         p->shape = rule->shape;
@@ -254,18 +257,27 @@ static void bend_finish(const sim_rule_t *rule, sim_plan_t *p)
 
 static void bend_error(const sim_rule_t *rule, const sim_conn_t *c, sim_stream_t *s)
 {
-    sim_canned_args_t args = {
-        .key = c->req.key, .model = c->req.model, .project = rule->project,
-        .retry_delay = rule->retry_delay, .quota_value = rule->quota_value,
-        .quota_id = rule->quota_id, .quota_metric = rule->quota_metric, .order = rule->order
-    };
+    sim_canned_args_t args = {.key = c->req.key,
+                              .model = c->req.model,
+                              .project = rule->project,
+                              .retry_delay = rule->retry_delay,
+                              .quota_value = rule->quota_value,
+                              .quota_id = rule->quota_id,
+                              .quota_metric = rule->quota_metric,
+                              .order = rule->order};
     sim_type_t type;
     size_t i;
 
     if (rule->message != NULL) {
-        args.message = (sim_str_t){ rule->message, strlen(rule->message) };
+        args.message = (sim_str_t){rule->message, strlen(rule->message)};
     }
-    sim_canned_write(&s->error, rule->canned, rule->status, &args, &type);
+    if (rule->literal_body) {
+        sim_put(&s->error, rule->body.p, rule->body.len);
+        sim_putl(&s->error, "\n");
+    }
+    else {
+        sim_canned_write(&s->error, rule->canned, rule->status, &args, &type);
+    }
     s->error_in_data = rule->in_data;
     for (i = 0; rule->in_data && i < s->error.len; i++) {
         s->error.p[i] = s->error.p[i] == '\n' ? ' ' : s->error.p[i];

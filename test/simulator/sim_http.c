@@ -98,15 +98,15 @@ static bool request_line(sim_req_t *r, const char *p, const char *end)
     if (space == NULL || last == space || end - last != 9 || memcmp(last, " HTTP/1.", 8) != 0) {
         return false;
     }
-    r->method = (sim_str_t){ p, (size_t)(space - p) };
-    r->target = (sim_str_t){ space + 1, (size_t)(last - space - 1) };
+    r->method = (sim_str_t){p, (size_t)(space - p)};
+    r->target = (sim_str_t){space + 1, (size_t)(last - space - 1)};
     r->http10 = last[8] == '0';
     r->keep_alive = !r->http10;
     r->path = r->target;
     mark = memchr(r->target.p, '?', r->target.n);
     if (mark != NULL) {
         r->path.n = (size_t)(mark - r->target.p);
-        r->query = (sim_str_t){ mark + 1, r->target.n - r->path.n - 1 };
+        r->query = (sim_str_t){mark + 1, r->target.n - r->path.n - 1};
     }
     return r->target.n > 0;
 }
@@ -134,8 +134,8 @@ static bool parse_head(sim_conn_t *c, size_t head_len)
         eol = memchr(p, '\n', (size_t)(end - p));
         colon = memchr(p, ':', (size_t)(eol - p));
         if (colon == NULL || colon == p
-            || !one_header(r, (sim_str_t){ p, (size_t)(colon - p) },
-                           sim_trim((sim_str_t){ colon + 1, (size_t)(eol - colon - 1) }))) {
+            || !one_header(r, (sim_str_t){p, (size_t)(colon - p)},
+                           sim_trim((sim_str_t){colon + 1, (size_t)(eol - colon - 1)}))) {
             return false;
         }
     }
@@ -226,7 +226,7 @@ static sim_parse_t finish_body(sim_conn_t *c)
     if (c->req.base != c->in.p) {
         parse_head(c, c->req.head_len);
     }
-    c->req.body = (sim_str_t){ c->in.p + c->req.head_len, length };
+    c->req.body = (sim_str_t){c->in.p + c->req.head_len, length};
     return SH_READY;
 }
 
@@ -278,11 +278,11 @@ sim_str_t sim_query_get(sim_str_t query, const char *name)
 
         stop = stop != NULL ? stop : end;
         if ((size_t)(stop - p) > n && memcmp(p, name, n) == 0 && p[n] == '=') {
-            return (sim_str_t){ p + n + 1, (size_t)(stop - p) - n - 1 };
+            return (sim_str_t){p + n + 1, (size_t)(stop - p) - n - 1};
         }
         p = stop + 1;
     }
-    return (sim_str_t){ NULL, 0 };
+    return (sim_str_t){NULL, 0};
 }
 
 static int hex_digit(char c)
@@ -316,14 +316,28 @@ static const struct {
     int status;
     const char *reason;
 } reasons[] = {
-    { 200, "OK" }, { 204, "No Content" }, { 301, "Moved Permanently" }, { 302, "Found" },
-    { 400, "Bad Request" }, { 401, "Unauthorized" }, { 402, "Payment Required" },
-    { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
-    { 408, "Request Timeout" }, { 409, "Conflict" }, { 413, "Request Entity Too Large" },
-    { 415, "Unsupported Media Type" }, { 429, "Too Many Requests" },
-    { 499, "Client Closed Request" }, { 500, "Internal Server Error" },
-    { 501, "Not Implemented" }, { 502, "Bad Gateway" }, { 503, "Service Unavailable" },
-    { 504, "Gateway Timeout" }, { 0, "Unknown" }
+    {200, "OK"                      },
+    {204, "No Content"              },
+    {301, "Moved Permanently"       },
+    {302, "Found"                   },
+    {400, "Bad Request"             },
+    {401, "Unauthorized"            },
+    {402, "Payment Required"        },
+    {403, "Forbidden"               },
+    {404, "Not Found"               },
+    {405, "Method Not Allowed"      },
+    {408, "Request Timeout"         },
+    {409, "Conflict"                },
+    {413, "Request Entity Too Large"},
+    {415, "Unsupported Media Type"  },
+    {429, "Too Many Requests"       },
+    {499, "Client Closed Request"   },
+    {500, "Internal Server Error"   },
+    {501, "Not Implemented"         },
+    {502, "Bad Gateway"             },
+    {503, "Service Unavailable"     },
+    {504, "Gateway Timeout"         },
+    {0,   "Unknown"                 }
 };
 
 const char *sim_http_reason(int status)
@@ -336,17 +350,17 @@ const char *sim_http_reason(int status)
     return reasons[i].reason;
 }
 
-#define FRONT_END                                                               \
-    "Vary: Origin\r\nVary: X-Origin\r\nVary: Referer\r\n"                       \
-    "Server: scaffolding on HTTPServer2\r\nX-XSS-Protection: 0\r\n"             \
-    "X-Frame-Options: SAMEORIGIN\r\nX-Content-Type-Options: nosniff\r\n"        \
+#define FRONT_END                                                                                  \
+    "Vary: Origin\r\nVary: X-Origin\r\nVary: Referer\r\n"                                          \
+    "Server: scaffolding on HTTPServer2\r\nX-XSS-Protection: 0\r\n"                                \
+    "X-Frame-Options: SAMEORIGIN\r\nX-Content-Type-Options: nosniff\r\n"                           \
     "Alt-Svc: h3=\":443\"; ma=2592000,h3-29=\":443\"; ma=2592000\r\n"
 
 static const sim_str_t head_of[] = {
     [ST_JSON] = SIM_STR("Content-Type: application/json; charset=UTF-8\r\n" FRONT_END
                         "X-Gemini-Service-Tier: standard\r\n"),
-    [ST_SSE] = SIM_STR("Content-Type: text/event-stream\r\nContent-Disposition: attachment\r\n"
-                       FRONT_END),
+    [ST_SSE] = SIM_STR(
+        "Content-Type: text/event-stream\r\nContent-Disposition: attachment\r\n" FRONT_END),
     [ST_HTML] = SIM_STR("Content-Type: text/html; charset=UTF-8\r\nReferrer-Policy: no-referrer"
                         "\r\n"),
     [ST_TEXT] = SIM_STR("Content-Type: text/plain; charset=UTF-8\r\n"),

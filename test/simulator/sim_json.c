@@ -86,7 +86,7 @@ static bool read_string(reader_t *r)
     uint32_t index = (uint32_t)(t - r->doc->tok);
 
     t->off++;
-    for (r->p++; r->p < r->end; ) {
+    for (r->p++; r->p < r->end;) {
         unsigned char c = (unsigned char)*r->p;
 
         if (c == '"') {
@@ -157,7 +157,11 @@ static bool read_word(reader_t *r)
     static const struct {
         const char *word;
         sj_type_t type;
-    } words[] = { { "null", SJ_NULL }, { "true", SJ_TRUE }, { "false", SJ_FALSE } };
+    } words[] = {
+        {"null",  SJ_NULL },
+        {"true",  SJ_TRUE },
+        {"false", SJ_FALSE}
+    };
     size_t i;
 
     for (i = 0; i < sizeof(words) / sizeof(*words); i++) {
@@ -266,7 +270,7 @@ static bool read_value(reader_t *r, bool *opened)
 
 bool sj_parse(sj_doc_t *doc, const char *s, size_t n)
 {
-    reader_t r = { .doc = doc, .p = s, .end = s + n };
+    reader_t r = {.doc = doc, .p = s, .end = s + n};
     bool opened, ok = true;
 
     doc->s = s;
@@ -322,7 +326,8 @@ uint32_t sj_get(const sj_doc_t *doc, uint32_t object, const char *camel)
     if (!sj_is(doc, object, SJ_OBJECT)) {
         return SJ_NONE;
     }
-    SJ_EACH_MEMBER(doc, object, key) {
+    SJ_EACH_MEMBER(doc, object, key)
+    {
         if (sj_name_is(doc, key, camel)) {
             found = doc->tok[key + 1].type == SJ_NULL ? SJ_NONE : key + 1;
         }
@@ -330,10 +335,23 @@ uint32_t sj_get(const sj_doc_t *doc, uint32_t object, const char *camel)
     return found;
 }
 
+uint32_t sj_begin(const sj_doc_t *doc, uint32_t value)
+{
+    if (value == SJ_NONE) {
+        return 0;
+    }
+    return doc->tok[value].type == SJ_ARRAY ? value + 1 : value;
+}
+
+uint32_t sj_end(const sj_doc_t *doc, uint32_t value)
+{
+    return value == SJ_NONE ? 0 : doc->tok[value].next;
+}
+
 sim_str_t sj_raw(const sj_doc_t *doc, uint32_t t)
 {
-    return t == SJ_NONE ? (sim_str_t){ "", 0 }
-                        : (sim_str_t){ doc->s + doc->tok[t].off, doc->tok[t].len };
+    return t == SJ_NONE ? (sim_str_t){"", 0}
+                        : (sim_str_t){doc->s + doc->tok[t].off, doc->tok[t].len};
 }
 
 sim_str_t sj_text(const sj_doc_t *doc, uint32_t t)
@@ -400,8 +418,8 @@ static const char *put_unicode(sim_buf_t *b, const char *p, const char *end)
 
 void sj_string(const sj_doc_t *doc, uint32_t t, sim_buf_t *out)
 {
-    static const char plain[] = { ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r',
-                                  ['t'] = '\t', ['"'] = '"', ['\\'] = '\\', ['/'] = '/' };
+    static const char plain[] = {['b'] = '\b', ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r',
+                                 ['t'] = '\t', ['"'] = '"',  ['\\'] = '\\', ['/'] = '/'};
     sim_str_t s = sj_raw(doc, t);
     const char *p = s.p, *end = s.p + s.n;
 

@@ -30,16 +30,16 @@ typedef struct {
 static pid_t parent;
 
 static const struct option long_options[] = {
-    { "port", required_argument, NULL, 'p' },
-    { "bind", required_argument, NULL, 'b' },
-    { "port-file", required_argument, NULL, 'f' },
-    { "tls-cert", required_argument, NULL, 'c' },
-    { "tls-key", required_argument, NULL, 'k' },
-    { "die-with-parent", no_argument, NULL, 'd' },
-    { "calls", required_argument, NULL, 'n' },
-    { "max-body", required_argument, NULL, 'm' },
-    { "help", no_argument, NULL, 'h' },
-    { NULL, 0, NULL, 0 }
+    {"port",            required_argument, NULL, 'p'},
+    {"bind",            required_argument, NULL, 'b'},
+    {"port-file",       required_argument, NULL, 'f'},
+    {"tls-cert",        required_argument, NULL, 'c'},
+    {"tls-key",         required_argument, NULL, 'k'},
+    {"die-with-parent", no_argument,       NULL, 'd'},
+    {"calls",           required_argument, NULL, 'n'},
+    {"max-body",        required_argument, NULL, 'm'},
+    {"help",            no_argument,       NULL, 'h'},
+    {NULL,              0,                 NULL, 0  }
 };
 
 static const char usage[] =
@@ -100,7 +100,7 @@ static void read_options(options_t *o, int argc, char **argv)
 
 static int open_socket(const options_t *o)
 {
-    struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM }, *found;
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
     int fd, on = 1, rv = getaddrinfo(o->bind, o->port, &hints, &found);
 
     if (rv != 0) {
@@ -127,8 +127,8 @@ static unsigned port_of(int fd)
         return 0;
     }
     return ntohs(address.ss_family == AF_INET6
-                 ? ((struct sockaddr_in6 *)(void *)&address)->sin6_port
-                 : ((struct sockaddr_in *)(void *)&address)->sin_port);
+                     ? ((struct sockaddr_in6 *)(void *)&address)->sin6_port
+                     : ((struct sockaddr_in *)(void *)&address)->sin_port);
 }
 
 /* Written beside and renamed, so that a reader never sees half a number. */
@@ -194,7 +194,7 @@ static void raise_limits(void)
 
 int main(int argc, char **argv)
 {
-    options_t o = { .bind = "127.0.0.1", .port = "0" };
+    options_t o = {.bind = "127.0.0.1", .port = "0"};
     int signal_fd, listen_fd;
 
     parent = getppid();

@@ -10,14 +10,24 @@
 
 /* ---- enums by number ---- */
 
-static const char *const finish_numbers[] = {
-    "FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER",
-    "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MALFORMED_FUNCTION_CALL",
-    "IMAGE_SAFETY", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", NULL
-};
+static const char *const finish_numbers[] = {"FINISH_REASON_UNSPECIFIED",
+                                             "STOP",
+                                             "MAX_TOKENS",
+                                             "SAFETY",
+                                             "RECITATION",
+                                             "OTHER",
+                                             "LANGUAGE",
+                                             "BLOCKLIST",
+                                             "PROHIBITED_CONTENT",
+                                             "SPII",
+                                             "MALFORMED_FUNCTION_CALL",
+                                             "IMAGE_SAFETY",
+                                             "UNEXPECTED_TOOL_CALL",
+                                             "TOO_MANY_TOOL_CALLS",
+                                             NULL};
 
-static const char *const modality_numbers[] = { "MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "VIDEO",
-                                                "AUDIO", "DOCUMENT", NULL };
+static const char *const modality_numbers[] = {
+    "MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "VIDEO", "AUDIO", "DOCUMENT", NULL};
 
 static void write_enum(sw_t *w, const sim_plan_t *p, const char *key, sim_str_t value,
                        const char *const *numbers)
@@ -35,12 +45,6 @@ static void write_enum(sw_t *w, const sim_plan_t *p, const char *key, sim_str_t 
 
 /* ---- steps: which parts an event holds ---- */
 
-typedef struct {
-    unsigned part, end;  /* parts [part, end) */
-    long chunk, chunks;  /* when the part is text */
-    bool last;
-} step_t;
-
 static unsigned group_end(const sim_plan_t *p, unsigned i)
 {
     unsigned end = i + 1;
@@ -53,7 +57,7 @@ static unsigned group_end(const sim_plan_t *p, unsigned i)
     return end;
 }
 
-static bool find_step(const sim_plan_t *p, long step, step_t *found)
+bool sim_render_find(const sim_plan_t *p, long step, sim_step_t *found)
 {
     unsigned i;
 
@@ -91,7 +95,7 @@ long sim_render_steps(const sim_plan_t *p)
 
 static sim_str_t in_mem(const sim_plan_t *p, uint32_t off, uint32_t len)
 {
-    return (sim_str_t){ p->mem.p + off, len };
+    return (sim_str_t){p->mem.p + off, len};
 }
 
 void sim_render_signature(sw_t *w, const char *key, const sim_plan_t *p, const sim_part_t *part)
@@ -137,21 +141,21 @@ static void write_part(sw_t *w, const sim_plan_t *p, unsigned i, sim_str_t text,
     sw_close(w, '}');
 }
 
-/* Candidates beyond the first say the same, marked. */
+/* Candidates beyond the first say the same, marked unless it is JSON. */
 static sim_str_t marked(int candidate, sim_str_t text)
 {
     static sim_buf_t b;
 
-    if (candidate == 0) {
+    if (candidate == 0 || (text.n > 0 && *text.p == '{')) {
         return text;
     }
     b.len = 0;
     sim_buf_printf(&b, "[%d] ", candidate);
     sim_put(&b, text.p, text.n);
-    return (sim_str_t){ b.p, b.len };
+    return (sim_str_t){b.p, b.len};
 }
 
-static void write_step_parts(sw_t *w, const sim_plan_t *p, const step_t *s, int candidate,
+static void write_step_parts(sw_t *w, const sim_plan_t *p, const sim_step_t *s, int candidate,
                              sim_buf_t *scratch)
 {
     unsigned i;
@@ -179,14 +183,14 @@ static sim_str_t whole_text(const sim_plan_t *p, unsigned i, sim_buf_t *scratch)
     for (k = 0; k < n; k++) {
         sim_plan_text(p, k, scratch);
     }
-    return (sim_str_t){ scratch->p + from, scratch->len - from };
+    return (sim_str_t){scratch->p + from, scratch->len - from};
 }
 
 /* In a unary answer the last text carries the signature itself. */
 static void write_all_parts(sw_t *w, const sim_plan_t *p, int candidate, sim_buf_t *scratch)
 {
     bool sign = p->nparts > 0 && p->part[p->nparts - 1].kind == SP_LAST
-        && p->part[p->nparts - 1].signed_part;
+                && p->part[p->nparts - 1].signed_part;
     unsigned i, n = p->nparts;
 
     if (n > 0 && p->part[n - 1].kind == SP_LAST) {
@@ -206,7 +210,7 @@ static void write_details(sw_t *w, const sim_plan_t *p, const char *key, const c
 {
     sw_open(w, key, '[');
     sw_open(w, NULL, '{');
-    write_enum(w, p, "modality", (sim_str_t){ modality, strlen(modality) }, modality_numbers);
+    write_enum(w, p, "modality", (sim_str_t){modality, strlen(modality)}, modality_numbers);
     sw_number(w, "tokenCount", tokens);
     sw_close(w, '}');
     sw_close(w, ']');
@@ -269,7 +273,7 @@ static sim_str_t finish_of(const sim_plan_t *p)
     if (p->finish_len > 0) {
         return in_mem(p, p->finish_off, p->finish_len);
     }
-    return (sim_str_t){ p->finish, strlen(p->finish) };
+    return (sim_str_t){p->finish, strlen(p->finish)};
 }
 
 static void write_tail(sw_t *w, const sim_plan_t *p, long answer)
@@ -350,7 +354,7 @@ static void write_empty(sw_t *w, const sim_plan_t *p)
     write_tail(w, p, 0);
 }
 
-static void write_candidates(sw_t *w, const sim_plan_t *p, const step_t *s)
+static void write_candidates(sw_t *w, const sim_plan_t *p, const sim_step_t *s)
 {
     static sim_buf_t scratch;
     int k;
@@ -378,11 +382,11 @@ static void write_candidates(sw_t *w, const sim_plan_t *p, const step_t *s)
 
 bool sim_render_step(const sim_plan_t *p, long step, sw_style_t style, sim_buf_t *out)
 {
-    sw_t w = { .b = out, .style = style };
-    step_t s = { .part = 0 };
+    sw_t w = {.b = out, .style = style};
+    sim_step_t s = {.part = 0};
     long tokens = 0;
 
-    if (p->shape == SY_FULL && !find_step(p, step, &s)) {
+    if (p->shape == SY_FULL && !sim_render_find(p, step, &s)) {
         return false;
     }
     sw_open(&w, NULL, '{');
@@ -406,7 +410,7 @@ bool sim_render_step(const sim_plan_t *p, long step, sw_style_t style, sim_buf_t
 
 void sim_render_whole(const sim_plan_t *p, sw_style_t style, sim_buf_t *out)
 {
-    sw_t w = { .b = out, .style = style };
+    sw_t w = {.b = out, .style = style};
 
     sw_open(&w, NULL, '{');
     if (p->shape != SY_FULL) {

@@ -10,35 +10,44 @@
 
 /* ---- paths ---- */
 
-static const char *const versions[] = { "v1beta", "v1beta1", "v1alpha", "v1", NULL };
+static const char *const versions[] = {"v1beta", "v1beta1", "v1alpha", "v1", NULL};
 
 static const struct {
     const char *method, *path;
     sim_route_t route;
 } openai_paths[] = {
-    { "POST", "chat/completions", SR_OPENAI_CHAT }, { "GET", "models", SR_OPENAI_MODELS },
-    { "POST", "embeddings", SR_OPENAI_EMBED }, { "POST", "images/generations", SR_OPENAI_IMAGES }
+    {"POST", "chat/completions",   SR_OPENAI_CHAT  },
+    {"GET",  "models",             SR_OPENAI_MODELS},
+    {"POST", "embeddings",         SR_OPENAI_EMBED },
+    {"POST", "images/generations", SR_OPENAI_IMAGES}
 };
 
 static const struct {
     const char *verb;
     sim_route_t route;
 } verbs[] = {
-    { "generateContent", SR_GENERATE }, { "streamGenerateContent", SR_STREAM },
-    { "countTokens", SR_COUNT }, { "embedContent", SR_EMBED },
-    { "batchEmbedContents", SR_BATCH_EMBED }
+    {"generateContent",       SR_GENERATE   },
+    {"streamGenerateContent", SR_STREAM     },
+    {"countTokens",           SR_COUNT      },
+    {"embedContent",          SR_EMBED      },
+    {"batchEmbedContents",    SR_BATCH_EMBED}
 };
 
-static const char *const route_names[SR_MAX] = {
-    [SR_NONE] = "unknown", [SR_GENERATE] = "generateContent",
-    [SR_STREAM] = "streamGenerateContent", [SR_COUNT] = "countTokens",
-    [SR_EMBED] = "embedContent", [SR_BATCH_EMBED] = "batchEmbedContents",
-    [SR_MODELS] = "models.list", [SR_MODEL] = "models.get",
-    [SR_OPENAI_CHAT] = "openai.chat", [SR_OPENAI_MODELS] = "openai.models",
-    [SR_OPENAI_MODEL] = "openai.model", [SR_OPENAI_EMBED] = "openai.embeddings",
-    [SR_OPENAI_IMAGES] = "openai.images", [SR_UNKNOWN_VERB] = "unknown",
-    [SR_CONTROL] = "control"
-};
+static const char *const route_names[SR_MAX] = {[SR_NONE] = "unknown",
+                                                [SR_GENERATE] = "generateContent",
+                                                [SR_STREAM] = "streamGenerateContent",
+                                                [SR_COUNT] = "countTokens",
+                                                [SR_EMBED] = "embedContent",
+                                                [SR_BATCH_EMBED] = "batchEmbedContents",
+                                                [SR_MODELS] = "models.list",
+                                                [SR_MODEL] = "models.get",
+                                                [SR_OPENAI_CHAT] = "openai.chat",
+                                                [SR_OPENAI_MODELS] = "openai.models",
+                                                [SR_OPENAI_MODEL] = "openai.model",
+                                                [SR_OPENAI_EMBED] = "openai.embeddings",
+                                                [SR_OPENAI_IMAGES] = "openai.images",
+                                                [SR_UNKNOWN_VERB] = "unknown",
+                                                [SR_CONTROL] = "control"};
 
 const char *sim_route_name(sim_route_t route)
 {
@@ -58,12 +67,12 @@ static bool cut_version(sim_req_t *r, sim_str_t path, sim_str_t *rest)
         if (slash == NULL) {
             return false;
         }
-        segment = (sim_str_t){ path.p + at, (size_t)(slash - path.p) - at };
+        segment = (sim_str_t){path.p + at, (size_t)(slash - path.p) - at};
         at = (size_t)(slash - path.p) + 1;
         for (i = 0; versions[i] != NULL; i++) {
             if (sim_eq(segment, versions[i])) {
                 r->version = segment;
-                *rest = (sim_str_t){ path.p + at, path.n - at };
+                *rest = (sim_str_t){path.p + at, path.n - at};
                 return true;
             }
         }
@@ -81,7 +90,7 @@ static sim_route_t route_openai(sim_req_t *r, sim_str_t rest)
         }
     }
     if (sim_starts(rest, "models/") && sim_eq(r->method, "GET")) {
-        r->model = (sim_str_t){ rest.p + 7, rest.n - 7 };
+        r->model = (sim_str_t){rest.p + 7, rest.n - 7};
         return SR_OPENAI_MODEL;
     }
     return SR_NONE;
@@ -117,7 +126,7 @@ static sim_route_t route_models(sim_req_t *r, sim_str_t rest)
         return sim_eq(r->method, "GET") || sim_eq(r->method, "HEAD") ? SR_MODEL : SR_NONE;
     }
     r->model.n = (size_t)(colon - rest.p);
-    r->verb = (sim_str_t){ colon + 1, rest.n - r->model.n - 1 };
+    r->verb = (sim_str_t){colon + 1, rest.n - r->model.n - 1};
     return route_verb(r);
 }
 
@@ -133,7 +142,7 @@ static void read_query(sim_req_t *r)
     r->alt_sse = sim_starts(alt, "sse");
     r->int_enums = sim_contains(alt, "enum-encoding");
     r->compact = sim_eq(sim_query_get(r->query, "prettyPrint"), "false")
-        || sim_eq(sim_query_get(r->query, "$prettyPrint"), "false");
+                 || sim_eq(sim_query_get(r->query, "$prettyPrint"), "false");
     r->key_query = sim_query_get(r->query, "key");
     if (r->key_query.n == 0) {
         r->key_query = sim_query_get(r->query, "$key");
@@ -151,7 +160,7 @@ static sim_str_t decoded_path(sim_str_t path)
     b.len = 0;
     sim_buf_need(&b, path.n);
     b.len = sim_url_decode(b.p, path.p, path.n);
-    return (sim_str_t){ b.p, b.len };
+    return (sim_str_t){b.p, b.len};
 }
 
 void sim_route(sim_req_t *r)
@@ -171,10 +180,10 @@ void sim_route(sim_req_t *r)
         rest.n -= 18;
     }
     if (sim_starts(rest, "openai/")) {
-        r->route = route_openai(r, (sim_str_t){ rest.p + 7, rest.n - 7 });
+        r->route = route_openai(r, (sim_str_t){rest.p + 7, rest.n - 7});
     }
     else if (sim_starts(rest, "models") && (rest.n == 6 || rest.p[6] == '/')) {
-        r->route = route_models(r, (sim_str_t){ rest.p + 6, rest.n - 6 });
+        r->route = route_models(r, (sim_str_t){rest.p + 6, rest.n - 6});
     }
     if (r->model.n > 0) {
         r->known = sim_model_find(r->model);
@@ -211,9 +220,9 @@ static void peek_openai(sim_req_t *r)
     }
     stop = memchr(model + 1, '"', (size_t)(end - model - 1));
     if (stop != NULL) {
-        r->model = (sim_str_t){ model + 1, (size_t)(stop - model - 1) };
+        r->model = (sim_str_t){model + 1, (size_t)(stop - model - 1)};
         if (sim_starts(r->model, "models/")) {
-            r->model = (sim_str_t){ r->model.p + 7, r->model.n - 7 };
+            r->model = (sim_str_t){r->model.p + 7, r->model.n - 7};
         }
         r->known = sim_model_find(r->model);
     }
@@ -228,12 +237,12 @@ static bool is_openai(const sim_req_t *r)
 
 static sim_str_t bearer(sim_str_t authorization)
 {
-    sim_str_t none = { NULL, 0 };
+    sim_str_t none = {NULL, 0};
 
     if (authorization.n <= 7 || strncasecmp(authorization.p, "Bearer ", 7) != 0) {
         return none;
     }
-    return sim_trim((sim_str_t){ authorization.p + 7, authorization.n - 7 });
+    return sim_trim((sim_str_t){authorization.p + 7, authorization.n - 7});
 }
 
 static void choose_key(sim_req_t *r)
@@ -253,11 +262,12 @@ static bool authorised(sim_conn_t *c)
 {
     const sim_req_t *r = &c->req;
     int given = (r->key_header.n > 0) + (r->key_query.n > 0) + (r->authorization.n > 0)
-        + (r->other_credentials ? 1 : 0);
+                + (r->other_credentials ? 1 : 0);
 
     if (given > 1) {
-        sim_error_simple(c, 400, "Multiple authentication credentials received. "
-                                 "Please pass only one.");
+        sim_error_simple(c, 400,
+                         "Multiple authentication credentials received. "
+                         "Please pass only one.");
         return false;
     }
     if (is_openai(r)) {
@@ -272,17 +282,21 @@ static bool authorised(sim_conn_t *c)
     }
     if (r->authorization.n > 0 || r->other_credentials) {
         static sim_buf_t body;
-        sim_canned_args_t none = { .key = { "", 0 }, .model = { "", 0 } };
+        sim_canned_args_t none = {
+            .key = {"", 0},
+              .model = {"", 0}
+        };
         sim_type_t type;
 
         body.len = 0;
         sim_canned_write(&body, "unauthenticated", 401, &none, &type);
-        sim_error_body(c, 401, type, (sim_str_t){ body.p, body.len });
+        sim_error_body(c, 401, type, (sim_str_t){body.p, body.len});
         return false;
     }
-    sim_error_simple(c, 403, "Method doesn't allow unregistered callers (callers without "
-                             "established identity). Please use API Key or other form of API "
-                             "consumer identity to call this API.");
+    sim_error_simple(c, 403,
+                     "Method doesn't allow unregistered callers (callers without "
+                     "established identity). Please use API Key or other form of API "
+                     "consumer identity to call this API.");
     return false;
 }
 
@@ -294,21 +308,24 @@ static void no_model(sim_conn_t *c)
     int n = r->model.n < 256 ? (int)r->model.n : 256;
 
     if (sim_model_retired(r->model)) {
-        sim_error_simple(c, 404, "This model models/%.*s is no longer available. Please update "
-                                 "your code to use a newer model for the latest features and "
-                                 "improvements.", n, r->model.p);
+        sim_error_simple(c, 404,
+                         "This model models/%.*s is no longer available. Please update "
+                         "your code to use a newer model for the latest features and "
+                         "improvements.",
+                         n, r->model.p);
         return;
     }
-    sim_error_simple(c, 404, "models/%.*s is not found for API version %.*s, or is not supported "
-                             "for %.*s. Call ListModels to see the list of available models and "
-                             "their supported methods.",
+    sim_error_simple(c, 404,
+                     "models/%.*s is not found for API version %.*s, or is not supported "
+                     "for %.*s. Call ListModels to see the list of available models and "
+                     "their supported methods.",
                      n, r->model.p, (int)r->version.n, r->version.p, (int)r->verb.n, r->verb.p);
 }
 
 /* pageToken is the base64 of the name that comes next, as opaque as Google's. */
 static bool page_start(sim_str_t token, unsigned *start)
 {
-    sim_buf_t name = { 0 };
+    sim_buf_t name = {0};
     char plain[256];
     const sim_model_t *m;
     size_t n;
@@ -324,7 +341,7 @@ static bool page_start(sim_str_t token, unsigned *start)
         name.len = 0;
     }
     for (*start = 0; (m = sim_model_at(*start)) != NULL; ++*start) {
-        if (name.len > 0 && sim_eq((sim_str_t){ name.p, name.len }, m->name)) {
+        if (name.len > 0 && sim_eq((sim_str_t){name.p, name.len}, m->name)) {
             break;
         }
     }
@@ -335,7 +352,7 @@ static bool page_start(sim_str_t token, unsigned *start)
 static void list_models(sim_conn_t *c)
 {
     static sim_buf_t body;
-    sw_t w = { .b = &body, .style = c->req.compact ? SW_COMPACT : SW_PRETTY };
+    sw_t w = {.b = &body, .style = c->req.compact ? SW_COMPACT : SW_PRETTY};
     sim_str_t size = sim_query_get(c->req.query, "pageSize");
     unsigned i = 0, left = 50;
 
@@ -368,18 +385,18 @@ static void list_models(sim_conn_t *c)
     }
     sw_close(&w, '}');
     sim_putc(&body, '\n');
-    sim_http_answer(c, 200, ST_JSON, (sim_str_t){ body.p, body.len });
+    sim_http_answer(c, 200, ST_JSON, (sim_str_t){body.p, body.len});
 }
 
 static void get_model(sim_conn_t *c)
 {
     static sim_buf_t body;
-    sw_t w = { .b = &body, .style = c->req.compact ? SW_COMPACT : SW_PRETTY };
+    sw_t w = {.b = &body, .style = c->req.compact ? SW_COMPACT : SW_PRETTY};
 
     body.len = 0;
     sim_model_write(&w, NULL, c->req.known);
     sim_putc(&body, '\n');
-    sim_http_answer(c, 200, ST_JSON, (sim_str_t){ body.p, body.len });
+    sim_http_answer(c, 200, ST_JSON, (sim_str_t){body.p, body.len});
 }
 
 static void embed_one(sim_conn_t *c)
@@ -394,23 +411,23 @@ static void embed_many(sim_conn_t *c)
 
 static const struct {
     void (*handle)(sim_conn_t *c);
-    unsigned needs;  /* model flag; 1u << 31 = any known model */
+    unsigned needs; /* model flag; 1u << 31 = any known model */
 } handlers[SR_MAX] = {
-    [SR_NONE] = { sim_error_unknown_page, 0 },
-    [SR_GENERATE] = { sim_generate, SM_TEXT },
-    [SR_STREAM] = { sim_generate, SM_TEXT },
-    [SR_COUNT] = { sim_count_tokens, SM_COUNT },
-    [SR_EMBED] = { embed_one, SM_EMBED },
-    [SR_BATCH_EMBED] = { embed_many, SM_EMBED },
-    [SR_MODELS] = { list_models, 0 },
-    [SR_MODEL] = { get_model, 1u << 31 },
-    [SR_OPENAI_CHAT] = { sim_openai_chat, 0 },
-    [SR_OPENAI_MODELS] = { sim_openai_models, 0 },
-    [SR_OPENAI_MODEL] = { sim_openai_models, 0 },
-    [SR_OPENAI_EMBED] = { sim_openai_embed, 0 },
-    [SR_OPENAI_IMAGES] = { sim_openai_images, 0 },
-    [SR_UNKNOWN_VERB] = { no_model, 0 },
-    [SR_CONTROL] = { sim_control, 0 }
+    [SR_NONE] = {sim_error_unknown_page, 0       },
+    [SR_GENERATE] = {sim_generate,           SM_TEXT },
+    [SR_STREAM] = {sim_generate,           SM_TEXT },
+    [SR_COUNT] = {sim_count_tokens,       SM_COUNT},
+    [SR_EMBED] = {embed_one,              SM_EMBED},
+    [SR_BATCH_EMBED] = {embed_many,             SM_EMBED},
+    [SR_MODELS] = {list_models,            0       },
+    [SR_MODEL] = {get_model,              1u << 31},
+    [SR_OPENAI_CHAT] = {sim_openai_chat,        0       },
+    [SR_OPENAI_MODELS] = {sim_openai_models,      0       },
+    [SR_OPENAI_MODEL] = {sim_openai_models,      0       },
+    [SR_OPENAI_EMBED] = {sim_openai_embed,       0       },
+    [SR_OPENAI_IMAGES] = {sim_openai_images,      0       },
+    [SR_UNKNOWN_VERB] = {no_model,               0       },
+    [SR_CONTROL] = {sim_control,            0       }
 };
 
 void sim_request_go(sim_conn_t *c)
@@ -419,7 +436,7 @@ void sim_request_go(sim_conn_t *c)
     unsigned needs = handlers[r->route].needs;
 
     if (c->waited) {
-        sim_route(&c->req);  /* a decoded path may have been overwritten meanwhile */
+        sim_route(&c->req); /* a decoded path may have been overwritten meanwhile */
         if (is_openai(&c->req)) {
             peek_openai(&c->req);
         }

@@ -23,40 +23,72 @@ typedef struct {
 
 /* M_OTHER members are read by name further down. */
 static const member_t rule_members[] = {
-    { "match", M_OTHER, 0 }, { "kind", M_OTHER, 0 }, { "count", M_LONG, RULE(count) },
-    { "every", M_LONG, RULE(every) }, { "skip", M_LONG, RULE(skip) },
-    { "probability", M_OTHER, 0 }, { "seed", M_OTHER, 0 },
-    { "delay_ms", M_LONG, RULE(delay_ms) }, { "status", M_OTHER, 0 }, { "body", M_OTHER, 0 },
-    { "text", M_OTHER, 0 }, { "json", M_OTHER, 0 }, { "body_base64", M_OTHER, 0 },
-    { "sse", M_OTHER, 0 }, { "events", M_OTHER, 0 }, { "headers", M_OTHER, 0 },
-    { "content_type", M_OTHER, 0 }, { "framing", M_OTHER, 0 }, { "how", M_OTHER, 0 },
-    { "shape", M_OTHER, 0 }, { "form", M_OTHER, 0 }, { "pace", M_OTHER, 0 },
-    { "usage", M_OTHER, 0 }, { "after", M_LONG, RULE(after) }, { "bytes", M_LONG, RULE(bytes) },
-    { "message", M_TEXT, RULE(message) }, { "project", M_TEXT, RULE(project) },
-    { "retry_delay", M_TEXT, RULE(retry_delay) }, { "quota_value", M_TEXT, RULE(quota_value) },
-    { "quota_id", M_TEXT, RULE(quota_id) }, { "quota_metric", M_TEXT, RULE(quota_metric) },
-    { "order", M_TEXT, RULE(order) }, { "reason", M_TEXT, RULE(reason) },
-    { "model_version", M_TEXT, RULE(model_version) },
-    { "close_after", M_BOOL, RULE(close_after) },
-    { "split", M_OTHER, 0 }, { "interval_ms", M_OTHER, 0 }, { "newline", M_OTHER, 0 },
-    { NULL, M_OTHER, 0 }
+    {"match",         M_OTHER, 0                  },
+    {"kind",          M_OTHER, 0                  },
+    {"count",         M_LONG,  RULE(count)        },
+    {"every",         M_LONG,  RULE(every)        },
+    {"skip",          M_LONG,  RULE(skip)         },
+    {"probability",   M_OTHER, 0                  },
+    {"seed",          M_OTHER, 0                  },
+    {"delay_ms",      M_LONG,  RULE(delay_ms)     },
+    {"status",        M_OTHER, 0                  },
+    {"body",          M_OTHER, 0                  },
+    {"text",          M_OTHER, 0                  },
+    {"json",          M_OTHER, 0                  },
+    {"body_base64",   M_OTHER, 0                  },
+    {"sse",           M_OTHER, 0                  },
+    {"events",        M_OTHER, 0                  },
+    {"headers",       M_OTHER, 0                  },
+    {"content_type",  M_OTHER, 0                  },
+    {"framing",       M_OTHER, 0                  },
+    {"how",           M_OTHER, 0                  },
+    {"shape",         M_OTHER, 0                  },
+    {"form",          M_OTHER, 0                  },
+    {"pace",          M_OTHER, 0                  },
+    {"usage",         M_OTHER, 0                  },
+    {"after",         M_LONG,  RULE(after)        },
+    {"bytes",         M_LONG,  RULE(bytes)        },
+    {"message",       M_TEXT,  RULE(message)      },
+    {"project",       M_TEXT,  RULE(project)      },
+    {"retry_delay",   M_TEXT,  RULE(retry_delay)  },
+    {"quota_value",   M_TEXT,  RULE(quota_value)  },
+    {"quota_id",      M_TEXT,  RULE(quota_id)     },
+    {"quota_metric",  M_TEXT,  RULE(quota_metric) },
+    {"order",         M_TEXT,  RULE(order)        },
+    {"reason",        M_TEXT,  RULE(reason)       },
+    {"model_version", M_TEXT,  RULE(model_version)},
+    {"close_after",   M_BOOL,  RULE(close_after)  },
+    {"split",         M_OTHER, 0                  },
+    {"interval_ms",   M_OTHER, 0                  },
+    {"newline",       M_OTHER, 0                  },
+    {NULL,            M_OTHER, 0                  }
 };
 
 static const member_t match_members[] = {
-    { "key", M_TEXT, RULE(key) }, { "model", M_TEXT, RULE(model) },
-    { "method", M_TEXT, RULE(method) }, { "path", M_TEXT, RULE(path) },
-    { "request_id", M_TEXT, RULE(request_id) }, { NULL, M_OTHER, 0 }
+    {"key",        M_TEXT,  RULE(key)       },
+    {"model",      M_TEXT,  RULE(model)     },
+    {"method",     M_TEXT,  RULE(method)    },
+    {"path",       M_TEXT,  RULE(path)      },
+    {"request_id", M_TEXT,  RULE(request_id)},
+    {NULL,         M_OTHER, 0               }
 };
 
 #define PACE(member) offsetof(sim_pace_t, member)
 
 static const member_t pace_members[] = {
-    { "chunks", M_LONG, PACE(chunks) }, { "interval_ms", M_LONG, PACE(interval_ms) },
-    { "first_ms", M_LONG, PACE(first_ms) }, { "delay_ms", M_LONG, PACE(delay_ms) },
-    { "size", M_LONG, PACE(size) }, { "split_ms", M_LONG, PACE(split_ms) },
-    { "seq", M_BOOL, PACE(seq) }, { "stamp", M_BOOL, PACE(stamp) },
-    { "unary_chunked", M_BOOL, PACE(unary_chunked) }, { "split", M_OTHER, 0 },
-    { "newline", M_OTHER, 0 }, { "seed", M_OTHER, 0 }, { NULL, M_OTHER, 0 }
+    {"chunks",        M_LONG,  PACE(chunks)       },
+    {"interval_ms",   M_LONG,  PACE(interval_ms)  },
+    {"first_ms",      M_LONG,  PACE(first_ms)     },
+    {"delay_ms",      M_LONG,  PACE(delay_ms)     },
+    {"size",          M_LONG,  PACE(size)         },
+    {"split_ms",      M_LONG,  PACE(split_ms)     },
+    {"seq",           M_BOOL,  PACE(seq)          },
+    {"stamp",         M_BOOL,  PACE(stamp)        },
+    {"unary_chunked", M_BOOL,  PACE(unary_chunked)},
+    {"split",         M_OTHER, 0                  },
+    {"newline",       M_OTHER, 0                  },
+    {"seed",          M_OTHER, 0                  },
+    {NULL,            M_OTHER, 0                  }
 };
 
 static bool set_member(void *base, const member_t *m, json_t *value, sim_buf_t *error)
@@ -66,8 +98,7 @@ static bool set_member(void *base, const member_t *m, json_t *value, sim_buf_t *
     switch (m->kind) {
     case M_TEXT:
         if (json_is_string(value)) {
-            *(char **)(void *)at = sim_strndup(json_string_value(value),
-                                               json_string_length(value));
+            *(char **)(void *)at = sim_strndup(json_string_value(value), json_string_length(value));
             return true;
         }
         break;
@@ -99,7 +130,8 @@ static bool set_members(void *base, const member_t *table, json_t *object, sim_b
         sim_buf_printf(error, "an object is needed");
         return false;
     }
-    json_object_foreach(object, name, value) {
+    json_object_foreach(object, name, value)
+    {
         const member_t *m = table;
 
         while (m->name != NULL && strcmp(m->name, name) != 0) {
@@ -124,27 +156,55 @@ typedef struct {
 } word_t;
 
 static const word_t kinds[] = {
-    { "status", SK_STATUS }, { "answer", SK_ANSWER }, { "reset", SK_RESET },
-    { "close", SK_CLOSE }, { "cut", SK_CUT }, { "stall", SK_STALL }, { "delay", SK_DELAY },
-    { "empty", SK_EMPTY }, { "blocked", SK_BLOCKED }, { "finish", SK_FINISH },
-    { "midstream_error", SK_MIDSTREAM_ERROR }, { "malformed_call", SK_FINISH }, { NULL, 0 }
+    {"status",          SK_STATUS         },
+    {"answer",          SK_ANSWER         },
+    {"reset",           SK_RESET          },
+    {"close",           SK_CLOSE          },
+    {"cut",             SK_CUT            },
+    {"stall",           SK_STALL          },
+    {"delay",           SK_DELAY          },
+    {"empty",           SK_EMPTY          },
+    {"blocked",         SK_BLOCKED        },
+    {"finish",          SK_FINISH         },
+    {"midstream_error", SK_MIDSTREAM_ERROR},
+    {"malformed_call",  SK_FINISH         },
+    {NULL,              0                 }
 };
 
-static const word_t endings[] = { { "rst", SE_RST }, { "close", SE_CLOSE }, { "end", SE_END },
-                                  { "stall", SE_STALL }, { NULL, 0 } };
+static const word_t endings[] = {
+    {"rst",   SE_RST  },
+    {"close", SE_CLOSE},
+    {"end",   SE_END  },
+    {"stall", SE_STALL},
+    {NULL,    0       }
+};
 
 static const word_t shapes[] = {
-    { "no_content", SY_NO_CONTENT }, { "empty_content", SY_EMPTY_CONTENT },
-    { "role_only", SY_ROLE_ONLY }, { "no_parts", SY_NO_PARTS }, { "empty_text", SY_EMPTY_TEXT },
-    { "no_candidates", SY_NO_CANDIDATES }, { "empty_candidates", SY_EMPTY_CANDIDATES },
-    { "feedback_only", SY_FEEDBACK_ONLY }, { "full", SY_FULL }, { NULL, 0 }
+    {"no_content",       SY_NO_CONTENT      },
+    {"empty_content",    SY_EMPTY_CONTENT   },
+    {"role_only",        SY_ROLE_ONLY       },
+    {"no_parts",         SY_NO_PARTS        },
+    {"empty_text",       SY_EMPTY_TEXT      },
+    {"no_candidates",    SY_NO_CANDIDATES   },
+    {"empty_candidates", SY_EMPTY_CANDIDATES},
+    {"feedback_only",    SY_FEEDBACK_ONLY   },
+    {"full",             SY_FULL            },
+    {NULL,               0                  }
 };
 
-static const word_t framings[] = { { "length", FR_LENGTH }, { "chunked", FR_CHUNKED },
-                                   { "close", FR_UNTIL_CLOSE }, { NULL, 0 } };
+static const word_t framings[] = {
+    {"length",  FR_LENGTH     },
+    {"chunked", FR_CHUNKED    },
+    {"close",   FR_UNTIL_CLOSE},
+    {NULL,      0             }
+};
 
-static const word_t newlines[] = { { "crlf", SN_CRLF }, { "lf", SN_LF }, { "cr", SN_CR },
-                                   { NULL, 0 } };
+static const word_t newlines[] = {
+    {"crlf", SN_CRLF},
+    {"lf",   SN_LF  },
+    {"cr",   SN_CR  },
+    {NULL,   0      }
+};
 
 static bool find_word(const word_t *table, json_t *value, int *found)
 {
@@ -228,7 +288,7 @@ static void add_cut(sim_rule_t *rule)
 /* Copies SSE text; an empty line ends an event. Line ends are kept unless told. */
 static void put_sse(sim_rule_t *rule, json_t *value, bool convert)
 {
-    static const char *const ends[] = { [SN_CRLF] = "\r\n", [SN_LF] = "\n", [SN_CR] = "\r" };
+    static const char *const ends[] = {[SN_CRLF] = "\r\n", [SN_LF] = "\n", [SN_CR] = "\r"};
     const char *s = json_string_value(value);
     size_t n = json_string_length(value), i = 0;
 
@@ -259,11 +319,12 @@ static void put_sse(sim_rule_t *rule, json_t *value, bool convert)
 
 static void put_events(sim_rule_t *rule, json_t *list)
 {
-    static const char *const ends[] = { [SN_CRLF] = "\r\n", [SN_LF] = "\n", [SN_CR] = "\r" };
+    static const char *const ends[] = {[SN_CRLF] = "\r\n", [SN_LF] = "\n", [SN_CR] = "\r"};
     size_t i;
     json_t *event;
 
-    json_array_foreach(list, i, event) {
+    json_array_foreach(list, i, event)
+    {
         if (json_is_string(event)) {
             sim_put(&rule->body, json_string_value(event), json_string_length(event));
         }
@@ -298,7 +359,8 @@ static bool read_headers(sim_rule_t *rule, json_t *object, sim_buf_t *error)
     const char *name;
     json_t *value;
 
-    json_object_foreach(headers, name, value) {
+    json_object_foreach(headers, name, value)
+    {
         if (!json_is_string(value)) {
             sim_buf_printf(error, "header \"%s\" is no string", name);
             return false;
@@ -314,7 +376,7 @@ static bool read_headers(sim_rule_t *rule, json_t *object, sim_buf_t *error)
 
 static bool has_header(const sim_rule_t *rule, const char *name)
 {
-    sim_buf_t copy = { 0 };
+    sim_buf_t copy = {0};
     bool found;
 
     sim_putc(&copy, '\n');
@@ -359,8 +421,8 @@ static bool read_answer(sim_rule_t *rule, json_t *object, sim_buf_t *error)
     rule->framing = (sim_framing_t)framing;
     rule->ending = json_object_get(object, "how") == NULL ? SE_NONE : rule->ending;
     if (!has_header(rule, "\ncontent-type:")) {
-        header_line(rule, "Content-Type", stream ? "text/event-stream"
-                                                 : "application/json; charset=UTF-8");
+        header_line(rule, "Content-Type",
+                    stream ? "text/event-stream" : "application/json; charset=UTF-8");
     }
     return true;
 }
@@ -432,6 +494,9 @@ static bool read_pace(sim_rule_t *rule, json_t *object, bool is_answer, sim_buf_
     if (split != NULL) {
         rule->pace.split = json_is_string(split) ? -1 : (long)json_integer_value(split);
     }
+    if (rule->pace.split_seed == 0) {
+        rule->pace.split_seed = (uint64_t)json_integer_value(json_object_get(object, "seed"));
+    }
     if (interval != NULL) {
         rule->pace.interval_ms = (long)json_number_value(interval);
     }
@@ -468,8 +533,10 @@ static bool read_kind(sim_rule_t *rule, json_t *object, bool is_answer, sim_buf_
 
 static bool read_ending(sim_rule_t *rule, json_t *object, sim_buf_t *error)
 {
-    int ending = rule->kind == SK_CUT ? SE_RST : rule->kind == SK_STALL ? SE_STALL
-        : rule->kind == SK_MIDSTREAM_ERROR ? SE_ERROR : SE_NONE;
+    int ending = rule->kind == SK_CUT               ? SE_RST
+                 : rule->kind == SK_STALL           ? SE_STALL
+                 : rule->kind == SK_MIDSTREAM_ERROR ? SE_ERROR
+                                                    : SE_NONE;
     int shape = rule->kind == SK_EMPTY ? SY_NO_CONTENT : (int)rule->shape;
     json_t *form = json_object_get(object, "form");
 
@@ -479,8 +546,8 @@ static bool read_ending(sim_rule_t *rule, json_t *object, sim_buf_t *error)
     }
     rule->ending = (sim_ending_t)ending;
     rule->shape = rule->kind == SK_BLOCKED ? SY_BLOCKED : (sim_shape_t)shape;
-    rule->in_data = form != NULL && strcmp(json_string_value(form) ? json_string_value(form) : "",
-                                           "data") == 0;
+    rule->in_data = form != NULL
+                    && strcmp(json_string_value(form) ? json_string_value(form) : "", "data") == 0;
     rule->no_usage = json_is_false(json_object_get(object, "usage"));
     if (rule->reason == NULL && (rule->kind == SK_BLOCKED || rule->kind == SK_FINISH)) {
         rule->reason = sim_strndup("SAFETY", 6);
@@ -503,18 +570,17 @@ static bool read_rule(sim_rule_t *rule, json_t *object, bool is_answer, sim_buf_
         return read_answer(rule, object, error);
     }
     if (rule->kind == SK_STATUS || rule->kind == SK_MIDSTREAM_ERROR) {
-        return read_status(rule, object, json_string_value(json_object_get(object, "kind")),
-                           error);
+        return read_status(rule, object, json_string_value(json_object_get(object, "kind")), error);
     }
     return true;
 }
 
 void sim_rule_free(sim_rule_t *rule)
 {
-    char *owned[] = { rule->key, rule->model, rule->method, rule->path, rule->request_id,
-                      rule->canned, rule->message, rule->project, rule->retry_delay,
-                      rule->quota_value, rule->quota_id, rule->quota_metric, rule->order,
-                      rule->reason, rule->model_version };
+    char *owned[] = {rule->key,         rule->model,       rule->method,       rule->path,
+                     rule->request_id,  rule->canned,      rule->message,      rule->project,
+                     rule->retry_delay, rule->quota_value, rule->quota_id,     rule->quota_metric,
+                     rule->order,       rule->reason,      rule->model_version};
     size_t i;
 
     for (i = 0; i < sizeof(owned) / sizeof(*owned); i++) {
@@ -555,7 +621,8 @@ bool sim_fault_install(json_t *body, bool is_answer, sim_buf_t *error)
     if (!is_answer && !json_is_true(json_object_get(body, "add"))) {
         sim_fault_clear();
     }
-    json_array_foreach(list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         if (!install_one(item, is_answer, error)) {
             return false;
         }

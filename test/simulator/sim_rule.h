@@ -34,12 +34,12 @@ struct sim_rule {
     int status;
     char *canned, *message, *project, *retry_delay, *quota_value, *quota_id, *quota_metric;
     char *order, *reason, *model_version;
-    sim_buf_t headers;      /* lines, each with CRLF */
+    sim_buf_t headers; /* lines, each with CRLF */
     sim_buf_t body;
     sim_type_t body_type;
     sim_framing_t framing;
     bool literal_body, in_data, close_after, no_usage, has_pace;
-    uint32_t *cuts;         /* ends of the events of a literal answer */
+    uint32_t *cuts; /* ends of the events of a literal answer */
     size_t ncuts;
     sim_ending_t ending;
     long after, bytes;

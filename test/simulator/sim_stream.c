@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define BACKLOG_MAX (256 * 1024)
-#define NS_PER_MS 1000000u
+#define NS_PER_MS   1000000u
 
 sim_pace_t sim_pace_default;
 
@@ -44,8 +44,8 @@ void sim_stream_free(sim_stream_t *s)
 
 static sim_str_t newline(sim_newline_t kind)
 {
-    static const sim_str_t text[] = { [SN_CRLF] = SIM_STR("\r\n"), [SN_LF] = SIM_STR("\n"),
-                                      [SN_CR] = SIM_STR("\r") };
+    static const sim_str_t text[] = {
+        [SN_CRLF] = SIM_STR("\r\n"), [SN_LF] = SIM_STR("\n"), [SN_CR] = SIM_STR("\r")};
 
     return text[kind];
 }
@@ -97,10 +97,10 @@ static void render_literal(sim_stream_t *s)
     sim_put(&s->pending, s->literal.p + from, s->cuts[s->step] - from);
 }
 
-static void (*const render[])(sim_stream_t *s) = {
-    [SF_SSE] = render_sse, [SF_ARRAY] = render_array, [SF_OPENAI] = render_openai,
-    [SF_LITERAL] = render_literal
-};
+static void (*const render[])(sim_stream_t *s) = {[SF_SSE] = render_sse,
+                                                  [SF_ARRAY] = render_array,
+                                                  [SF_OPENAI] = render_openai,
+                                                  [SF_LITERAL] = render_literal};
 
 /* ---- sending ---- */
 

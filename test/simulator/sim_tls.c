@@ -40,8 +40,8 @@ bool sim_tls_init(const char *cert, const char *key)
         ERR_print_errors_fp(stderr);
         return false;
     }
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE
-                              | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                                  | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_alpn_select_cb(context, choose_protocol, NULL);
     return true;
 }

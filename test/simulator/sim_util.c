@@ -119,8 +119,8 @@ void sim_put_hex(sim_buf_t *b, uint64_t v)
 
 static void put_escape(sim_buf_t *b, unsigned char c)
 {
-    static const char letter[] = { ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
-                                   ['\r'] = 'r', ['"'] = '"', ['\\'] = '\\' };
+    static const char letter[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
+                                  ['\r'] = 'r', ['"'] = '"',  ['\\'] = '\\'};
 
     if (c < sizeof(letter) && letter[c] != 0) {
         sim_putc(b, '\\');
@@ -305,8 +305,11 @@ bool sim_utf8_valid(const char *s, size_t n)
 
     while (i < n) {
         unsigned char c = (unsigned char)s[i++];
-        int more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2
-            : c >= 0xf0 && c < 0xf5 ? 3 : -1;
+        int more = c < 0x80                ? 0
+                   : c >= 0xc2 && c < 0xe0 ? 1
+                   : c >= 0xe0 && c < 0xf0 ? 2
+                   : c >= 0xf0 && c < 0xf5 ? 3
+                                           : -1;
 
         if (more < 0) {
             return false;
@@ -366,14 +369,14 @@ sim_str_t sim_http_date(void)
         shown = ts.tv_sec;
         len = strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&shown, &tm));
     }
-    return (sim_str_t){ text, len };
+    return (sim_str_t){text, len};
 }
 
 /* ---- tables of names ---- */
 
 struct sim_names {
-    sim_str_t *name;   /* index 0 is "(other)" */
-    uint32_t *slot;    /* open addressing, 0 = free */
+    sim_str_t *name; /* index 0 is "(other)" */
+    uint32_t *slot;  /* open addressing, 0 = free */
     unsigned count, max, mask;
 };
 
@@ -400,7 +403,7 @@ unsigned sim_names_add(sim_names_t *t, sim_str_t s)
     while (t->slot[at] != 0) {
         sim_str_t *have = &t->name[t->slot[at]];
 
-        if (have->n == s.n && memcmp(have->p, s.p, s.n) == 0) {
+        if (have->n == s.n && (s.n == 0 || memcmp(have->p, s.p, s.n) == 0)) {
             return t->slot[at];
         }
         at = (at + 1) & t->mask;
@@ -408,7 +411,7 @@ unsigned sim_names_add(sim_names_t *t, sim_str_t s)
     if (t->count >= t->max) {
         return 0;
     }
-    t->name[++t->count] = (sim_str_t){ sim_strndup(s.p, s.n), s.n };
+    t->name[++t->count] = (sim_str_t){sim_strndup(s.p, s.n), s.n};
     t->slot[at] = t->count;
     return t->count;
 }

@@ -66,7 +66,7 @@ void sw_string(sw_t *w, const char *key, sim_str_t value)
 
 void sw_cstr(sw_t *w, const char *key, const char *value)
 {
-    sw_string(w, key, (sim_str_t){ value, strlen(value) });
+    sw_string(w, key, (sim_str_t){value, strlen(value)});
 }
 
 void sw_number(sw_t *w, const char *key, int64_t value)
