@@ -236,7 +236,7 @@ static const char *link_text(const char *text, apr_pool_t *p)
 
     for (c = clean; *c != '\0'; c++) {
         if (*c == '[' || *c == ']' || (unsigned char)*c < ' ') {
-            *c = ' ';
+            *c = *c == '[' ? '(' : *c == ']' ? ')' : ' ';
         }
     }
     return clean;

@@ -228,7 +228,9 @@ static void image_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t t
     }
     if (strcmp(where, "images") != 0) {
         gb_buf_reset(out);
-        gb_buf_puts(out, "\"![image](data:");
+        gb_buf_puts(out, c->text.len > 0 && c->text.data[c->text.len - 1] != '\n'
+                             ? "\"\\n\\n![image](data:"
+                             : "\"![image](data:");
         gb_buf_append(out, type.p + 1, type.len - 2);
         gb_buf_puts(out, ";base64,");
         gb_buf_append(out, data.p + 1, data.len - 2);
@@ -240,8 +242,9 @@ static void image_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t t
     }
 }
 
-static void audio_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t data)
+static void audio_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t type, gb_span_t data)
 {
+    gb_span_t format = gb_json_get(a->call->field[GB_OPENAI_AUDIO], "format");
     gb_buf_t out;
 
     gb_buf_init_pool(&out, GB_BUF_MAX_ANSWER, a->pool);
@@ -249,7 +252,7 @@ static void audio_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t d
                   "{\"id\":\"audio_%s\",\"expires_at\":%" APR_INT64_T_FMT
                   ",\"transcript\":\"\",\"data\":",
                   call_id_make(a) + 5, a->created + 3600);
-    gb_json_put_span(&out, data);
+    gb_openai_audio_put(&out, type, data, !gb_json_eq(format, "pcm16") && !a->call->stream);
     gb_buf_putc(&out, '}');
     if (out.rv == APR_SUCCESS) {
         c->delivered = 1;
@@ -268,7 +271,7 @@ static void media_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t b
         image_part(a, c, type, data);
     }
     else if (type_is(type, "audio/")) {
-        audio_part(a, c, data);
+        audio_part(a, c, type, data);
     }
 }
 

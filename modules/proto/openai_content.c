@@ -15,8 +15,9 @@
 typedef struct place_t {
     gb_openai_turns_t *turns;
     const gb_openai_message_t *message;
-    const char *param; /* "messages[0].content[1]" */
-    gb_span_t body;    /* the part's own member: image_url, file ... */
+    const char *param;  /* "messages[0].content[1]" */
+    const char *member; /* "image_url", "file" ... */
+    gb_span_t body;     /* the part's own member: image_url, file ... */
 } place_t;
 
 static apr_status_t refuse(gb_openai_call_t *call, const char *code, const char *param,
@@ -188,9 +189,10 @@ static int base64_put(gb_buf_t *out, const char *text, size_t len)
     return digits > 0 && pads <= 2 && digits % 4 != 1;
 }
 
-static void base64_encode(gb_buf_t *out, const unsigned char *bytes, size_t len)
+void gb_openai_base64_put(gb_buf_t *out, const char *text, size_t len)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *bytes = (const unsigned char *)text;
     char quad[4];
     unsigned v;
     size_t i, n;
@@ -219,20 +221,20 @@ static int hex_value(char c)
 /* A data URL's text that is not base64: percent-decoded, then encoded. */
 static void percent_to_base64(gb_buf_t *out, const char *text, size_t len, apr_pool_t *p)
 {
-    unsigned char *bytes = apr_palloc(p, len + 1);
+    char *bytes = apr_palloc(p, len + 1);
     size_t i, n = 0;
 
     for (i = 0; i < len; i++) {
         if (text[i] == '%' && len - i > 2 && hex_value(text[i + 1]) >= 0
             && hex_value(text[i + 2]) >= 0) {
-            bytes[n++] = (unsigned char)(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
+            bytes[n++] = (char)(hex_value(text[i + 1]) * 16 + hex_value(text[i + 2]));
             i += 2;
         }
         else {
-            bytes[n++] = (unsigned char)text[i];
+            bytes[n++] = text[i];
         }
     }
-    base64_encode(out, bytes, n);
+    gb_openai_base64_put(out, bytes, n);
 }
 
 /* ---- URLs ---- */
@@ -344,7 +346,7 @@ static apr_status_t fetched_put(gb_openai_call_t *call, gb_buf_t *out, const gb_
                       "what was fetched from this address is no picture.");
     }
     gb_buf_printf(out, "{\"mimeType\":\"%s\",\"data\":\"", type);
-    base64_encode(out, (const unsigned char *)fetch->bytes, fetch->len);
+    gb_openai_base64_put(out, fetch->bytes, fetch->len);
     gb_buf_puts(out, "\"}");
     return APR_SUCCESS;
 }
@@ -352,6 +354,23 @@ static apr_status_t fetched_put(gb_openai_call_t *call, gb_buf_t *out, const gb_
 static int gateway_fetches(const gb_openai_call_t *call)
 {
     return call->request.can_fetch && strcmp(call->settings->image_fetch, "gateway") == 0;
+}
+
+/* Whether the bytes themselves go into the request: 0 for what Google fetches. */
+static int goes_inline(const gb_openai_call_t *call, const char *text, size_t len)
+{
+    return starts(text, len, "data:")
+           || ((starts(text, len, "https://") || starts(text, len, "http://"))
+               && !fetched_by_google(text, len) && gateway_fetches(call));
+}
+
+static apr_status_t inline_put(gb_openai_call_t *call, gb_buf_t *out, const char *text, size_t len,
+                               const char *param)
+{
+    if (starts(text, len, "data:")) {
+        return data_url_put(call, out, text + 5, len - 5, NULL, param);
+    }
+    return fetched_put(call, out, fetch_of(call, apr_pstrmemdup(call->pool, text, len), param));
 }
 
 apr_status_t gb_openai_blob_put(gb_openai_call_t *call, gb_buf_t *out, gb_span_t url,
@@ -363,14 +382,7 @@ apr_status_t gb_openai_blob_put(gb_openai_call_t *call, gb_buf_t *out, gb_span_t
     if (text == NULL) {
         return refuse(call, "invalid_type", param, "expected a string with a URL.");
     }
-    if (starts(text, len, "data:")) {
-        return data_url_put(call, out, text + 5, len - 5, NULL, param);
-    }
-    if ((starts(text, len, "https://") || starts(text, len, "http://"))
-        && !fetched_by_google(text, len) && gateway_fetches(call)) {
-        return fetched_put(call, out, fetch_of(call, apr_pstrndup(call->pool, text, len), param));
-    }
-    return APR_NOTFOUND;
+    return goes_inline(call, text, len) ? inline_put(call, out, text, len, param) : APR_NOTFOUND;
 }
 
 static void resolution_put(gb_openai_call_t *call, gb_buf_t *out, const char *detail)
@@ -387,20 +399,20 @@ static void resolution_put(gb_openai_call_t *call, gb_buf_t *out, const char *de
     }
 }
 
-static apr_status_t file_uri_put(gb_openai_turns_t *turns, gb_span_t url, const char *param)
+static apr_status_t file_uri_put(gb_openai_turns_t *turns, gb_span_t url, const char *text,
+                                 size_t len, const char *param)
 {
-    gb_openai_call_t *call = turns->call;
-    size_t len = 0;
-    const char *text = string_bytes(url, &len, call->pool), *type;
+    const char *type = type_by_name(text, len);
     gb_buf_t *out;
 
-    if (text == NULL || !(starts(text, len, "https://") || starts(text, len, "gs://"))) {
-        return refuse(call, "invalid_image_url", param, "expected a data URL or an https address.");
+    if (!starts(text, len, "https://") && !starts(text, len, "gs://")) {
+        return refuse(turns->call, "invalid_image_url", param,
+                      "expected a data URL or an https address.");
     }
     out = gb_openai_part(turns);
     gb_buf_puts(out, "{\"fileData\":{\"fileUri\":");
     gb_json_put_span(out, url);
-    if ((type = type_by_name(text, len)) != NULL) {
+    if (type != NULL) {
         gb_buf_puts(out, ",\"mimeType\":");
         gb_json_put_cstr(out, type);
     }
@@ -412,27 +424,23 @@ apr_status_t gb_openai_media_put(gb_openai_turns_t *turns, gb_span_t url, const 
                                  const char *param)
 {
     gb_openai_call_t *call = turns->call;
-    gb_buf_t blob;
+    size_t len = 0;
+    const char *text = string_bytes(url, &len, call->pool);
     apr_status_t rv;
-    gb_buf_t *out;
 
     call->has_media = 1;
-    gb_buf_init(&blob, GB_BUF_MAX_REQUEST);
-    rv = gb_openai_blob_put(call, &blob, url, param);
-    if (rv == APR_SUCCESS) {
-        out = gb_openai_part(turns);
-        gb_buf_puts(out, "{\"inlineData\":");
-        gb_buf_append(out, blob.data, blob.len);
-        rv = blob.rv;
+    if (text == NULL) {
+        return refuse(call, "invalid_type", param, "expected a string with a URL.");
     }
-    else if (rv == APR_NOTFOUND) {
-        rv = file_uri_put(turns, url, param);
+    if (goes_inline(call, text, len)) {
+        gb_buf_puts(gb_openai_part(turns), "{\"inlineData\":");
+        rv = inline_put(call, turns->out, text, len, param);
     }
-    gb_buf_free(&blob);
-    if (rv == APR_SUCCESS) {
-        resolution_put(call, turns->out, detail);
-        gb_buf_putc(turns->out, '}');
+    else {
+        rv = file_uri_put(turns, url, text, len, param);
     }
+    resolution_put(call, turns->out, detail);
+    gb_buf_putc(turns->out, '}');
     return rv;
 }
 
@@ -473,7 +481,8 @@ static apr_status_t put_url(place_t *at)
         url = gb_openai_member(at->body, "url");
         detail = gb_openai_text(gb_openai_member(at->body, "detail"), p);
     }
-    return gb_openai_media_put(at->turns, url, detail, apr_pstrcat(p, at->param, ".url", NULL));
+    return gb_openai_media_put(at->turns, url, detail,
+                               apr_pstrcat(p, at->param, ".", at->member, ".url", NULL));
 }
 
 static apr_status_t base64_part(place_t *at, const char *type, gb_span_t data)
@@ -611,7 +620,8 @@ static apr_status_t part_put(place_t *at, gb_span_t part)
         if (!gb_json_eq(type, kinds[i].type)) {
             continue;
         }
-        at->body = gb_openai_member(part, kinds[i].member);
+        at->member = kinds[i].member;
+        at->body = gb_openai_member(part, at->member);
         if (!gb_openai_there(at->body) && kinds[i].put != put_nothing) {
             return refuse(call, "missing_required_parameter", at->param,
                           apr_psprintf(call->pool, "a part of type '%s' needs '%s'.", kinds[i].type,
@@ -629,7 +639,7 @@ apr_status_t gb_openai_content_put(gb_openai_turns_t *turns, const gb_openai_mes
 {
     gb_openai_call_t *call = turns->call;
     place_t at = {
-        turns, message, NULL, {NULL, 0}
+        turns, message, NULL, "", {NULL, 0}
     };
     gb_json_iter_t it;
     apr_status_t rv;

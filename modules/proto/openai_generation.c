@@ -69,6 +69,49 @@ static int config_has(const config_t *config, const char *camel)
     return 0;
 }
 
+/* Members whose names are the client's own. */
+static int is_schema(const char *name)
+{
+    static const char *const schemas[] = {"responseSchema", "responseJsonSchema",
+                                          "_responseJsonSchema", "schema"};
+    size_t i;
+
+    for (i = 0; i < sizeof(schemas) / sizeof(*schemas); i++) {
+        if (strcmp(name, schemas[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Copies JSON, all names in one spelling. */
+static void camel_put(gb_buf_t *out, gb_span_t value, apr_pool_t *p)
+{
+    int is_object = gb_json_kind(value) == GB_JSON_OBJECT;
+    gb_json_iter_t it;
+    const char *name;
+
+    if (!is_object) {
+        gb_json_put_compact(out, value); /* no array of objects stands in a generationConfig
+                                             * but within schemas */
+        return;
+    }
+    gb_buf_putc(out, '{');
+    for (gb_json_iter(&it, value); gb_json_next(&it);) {
+        name = camel_name(it.key, p);
+        gb_buf_puts(out, it.index > 0 ? "," : "");
+        gb_json_put_cstr(out, name);
+        gb_buf_putc(out, ':');
+        if (is_schema(name)) {
+            gb_json_put_compact(out, it.value);
+        }
+        else {
+            camel_put(out, it.value, p);
+        }
+    }
+    gb_buf_putc(out, '}');
+}
+
 static void own_put(config_t *config)
 {
     apr_pool_t *p = config->call->pool;
@@ -85,7 +128,12 @@ static void own_put(config_t *config)
         }
         gb_json_put_cstr(&config->out, name);
         gb_buf_putc(&config->out, ':');
-        gb_json_put_compact(&config->out, it.value);
+        if (is_schema(name)) {
+            gb_json_put_compact(&config->out, it.value);
+        }
+        else {
+            camel_put(&config->out, it.value, p);
+        }
     }
 }
 
@@ -221,14 +269,16 @@ static apr_status_t logprobs(config_t *config)
  * beside functions. */
 static void json_sentence(gb_openai_call_t *call, gb_span_t schema)
 {
-    gb_buf_t text;
+    gb_buf_t text, compact;
 
     gb_buf_init_pool(&text, GB_BUF_MAX_REQUEST, call->pool);
+    gb_buf_init_pool(&compact, GB_BUF_MAX_REQUEST, call->pool);
     gb_buf_puts(&text, "\"When you do not call a function, answer with one JSON value only, "
                        "without any text or Markdown around it");
     if (gb_openai_there(schema)) {
         gb_buf_puts(&text, ", that is valid against this JSON Schema: ");
-        gb_json_put_escaped(&text, schema.p, schema.len);
+        gb_json_put_compact(&compact, schema);
+        gb_json_put_escaped(&text, compact.data, compact.len);
     }
     gb_buf_puts(&text, ".\"");
     call->extra_system = text.rv == APR_SUCCESS ? text.data : NULL;
@@ -341,6 +391,11 @@ static apr_status_t speech(config_t *config)
     gb_span_t voice = gb_openai_member(field(config, GB_OPENAI_AUDIO), "voice");
     const char *name = gb_openai_text(voice, call->pool), *gemini;
 
+    if (call->stream
+        && gb_json_eq(gb_openai_member(field(config, GB_OPENAI_AUDIO), "format"), "wav")) {
+        return gb_error_set(call->err, 400, "unsupported_value", "audio.format",
+                            "Invalid value for 'audio.format': a stream of audio is pcm16.");
+    }
     name = name != NULL ? name : call->settings->tts_voice_name;
     if ((gemini = gb_openai_voice(name)) == NULL) {
         return gb_error_set(call->err, 400, "invalid_value", "audio.voice",

@@ -201,6 +201,8 @@ apr_status_t gb_openai_media_put(gb_openai_turns_t *turns, gb_span_t url, const 
  * APR_NOTFOUND: it is neither. */
 apr_status_t gb_openai_blob_put(gb_openai_call_t *call, gb_buf_t *out, gb_span_t url,
                                 const char *param);
+/* Bytes in standard base64, without quotes. */
+void gb_openai_base64_put(gb_buf_t *out, const char *bytes, size_t len);
 /* "image/png" by the first bytes, NULL when unknown. */
 const char *gb_openai_sniff(const char *bytes, size_t len);
 
@@ -263,6 +265,11 @@ int gb_openai_usage_known(const gb_openai_usage_t *usage);
 void gb_openai_usage_put(gb_buf_t *out, const gb_openai_usage_t *usage);
 /* OpenAI's word, NULL when Google did not say. */
 const char *gb_openai_usage_tier(const gb_openai_usage_t *usage);
+
+/* ---- openai_audio.c ---- */
+
+/* Sound as a JSON string of base64: as WAV, or as bare samples. */
+void gb_openai_audio_put(gb_buf_t *out, gb_span_t type, gb_span_t data, int wants_wav);
 
 /* ---- openai_annotations.c ---- */
 

@@ -180,22 +180,26 @@ static void annotations_tell(gb_openai_answer_t *a, gb_openai_choice_t *c)
     gb_buf_free(&list);
 }
 
-/* {} or what must come back with the message. */
-static void last_delta(gb_openai_answer_t *a, const gb_openai_choice_t *c)
+/* What must come back with the message. */
+static void extra_tell(gb_openai_answer_t *a, gb_openai_choice_t *c)
 {
-    if (c->keeps_parts) {
-        gb_buf_puts(a->out, "{\"extra_content\":{\"google\":{\"parts\":[");
-        gb_buf_append(a->out, c->raw_parts.data, c->raw_parts.len);
-        gb_buf_puts(a->out, "]}}}");
+    gb_buf_t raw;
+
+    if (!c->keeps_parts && c->text_signature_kept == NULL) {
+        return;
     }
-    else if (c->text_signature_kept != NULL) {
-        gb_buf_puts(a->out, "{\"extra_content\":{\"google\":{\"thought_signature\":");
-        gb_buf_puts(a->out, c->text_signature_kept);
-        gb_buf_puts(a->out, "}}}");
+    gb_buf_init(&raw, GB_BUF_MAX_ANSWER);
+    gb_buf_puts(&raw, c->keeps_parts ? "{\"google\":{\"parts\":["
+                                     : "{\"google\":{\"thought_signature\":");
+    if (c->keeps_parts) {
+        gb_buf_append(&raw, c->raw_parts.data, c->raw_parts.len);
     }
     else {
-        gb_buf_puts(a->out, "{}");
+        gb_buf_puts(&raw, c->text_signature_kept);
     }
+    gb_buf_puts(&raw, c->keeps_parts ? "]}}" : "}}");
+    delta_tell(a, c, "extra_content", raw.data, raw.len);
+    gb_buf_free(&raw);
 }
 
 static void choice_end(gb_openai_answer_t *a, gb_openai_choice_t *c)
@@ -203,9 +207,9 @@ static void choice_end(gb_openai_answer_t *a, gb_openai_choice_t *c)
     role_tell(a, c);
     gb_openai_answer_last_words(a, c);
     annotations_tell(a, c);
+    extra_tell(a, c);
     delta_begin(a, c);
-    last_delta(a, c);
-    gb_buf_printf(a->out, ",\"logprobs\":null,\"finish_reason\":\"%s\",\"native_finish_reason\":",
+    gb_buf_printf(a->out, "{},\"logprobs\":null,\"finish_reason\":\"%s\",\"native_finish_reason\":",
                   gb_openai_finish(a, c));
     gb_json_put_cstr(a->out, *c->finish != '\0' ? c->finish : NULL);
     gb_buf_puts(a->out, "}]");

@@ -68,10 +68,29 @@ static const struct {
     {"max",     "HIGH",   24576, 32768},
 };
 
+/* Whether the model thinks at all: the field is a 400 elsewhere. */
+static int model_thinks(const gb_openai_call_t *call)
+{
+    const gb_model_t *model = &call->model;
+
+    return (model->is_gemini || model->is_alias) && !model->is_tts && !model->is_embedding
+           && !model->is_image && gb_model_at_least(model, 2, 5);
+}
+
+/* Whether it can be told how much: pictures are thought about from Gemini 3 on. */
+static int takes_effort(const gb_openai_call_t *call)
+{
+    return model_thinks(call)
+           || (call->model.is_image && gb_model_takes_thinking_level(&call->model));
+}
+
 static void effort_apply(const gb_openai_call_t *call, thinking_t *thinking, gb_span_t effort)
 {
     size_t i;
 
+    if (!takes_effort(call)) {
+        return;
+    }
     for (i = 0; i < sizeof(efforts) / sizeof(*efforts); i++) {
         if (!gb_json_eq(effort, efforts[i].effort)) {
             continue;
@@ -95,15 +114,6 @@ static void budget_apply(const gb_openai_call_t *call, thinking_t *thinking, apr
     else if (budget >= 0) {
         thinking->level = budget <= 1024 ? "LOW" : budget <= 8192 ? "MEDIUM" : "HIGH";
     }
-}
-
-/* Whether the model thinks at all: the field is a 400 elsewhere. */
-static int model_thinks(const gb_openai_call_t *call)
-{
-    const gb_model_t *model = &call->model;
-
-    return (model->is_gemini || model->is_alias) && !model->is_tts && !model->is_embedding
-           && !model->is_image && gb_model_at_least(model, 2, 5);
 }
 
 static apr_status_t both(gb_openai_call_t *call)
@@ -181,7 +191,8 @@ static apr_status_t settle(gb_openai_call_t *call, thinking_t *thinking, int *si
         non_thinking_apply(call, thinking);
         return APR_SUCCESS;
     }
-    asked = gb_openai_there(effort) || gb_json_kind(config) == GB_JSON_OBJECT;
+    asked = (gb_openai_there(effort) && takes_effort(call))
+            || gb_json_kind(config) == GB_JSON_OBJECT;
     if (asked || model_thinks(call)) {
         thinking->include = show ? 1 : -1;
     }

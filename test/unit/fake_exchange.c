@@ -147,14 +147,14 @@ static int host_pick(void *baton, const gb_pick_t *pick, gb_key_t *key, apr_inte
 {
     fake_host_t *host = baton;
     const fake_refusal_t *refusal = &host->refusal;
-    int i, rc = -1;
+    int i, rc = 1;
 
     pthread_mutex_lock(&host->lock);
     host->picks++;
     if (refusal->at && host->picks >= refusal->at && host->picks < refusal->at + refusal->times) {
         rc = refuse(refusal, wait, err);
     }
-    for (i = 0; rc < 0 && i < host->n_keys; i++) {
+    for (i = 0; rc == 1 && i < host->n_keys; i++) {
         int slot = host->next % host->n_keys + 1;
 
         host->next++;
@@ -170,7 +170,7 @@ static int host_pick(void *baton, const gb_pick_t *pick, gb_key_t *key, apr_inte
             break;
         }
     }
-    if (rc == -1) {
+    if (rc == 1) {
         rc = refuse(refusal, wait, err);
     }
     pthread_mutex_unlock(&host->lock);
@@ -460,9 +460,10 @@ static apr_status_t freed(void *data)
     return APR_SUCCESS;
 }
 
-void fake_call_make(fake_call_t *call, const char *base_url, fake_host_t *host)
+void fake_call_make(fake_call_t *call, gb_engine_t *engine, const char *base_url,
+                    fake_host_t *host)
 {
-    apr_pool_t *pool = gb_exchange_pool();
+    apr_pool_t *pool = gb_exchange_pool(engine);
     gb_plan_t *plan = gb_plan_make(&fake_dialect, pool);
     static const char *const none[] = {NULL};
 

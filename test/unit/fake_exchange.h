@@ -111,8 +111,12 @@ typedef struct fake_call_t {
     gb_exchange_t *x;
 } fake_call_t;
 
-/* A streaming POST with body "ask" to base_url + "/models/m:stream"; change plan and settings, then start. */
-void fake_call_make(fake_call_t *call, const char *base_url, fake_host_t *host);
+/*
+ * A streaming POST with body "ask" to base_url + "/models/m:stream"; change plan
+ * and settings, then start.
+ */
+void fake_call_make(fake_call_t *call, gb_engine_t *engine, const char *base_url,
+                    fake_host_t *host);
 void fake_call_start(fake_call_t *call, gb_engine_t *engine);
 /* Lets go. */
 void fake_call_end(fake_call_t *call);
