@@ -147,7 +147,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
     if (!core_engine() || !gb_engine_alive(core_engine())) {
         return not_serving(r, dialect);
     }
-    pool = gb_exchange_pool();
+    pool = gb_exchange_pool(core_engine());
     if (request_read(&req, r, path, &err, pool) != APR_SUCCESS
         || dialect->parse_request(&plan, &req, settings, &err, pool) != APR_SUCCESS) {
         int rc = core_answer_error(r, dialect, plan, &err);

@@ -106,7 +106,8 @@ void core_child_init(apr_pool_t *pchild, server_rec *s)
     settings.ca_file = conf->ca_file;
     settings.drain = conf->drain == CORE_UNSET ? apr_time_from_sec(600) : conf->drain;
     settings.stopping = child_is_stopping;
-    rv = gb_engine_start(&engine, &settings, pchild);
+    /* on pconf: connections, which are its children too, let go of their exchanges before it goes */
+    rv = gb_engine_start(&engine, &settings, s->process->pconf);
     if (rv != APR_SUCCESS) {
         engine = NULL;
         ap_log_error(APLOG_MARK, APLOG_ALERT, rv, s, GBLOGNO(8020)

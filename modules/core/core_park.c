@@ -200,6 +200,31 @@ static park_conn_t *conn_make(conn_rec *c)
     return pc;
 }
 
+/* The exchange is over: what of its answer is left, and what the log may know. */
+static void deliver_rest(park_conn_t *pc)
+{
+    request_rec *r = pc->r;
+    gb_park_rest_t rest;
+
+    gb_park_rest(pc->park, &rest);
+    if (rest.rv != APR_SUCCESS) {
+        r->connection->keepalive = AP_CONN_CLOSE;
+        r->connection->aborted = 1;
+    }
+    else if (rest.whole) {
+        core_answer_begin(r, rest.whole);
+        APR_BRIGADE_INSERT_TAIL(
+            pc->bb, apr_bucket_heap_create(rest.whole->body, (apr_size_t)rest.whole->content_length,
+                                           NULL, r->connection->bucket_alloc));
+        ap_pass_brigade(r->output_filters, pc->bb);
+        apr_brigade_cleanup(pc->bb);
+    }
+    core_answer_note(r, rest.x);
+    gb_park_done(pc->park);
+    pc->park = NULL;
+    pc->r = NULL;
+}
+
 int core_park(request_rec *r, gb_exchange_t *x)
 {
     park_conn_t *pc = conn_make(r->connection);
@@ -218,6 +243,10 @@ int core_park(request_rec *r, gb_exchange_t *x)
         pc->park = NULL;
         return HTTP_SERVICE_UNAVAILABLE;
     }
+    if (gb_park_linger(pc->park)) {
+        deliver_rest(pc);
+        return OK;
+    }
     return SUSPENDED;
 }
 
@@ -232,30 +261,13 @@ static void tell_scoreboard(const request_rec *r)
     ap_update_child_status(r->connection->sbh, SERVER_BUSY_WRITE, (request_rec *)r);
 }
 
-/* The answer is complete, or the client has gone: what every request goes through at its end. */
+/* A worker has the connection again: what every request goes through at its end. */
 static int finish(park_conn_t *pc)
 {
     request_rec *r = pc->r;
-    gb_park_rest_t rest;
 
     tell_scoreboard(r);
-    gb_park_rest(pc->park, &rest);
-    if (rest.rv != APR_SUCCESS) {
-        r->connection->keepalive = AP_CONN_CLOSE;
-        r->connection->aborted = 1;
-    }
-    else if (rest.whole) {
-        core_answer_begin(r, rest.whole);
-        APR_BRIGADE_INSERT_TAIL(
-            pc->bb, apr_bucket_heap_create(rest.whole->body, (apr_size_t)rest.whole->content_length,
-                                           NULL, r->connection->bucket_alloc));
-        ap_pass_brigade(r->output_filters, pc->bb);
-        apr_brigade_cleanup(pc->bb);
-    }
-    core_answer_note(r, rest.x);
-    gb_park_done(pc->park);
-    pc->park = NULL;
-    pc->r = NULL;
+    deliver_rest(pc);
     ap_finalize_request_protocol(r);
     ap_process_request_after_handler(r);        /* r is gone after this */
     return OK;

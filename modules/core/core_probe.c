@@ -166,7 +166,7 @@ apr_status_t core_probe(const char *pool_name, const gb_key_t *key, const char *
     if (!core_engine() || !settings) {
         return APR_EGENERAL;
     }
-    pool = gb_exchange_pool();
+    pool = gb_exchange_pool(core_engine());
     plan = probe_plan(model, settings, pool);
     if (!plan) {
         apr_pool_destroy(pool);

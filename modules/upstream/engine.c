@@ -27,6 +27,8 @@
 #define TICK            apr_time_from_sec(1)
 #define STALE           apr_time_from_sec(10)
 #define IDLE_UPSTREAMS  1024L
+#define KEEP_FREE       (8 * 1024 * 1024)
+#define USUAL_MAX       apr_time_from_sec(1)
 
 struct gb_engine_t {
     gb_engine_conf_t conf;
@@ -46,6 +48,9 @@ struct gb_engine_t {
 
     struct epoll_event *batch;      /* what is being worked off */
     int batch_n, batch_at;
+
+    apr_allocator_t *allocator;     /* for exchanges, with a lock of its own */
+    volatile apr_uint32_t usual;    /* microseconds: a moving average of whole answers, atomic */
 
     CURLM *multi;
     gb_timer_t curl_timer;
@@ -498,7 +503,44 @@ static apr_status_t engine_close(void *data)
     if (engine->epfd >= 0) {
         close(engine->epfd);
     }
+    if (engine->allocator) {
+        apr_allocator_mutex_set(engine->allocator, NULL);   /* it went with its pool */
+        apr_allocator_destroy(engine->allocator);
+    }
     return APR_SUCCESS;
+}
+
+apr_allocator_t *gb_engine_allocator(gb_engine_t *engine)
+{
+    return engine->allocator;
+}
+
+void gb_engine_note_answer(gb_engine_t *engine, apr_interval_time_t took)
+{
+    apr_int64_t usual = apr_atomic_read32(&engine->usual);
+
+    usual += ((took < USUAL_MAX ? took : USUAL_MAX) - usual) / 8;
+    apr_atomic_set32(&engine->usual, (apr_uint32_t)usual);
+}
+
+apr_interval_time_t gb_engine_usual_answer(gb_engine_t *engine)
+{
+    return apr_atomic_read32(&engine->usual);
+}
+
+static apr_status_t allocator_make(gb_engine_t *engine, apr_pool_t *p)
+{
+    apr_thread_mutex_t *lock;
+    apr_status_t rv = apr_allocator_create(&engine->allocator);
+
+    if (rv == APR_SUCCESS) {
+        rv = apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, p);
+    }
+    if (rv == APR_SUCCESS) {
+        apr_allocator_mutex_set(engine->allocator, lock);
+        apr_allocator_max_free_set(engine->allocator, KEEP_FREE);
+    }
+    return rv;
 }
 
 static apr_status_t engine_open(gb_engine_t *engine)
@@ -534,7 +576,11 @@ apr_status_t gb_engine_start(gb_engine_t **pengine, const gb_engine_conf_t *conf
     engine->epfd = engine->wakeup.fd = -1;
     apr_pool_cleanup_register(p, engine, engine_close, apr_pool_cleanup_null);
 
+    engine->usual = USUAL_MAX;
     rv = apr_thread_mutex_create(&engine->lock, APR_THREAD_MUTEX_DEFAULT, p);
+    if (rv == APR_SUCCESS) {
+        rv = allocator_make(engine, p);
+    }
     if (rv == APR_SUCCESS) {
         rv = engine_open(engine);
     }

@@ -12,6 +12,7 @@
 #define GB_ENGINE_H
 
 #include <stdint.h>
+#include <apr_allocator.h>
 #include <apr_pools.h>
 #include <apr_tables.h>
 #include <apr_time.h>
@@ -39,6 +40,19 @@ void gb_engine_stop(gb_engine_t *engine);
 
 /* Whether the thread lives and turned within the last 10 seconds.  Any thread. */
 int gb_engine_alive(gb_engine_t *engine);
+
+/*
+ * The memory of exchanges: one allocator with a lock for all of them, since one
+ * for each would map and unmap pages with every call.  Any thread.
+ */
+apr_allocator_t *gb_engine_allocator(gb_engine_t *engine);
+
+/*
+ * How long whole answers have taken of late, in microseconds.  Told by the
+ * engine's thread, asked by any.
+ */
+void gb_engine_note_answer(gb_engine_t *engine, apr_interval_time_t took);
+apr_interval_time_t gb_engine_usual_answer(gb_engine_t *engine);
 
 /* Whether the child is stopping (engine's thread), and whether the drain is over. */
 int gb_engine_is_stopping(gb_engine_t *engine);

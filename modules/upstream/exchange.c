@@ -11,7 +11,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include <apr_allocator.h>
 #include <apr_strings.h>
 
 #include "base/log.h"
@@ -50,19 +49,13 @@ struct gb_exchange_t {
 
 /* ---- memory ---- */
 
-apr_pool_t *gb_exchange_pool(void)
+apr_pool_t *gb_exchange_pool(gb_engine_t *engine)
 {
-    apr_allocator_t *allocator;
     apr_pool_t *pool;
 
-    if (apr_allocator_create(&allocator) != APR_SUCCESS) {
+    if (apr_pool_create_unmanaged_ex(&pool, NULL, gb_engine_allocator(engine)) != APR_SUCCESS) {
         abort();
     }
-    apr_allocator_max_free_set(allocator, 1);   /* it lives for one call: give back at once */
-    if (apr_pool_create_unmanaged_ex(&pool, NULL, allocator) != APR_SUCCESS) {
-        abort();
-    }
-    apr_allocator_owner_set(allocator, pool);
     apr_pool_tag(pool, "gbalance_exchange");
     return pool;
 }

@@ -66,8 +66,12 @@ typedef struct gb_summary_t {
     gb_facts_t facts;
 } gb_summary_t;
 
-/* The pool that a new exchange will live in, with its own allocator; made before the body is read. */
-apr_pool_t *gb_exchange_pool(void);
+/*
+ * The pool that a new exchange will live in, made before the body is read.  Any
+ * thread; pools have no lock: from gb_exchange_start on only the engine's thread
+ * may take memory from it.
+ */
+apr_pool_t *gb_exchange_pool(gb_engine_t *engine);
 
 /* One reference, the caller's.  pool came from gb_exchange_pool and goes with the last reference. */
 gb_exchange_t *gb_exchange_make(gb_engine_t *engine, const gb_exchange_conf_t *conf,

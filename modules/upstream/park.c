@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
+#include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
 
 #include "base/log.h"
@@ -17,6 +18,12 @@
 #ifndef GB_PARK_DELAY
 #define GB_PARK_DELAY()
 #endif
+
+/* Answers that come sooner than this are waited for. */
+#define LINGER apr_time_from_msec(5)
+
+/* A call that is answered sooner is not worth watching its client. */
+#define WATCH_AFTER apr_time_from_msec(200)
 
 #define LEFT (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
@@ -36,8 +43,12 @@ struct gb_park_t {
     apr_status_t rv;
     const gb_head_t *whole;
     apr_time_t parked_at, progress_at;
+    int fd;                         /* the client's socket */
+    int watches;                    /* watch it as soon as it is parked */
+    apr_thread_cond_t *lingers;     /* NULL: this answer is not waited for */
 
     gb_timer_t timer;               /* the engine's alone */
+    apr_time_t began;
 };
 
 /* ---- transitions ---- */
@@ -45,7 +56,7 @@ struct gb_park_t {
 #define TO(s) (1U << GB_PARK_##s)
 
 static const unsigned allowed[GB_PARK_STATES] = {
-    [GB_PARK_ASKED] = TO(PARKED) | TO(DETACHED),
+    [GB_PARK_ASKED] = TO(PARKED) | TO(FINISHING) | TO(DETACHED),
     [GB_PARK_PARKED] = TO(NUDGED) | TO(BLOCKED) | TO(FINISHING) | TO(DETACHED),
     [GB_PARK_BLOCKED] = TO(PARKED) | TO(NUDGED) | TO(FINISHING) | TO(DETACHED),
     [GB_PARK_NUDGED] = TO(PARKED) | TO(DETACHED),
@@ -96,6 +107,22 @@ static int is_ours_locked(const gb_park_t *park)
     return park->state == GB_PARK_PARKED || park->state == GB_PARK_BLOCKED;
 }
 
+static void watch_locked(gb_park_t *park)
+{
+    if (park->watch.fd < 0
+        && gb_watch_add(park->engine, &park->watch, park->fd, LEFT) != APR_SUCCESS) {
+        gb_log(GB_LOG_WARNING, 0, GBLOGNO(5011) "park: cannot watch the client's socket");
+    }
+}
+
+/* Whoever lingers has something to look at. */
+static void tell_lingerer_locked(gb_park_t *park)
+{
+    if (park->lingers) {
+        apr_thread_cond_signal(park->lingers);
+    }
+}
+
 /* The connection goes to a worker, who will find it in that state. */
 static void hand_over_locked(gb_park_t *park, gb_park_state_t to)
 {
@@ -122,6 +149,7 @@ static apr_status_t may_write_locked(gb_park_t *park)
     case GB_PARK_ASKED:
     case GB_PARK_NUDGED:
         park->wants = 1;
+        tell_lingerer_locked(park);
         return APR_EAGAIN;
     case GB_PARK_FINISHING:
     case GB_PARK_DETACHED:
@@ -132,19 +160,27 @@ static apr_status_t may_write_locked(gb_park_t *park)
     return APR_ECONNABORTED;
 }
 
+/* A small whole answer is kept for the worker that finishes: no connection is touched for it. */
+static int keep_whole_locked(gb_park_t *park, gb_head_t *head)
+{
+    if (park->state == GB_PARK_DETACHED || !head->body
+        || head->content_length > GB_PARK_WHOLE_MAX) {
+        return 0;
+    }
+    head->taken = 1;
+    park->whole = head;
+    return 1;
+}
+
 static apr_status_t park_begin(gb_sink_t *sink, gb_head_t *head)
 {
     gb_park_t *park = park_of(sink);
-    apr_status_t rv;
+    apr_status_t rv = APR_SUCCESS;
 
     lock(park);
-    rv = may_write_locked(park);
-    if (rv == APR_SUCCESS) {
-        if (head->body && head->content_length <= GB_PARK_WHOLE_MAX) {
-            head->taken = 1;
-            park->whole = head;
-        }
-        else {
+    if (!keep_whole_locked(park, head)) {
+        rv = may_write_locked(park);
+        if (rv == APR_SUCCESS) {
             park->ops->begin(park->conn, head);
         }
     }
@@ -165,6 +201,7 @@ static apr_status_t park_data(gb_sink_t *sink, const char *bytes, apr_size_t len
         if (room == 0) {
             go_locked(park, GB_PARK_BLOCKED);
             park->wants = 1;        /* a nudge may come before the client can take more */
+            watch_locked(park);
             gb_watch_change(park->engine, &park->watch, LEFT | EPOLLOUT);
             rv = APR_EAGAIN;
         }
@@ -183,9 +220,11 @@ static void park_end(gb_sink_t *sink, apr_status_t rv)
     gb_park_t *park = park_of(sink);
 
     gb_timer_cancel(park->engine, &park->timer);
+    gb_engine_note_answer(park->engine, gb_mono_now() - park->began);
     lock(park);
     park->ended = 1;
     park->rv = rv;
+    tell_lingerer_locked(park);
     if (is_ours_locked(park)) {
         hand_over_locked(park, GB_PARK_FINISHING);
     }
@@ -197,7 +236,8 @@ static void park_start(gb_sink_t *sink)
 {
     gb_park_t *park = park_of(sink);
 
-    gb_timer_set(park->engine, &park->timer, park->timeout / 2);
+    gb_timer_set(park->engine, &park->timer,
+                 park->timeout / 2 < WATCH_AFTER ? park->timeout / 2 : WATCH_AFTER);
 }
 
 /* The client's socket: it can take bytes again, or the client left (or half-closed, which counts). */
@@ -229,7 +269,11 @@ static void on_client(gb_watch_t *watch, uint32_t events)
     }
 }
 
-/* Half of the MPM's Timeout is over: a worker parks the connection anew, or the MPM closes it. */
+/*
+ * First, the call takes its time: from now on its client is watched.  Later,
+ * half of the MPM's Timeout is over: a worker parks the connection anew, or the
+ * MPM would close it.
+ */
 static void on_timer(gb_timer_t *timer)
 {
     gb_park_t *park = (gb_park_t *)((char *)timer - offsetof(gb_park_t, timer));
@@ -238,7 +282,9 @@ static void on_timer(gb_timer_t *timer)
     int stuck = 0;
 
     lock(park);
+    park->watches = 1;
     if (is_ours_locked(park)) {
+        watch_locked(park);
         stuck = park->state == GB_PARK_BLOCKED && now - park->progress_at > park->timeout;
         if (!stuck && now - park->parked_at >= park->timeout / 2) {
             hand_over_locked(park, GB_PARK_NUDGED);
@@ -277,8 +323,14 @@ gb_park_t *gb_park_make(gb_engine_t *engine, gb_exchange_t *x, const gb_park_ops
     park->watch.fn = on_client;
     park->timer.fn = on_timer;
     park->state = GB_PARK_ASKED;
+    park->began = gb_mono_now();
     if (apr_thread_mutex_create(&park->lock, APR_THREAD_MUTEX_DEFAULT, pool) != APR_SUCCESS) {
         abort();
+    }
+    /* now or never: once the exchange has started, its pool is the engine's */
+    if (gb_engine_usual_answer(engine) <= LINGER
+        && apr_thread_cond_create(&park->lingers, pool) != APR_SUCCESS) {
+        park->lingers = NULL;
     }
     return park;
 }
@@ -298,6 +350,27 @@ gb_park_state_t gb_park_state(gb_park_t *park)
     return state;
 }
 
+int gb_park_linger(gb_park_t *park)
+{
+    apr_time_t until;
+    int there;
+
+    if (!park->lingers) {
+        return 0;
+    }
+    until = gb_mono_now() + LINGER;
+    lock(park);
+    while (!park->ended && !park->wants && gb_mono_now() < until) {
+        apr_thread_cond_timedwait(park->lingers, park->lock, until - gb_mono_now());
+    }
+    there = park->ended;
+    if (there) {
+        go_locked(park, GB_PARK_FINISHING);
+    }
+    unlock(park);
+    return there;
+}
+
 void gb_park_parked(gb_park_t *park, int fd)
 {
     gb_exchange_t *x = park->x;
@@ -305,6 +378,7 @@ void gb_park_parked(gb_park_t *park, int fd)
 
     lock(park);
     go_locked(park, GB_PARK_PARKED);
+    park->fd = fd;
     park->parked_at = gb_mono_now();
     if (!park->progress_at) {
         park->progress_at = park->parked_at;
@@ -312,8 +386,8 @@ void gb_park_parked(gb_park_t *park, int fd)
     if (park->ended) {
         hand_over_locked(park, GB_PARK_FINISHING);      /* it was over before we were ready */
     }
-    else if (gb_watch_add(park->engine, &park->watch, fd, LEFT) != APR_SUCCESS) {
-        gb_log(GB_LOG_WARNING, 0, GBLOGNO(5011) "park: cannot watch the client's socket");
+    else if (park->watches) {
+        watch_locked(park);
     }
     wake = park->wants;
     park->wants = 0;

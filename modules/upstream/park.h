@@ -7,6 +7,7 @@
  *   state      owner    leaves to                                        by
  *   ---------  -------  -----------------------------------------------  ------------------
  *   ASKED      worker   PARKED (suspend hook), DETACHED                  worker
+ *   ASKED      worker   FINISHING (the answer came while it lingered)    worker
  *   PARKED     engine   NUDGED (half of Timeout), BLOCKED, FINISHING     engine
  *   PARKED     engine   DETACHED (the connection is being destroyed)     cleaning thread
  *   BLOCKED    engine   PARKED (writable), NUDGED, FINISHING             engine
@@ -71,6 +72,14 @@ gb_sink_t *gb_park_sink(gb_park_t *park);
 /* ---- the connection's side: workers ---- */
 
 gb_park_state_t gb_park_state(gb_park_t *park);
+
+/*
+ * ASKED, after the exchange was started: where answers have come within a few
+ * milliseconds of late, waits as long for this one, since leaving the worker
+ * and coming back costs more.  1: it is there, go on as for FINISHING.  Where
+ * upstreams take longer it returns 0 at once.
+ */
+int gb_park_linger(gb_park_t *park);
 
 /* The connection is about to be polled by the MPM (ASKED or NUDGED).  fd: the client's socket. */
 void gb_park_parked(gb_park_t *park, int fd);
