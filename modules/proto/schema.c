@@ -184,7 +184,7 @@ void gb_schema_merge(schema_run_t *run, view_t *view, gb_span_t value, int depth
     gb_span_t all_of = {NULL, 0};
     gb_json_iter_t it, member;
 
-    if (gb_json_kind(value) != GB_JSON_OBJECT || depth > GB_SCHEMA_MAX_DEPTH
+    if (gb_json_kind(value) != GB_JSON_OBJECT || depth > GB_SCHEMA_MAX_MERGE
         || ++run->nodes > GB_SCHEMA_MAX_NODES) {
         return;
     }
@@ -223,12 +223,47 @@ void gb_schema_view(schema_run_t *run, view_t *view, gb_span_t value)
     gb_schema_merge(run, view, value, 0);
 }
 
+static void value_count(values_t *values, gb_span_t value)
+{
+    switch (gb_json_kind(value)) {
+    case GB_JSON_STRING:
+        values->texts++;
+        break;
+    case GB_JSON_NUMBER:
+        values->numbers++;
+        break;
+    case GB_JSON_NULL:
+        values->nulls++;
+        break;
+    default:
+        values->others++;
+    }
+}
+
+void gb_schema_values(values_t *values, const view_t *view)
+{
+    gb_json_iter_t it;
+
+    memset(values, 0, sizeof(*values));
+    if (view->word[WORD_CONST].p != NULL) {
+        value_count(values, view->word[WORD_CONST]);
+    }
+    else if (gb_json_kind(view->word[WORD_ENUM]) == GB_JSON_ARRAY) {
+        for (gb_json_iter(&it, view->word[WORD_ENUM]); gb_json_next(&it);) {
+            value_count(values, it.value);
+        }
+    }
+}
+
 /* ---- what both write ---- */
 
-static int hint_tells(gb_span_t value)
+/* "uniqueItems": false says nothing. */
+static int hint_tells(const view_t *view, word_t word)
 {
-    return value.p != NULL && gb_json_kind(value) != GB_JSON_NULL
-           && gb_json_kind(value) != GB_JSON_FALSE;
+    gb_json_kind_t kind = gb_json_kind(view->word[word]);
+
+    return kind != GB_JSON_NONE && kind != GB_JSON_NULL
+           && (kind != GB_JSON_FALSE || word == WORD_CONST);
 }
 
 /* (minLength: 3; pattern: "^a") */
@@ -239,7 +274,7 @@ static void hints_put(gb_buf_t *text, const view_t *view, const word_t *hints, s
     size_t i;
 
     for (i = 0; i < n; i++) {
-        if (hint_tells(view->word[hints[i]])) {
+        if (hint_tells(view, hints[i])) {
             gb_buf_printf(text, "%s%s: ", before, gb_schema_words[hints[i]]);
             gb_json_put_compact(text, view->word[hints[i]]);
             before = "; ";

@@ -87,11 +87,15 @@ static void type_put(schema_run_t *run, object_t *object, const view_t *view)
         copy(run, object, "type", type);
         return;
     }
+    if (gb_json_eq(type, "null")) {
+        copy(run, object, "type", type);
+        return;
+    }
     if (gb_json_kind(type) == GB_JSON_STRING) {
         member(run, object, "type");
         gb_buf_putc(run->out, '[');
         gb_json_put_span(run->out, type);
-        gb_buf_puts(run->out, gb_json_eq(type, "null") ? "]" : ",\"null\"]");
+        gb_buf_puts(run->out, ",\"null\"]");
         return;
     }
     for (gb_json_iter(&it, type); gb_json_next(&it);) {
@@ -106,17 +110,31 @@ static void type_put(schema_run_t *run, object_t *object, const view_t *view)
     gb_buf_puts(run->out, ",\"null\"]");
 }
 
-static void enum_put(schema_run_t *run, object_t *object, const view_t *view)
+/* Texts and numbers are all that Google takes in an enum. */
+static void enum_put(schema_run_t *run, object_t *object, const view_t *view,
+                     const values_t *values)
 {
+    const char *before = "[";
+    gb_json_iter_t it;
+
+    if (values->others > 0 || values->texts + values->numbers == 0) {
+        return;
+    }
+    member(run, object, "enum");
     if (view->word[WORD_CONST].p != NULL) {
-        member(run, object, "enum");
         gb_buf_putc(run->out, '[');
         gb_json_put_compact(run->out, view->word[WORD_CONST]);
-        gb_buf_putc(run->out, ']');
     }
-    else if (gb_json_kind(view->word[WORD_ENUM]) == GB_JSON_ARRAY) {
-        copy(run, object, "enum", view->word[WORD_ENUM]);
+    else {
+        for (gb_json_iter(&it, view->word[WORD_ENUM]); gb_json_next(&it);) {
+            if (gb_json_kind(it.value) != GB_JSON_NULL) {
+                gb_buf_puts(run->out, before);
+                gb_json_put_compact(run->out, it.value);
+                before = ",";
+            }
+        }
     }
+    gb_buf_putc(run->out, ']');
 }
 
 static void list_put(schema_run_t *run, object_t *object, const char *name, gb_span_t list)
@@ -187,21 +205,62 @@ static void additional_put(schema_run_t *run, object_t *object, gb_span_t value)
     }
 }
 
-static void words_put(schema_run_t *run, object_t *object, const view_t *view)
+/* What an enum or const of other values says is told in words. */
+static void describe(schema_run_t *run, object_t *object, const view_t *view,
+                     const values_t *values)
 {
+    word_t told[N_HINTS + 2];
+    size_t before = run->out->len, n = N_HINTS;
+
+    memcpy(told, hints, sizeof(hints));
+    if (values->others > 0) {
+        told[n++] = WORD_ENUM;
+        told[n++] = WORD_CONST;
+    }
+    gb_schema_describe(run, view, told, n, object->comma, NULL);
+    object->comma = run->out->len > before ? "," : object->comma;
+}
+
+static void required_put(schema_run_t *run, object_t *object, const view_t *view)
+{
+    size_t before = run->out->len;
+
+    gb_schema_required(run, view, object->comma);
+    object->comma = run->out->len > before ? "," : object->comma;
+}
+
+/* null among the values is a type beside the others; other values only tell theirs. */
+static void type_mend(view_t *view, const values_t *values)
+{
+    static const char null_type[] = "\"null\"", bool_type[] = "\"boolean\"";
+    gb_span_t *type = &view->word[WORD_TYPE];
+
+    if (values->nulls > 0) {
+        view->word[WORD_NULLABLE] = (gb_span_t){"true", 4};
+    }
+    if (type->p == NULL && values->nulls > 0 && values->texts + values->numbers == 0) {
+        *type = (gb_span_t){null_type, sizeof(null_type) - 1};
+    }
+    if (type->p == NULL
+        && (gb_json_kind(view->word[WORD_CONST]) == GB_JSON_TRUE
+            || gb_json_kind(view->word[WORD_CONST]) == GB_JSON_FALSE)) {
+        *type = (gb_span_t){bool_type, sizeof(bool_type) - 1};
+    }
+}
+
+static void words_put(schema_run_t *run, object_t *object, view_t *view)
+{
+    values_t values;
     size_t i;
 
+    gb_schema_values(&values, view);
+    type_mend(view, &values);
     type_put(run, object, view);
     for (i = 0; i < sizeof(plain) / sizeof(*plain); i++) {
         copy(run, object, gb_schema_words[plain[i]], view->word[plain[i]]);
     }
-    {
-        size_t before = run->out->len;
-
-        gb_schema_describe(run, view, hints, N_HINTS, object->comma, NULL);
-        object->comma = run->out->len > before ? "," : object->comma;
-    }
-    enum_put(run, object, view);
+    describe(run, object, view, &values);
+    enum_put(run, object, view, &values);
     for (i = 0; i < sizeof(bounds) / sizeof(*bounds) && !(run->flags & GB_SCHEMA_NO_BOUNDS); i++) {
         copy(run, object, gb_schema_words[bounds[i]], view->word[bounds[i]]);
     }
@@ -210,12 +269,7 @@ static void words_put(schema_run_t *run, object_t *object, const view_t *view)
     list_put(run, object, "oneOf", view->word[WORD_ONE_OF]);
     map_put(run, object, "properties", view->properties);
     additional_put(run, object, view->word[WORD_ADDITIONAL]);
-    {
-        size_t before = run->out->len;
-
-        gb_schema_required(run, view, object->comma);
-        object->comma = run->out->len > before ? "," : object->comma;
-    }
+    required_put(run, object, view);
 }
 
 static void schema_put(schema_run_t *run, gb_span_t value)

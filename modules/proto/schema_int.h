@@ -13,6 +13,8 @@
 /* Nested schemas at most, and schemas that one schema may unfold to. */
 #define GB_SCHEMA_MAX_DEPTH 64
 #define GB_SCHEMA_MAX_NODES 20000
+/* Branches of allOf within branches of allOf. */
+#define GB_SCHEMA_MAX_MERGE 8
 
 typedef enum {
     WORD_REF,
@@ -89,6 +91,13 @@ void gb_schema_view(schema_run_t *run, view_t *view, gb_span_t value);
 void gb_schema_merge(schema_run_t *run, view_t *view, gb_span_t value, int depth);
 /* What a local $ref means, {NULL,0} when nothing. */
 gb_span_t gb_schema_target(const schema_run_t *run, gb_span_t ref);
+/* What an enum or const holds. */
+typedef struct values_t {
+    int texts, numbers, nulls, others;
+} values_t;
+
+void gb_schema_values(values_t *values, const view_t *view);
+
 /* "description" with what the given keywords said, in words; writes nothing when there is
  * neither.  comma is written first. */
 void gb_schema_describe(schema_run_t *run, const view_t *view, const word_t *hints, size_t n,

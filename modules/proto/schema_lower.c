@@ -281,18 +281,6 @@ static void enum_value_put(gb_buf_t *out, gb_span_t value)
     gb_buf_putc(out, '"');
 }
 
-static int enum_is_text(gb_span_t list)
-{
-    gb_json_iter_t it;
-
-    for (gb_json_iter(&it, list); gb_json_next(&it);) {
-        if (gb_json_kind(it.value) != GB_JSON_STRING && gb_json_kind(it.value) != GB_JSON_NULL) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 static void enum_put(schema_run_t *run, gb_span_t list)
 {
     const char *comma = ",\"enum\":[";
@@ -361,21 +349,42 @@ static void types_put(schema_run_t *run, const typing_t *typing, const view_t *v
     gb_buf_putc(run->out, ']');
 }
 
-/* The enum as a list; a const is a list of one, made in the pool. */
-static gb_span_t enum_list(schema_run_t *run, const view_t *view)
+/*
+ * The enum as a list (a const is a list of one, made in the pool), when it can
+ * be written: Google's enums are texts.
+ */
+static gb_span_t enum_list(schema_run_t *run, const view_t *view, const values_t *values)
 {
     gb_span_t one = view->word[WORD_CONST];
     char *list;
 
+    if (values->texts + values->numbers + values->others == 0
+        || (values->numbers + values->others > 0 && !(run->flags & GB_SCHEMA_TEXT_ENUMS))) {
+        return (gb_span_t){NULL, 0};
+    }
     if (one.p == NULL) {
-        return gb_json_kind(view->word[WORD_ENUM]) == GB_JSON_ARRAY ? view->word[WORD_ENUM]
-                                                                    : (gb_span_t){NULL, 0};
+        return view->word[WORD_ENUM];
     }
     list = apr_palloc(run->p, one.len + 2);
     list[0] = '[';
     memcpy(list + 1, one.p, one.len);
     list[one.len + 1] = ']';
     return (gb_span_t){list, one.len + 2};
+}
+
+/* Values that no enum holds are told in words. */
+static void describe(schema_run_t *run, const view_t *view, const values_t *values, int in_enum,
+                     int cut)
+{
+    word_t told[N_HINTS + 2];
+    size_t n = N_HINTS;
+
+    memcpy(told, hints, sizeof(hints));
+    if (!in_enum && values->numbers + values->others > 0) {
+        told[n++] = WORD_ENUM;
+        told[n++] = WORD_CONST;
+    }
+    gb_schema_describe(run, view, told, n, ",", cut ? "the same again" : NULL);
 }
 
 static void type_members_put(schema_run_t *run, const view_t *view, const char *type)
@@ -404,7 +413,7 @@ static void body_put(schema_run_t *run, const view_t *view, typing_t *typing, gb
         any_of_put(run, any_of);
         return;
     }
-    if (list.p != NULL && (enum_is_text(list) || (run->flags & GB_SCHEMA_TEXT_ENUMS))) {
+    if (list.p != NULL) {
         gb_buf_puts(run->out, ",\"type\":\"STRING\"");
         enum_put(run, list);
         return;
@@ -422,6 +431,7 @@ static void schema_put(schema_run_t *run, gb_span_t value)
     int nullable = 0, cut = 0, opened;
     size_t start;
     typing_t typing;
+    values_t values;
     gb_span_t list;
     view_t view;
 
@@ -433,11 +443,12 @@ static void schema_put(schema_run_t *run, gb_span_t value)
     gb_schema_view(run, &view, value);
     opened = unfold(run, &view, &nullable, &cut);
     typing_read(&typing, &view);
-    list = enum_list(run, &view);
+    gb_schema_values(&values, &view);
+    list = enum_list(run, &view, &values);
     start = run->out->len;
     copy(run, &view, WORD_TITLE);
-    gb_schema_describe(run, &view, hints, N_HINTS, ",", cut ? "the same again" : NULL);
-    if (typing.nullable || nullable) {
+    describe(run, &view, &values, list.p != NULL, cut);
+    if (typing.nullable || nullable || values.nulls > 0) {
         gb_buf_puts(run->out, ",\"nullable\":true");
     }
     body_put(run, &view, &typing, list);
