@@ -104,9 +104,17 @@ typedef struct gb_verdict_t {
                                          * upstream_body is not set here */
 } gb_verdict_t;
 
+/*
+ * A status of 400 or more speaks louder than a connection that broke off
+ * behind it; before that the transport's fault is the outcome.
+ */
 void gb_classify(gb_verdict_t *verdict, const gb_outcome_t *outcome);
 
 /* The same for an error object found inside a 200 stream (its error.code counts as status). */
 void gb_classify_event(gb_verdict_t *verdict, const char *json, size_t len, const char *secret);
+
+/* The name of the i-th row of the table, NULL behind the last: for pages, and for the test that
+ * wants a case for each. */
+const char *gb_classify_row_name(size_t i);
 
 #endif
