@@ -116,7 +116,7 @@ static void watch_locked(gb_park_t *park)
 }
 
 /* Whoever lingers has something to look at. */
-static void tell_lingerer_locked(gb_park_t *park)
+static void tell_lingerer(gb_park_t *park)
 {
     if (park->lingers) {
         apr_thread_cond_signal(park->lingers);
@@ -149,7 +149,7 @@ static apr_status_t may_write_locked(gb_park_t *park)
     case GB_PARK_ASKED:
     case GB_PARK_NUDGED:
         park->wants = 1;
-        tell_lingerer_locked(park);
+        tell_lingerer(park);
         return APR_EAGAIN;
     case GB_PARK_FINISHING:
     case GB_PARK_DETACHED:
@@ -224,11 +224,11 @@ static void park_end(gb_sink_t *sink, apr_status_t rv)
     lock(park);
     park->ended = 1;
     park->rv = rv;
-    tell_lingerer_locked(park);
     if (is_ours_locked(park)) {
         hand_over_locked(park, GB_PARK_FINISHING);
     }
     unlock(park);
+    tell_lingerer(park);            /* unlocked: it would only run into the lock */
     gb_watch_forget(park->engine, &park->watch);
 }
 
