@@ -9,7 +9,7 @@
 #include "base/settings.h"
 
 /* The row's member in settings, typed by the row. */
-#define GB_MEMBER(settings, row) ((void *)((char *)(settings) + (row)->offset))
+#define GB_MEMBER(settings, row)       ((void *)((char *)(settings) + (row)->offset))
 #define GB_CONST_MEMBER(settings, row) ((const void *)((const char *)(settings) + (row)->offset))
 
 /* Parses text by the row's type into member, which is touched on success only.  On APR_EINVAL *why
