@@ -356,7 +356,7 @@ void gb_segment_lock(gb_segment_t *segment)
         recover(segment);
     }
     else if (rc != 0) {
-        gb_log(GB_LOG_ALERT, rc, "segment: the lock cannot be taken");
+        gb_log(GB_LOG_ALERT, rc, GBLOGNO(8090) "segment: the lock cannot be taken");
         abort();
     }
 }

@@ -153,9 +153,11 @@ int pool_guard_allows(gb_pool_t *pool, u32 name, u32 n, const gb_pool_rules_t *r
     u32 before = rec->n_state[GB_KEY_ACTIVE] + left;
 
     if (left + n >= 3 && (left + n) * 2 > before) {
+        int news = rec->guard_at == 0 || clock->mono - rec->guard_at > rules->guard_window;
+
         rec->guard_tripped++;
-        rec->guard_at = clock->wall;
-        return 0;
+        rec->guard_at = clock->mono;
+        return news ? 0 : -1;
     }
     rec->guard[rec->guard_slice % GUARD_N] += n;
     return 1;

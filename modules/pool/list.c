@@ -184,17 +184,30 @@ static void cell_out(gb_pool_t *pool, u32 cell, gb_pool_cell_t *row, const gb_po
     row->quotas = rec->quotas;
 }
 
-int gb_pool_cells_locked(gb_pool_t *pool, apr_uint32_t project_slot, apr_uint32_t *pat,
-                         gb_pool_cell_t *rows, int n, const gb_pool_clock_t *clock)
+int gb_pool_cells_locked(gb_pool_t *pool, apr_uint32_t *pat, gb_pool_cell_t *rows, int n,
+                         const gb_pool_clock_t *clock)
 {
     int got = 0;
 
     for (; *pat <= pool->head->cells_top && got < n; ++*pat) {
-        const cell_rec_t *rec = &pool->cells[*pat];
-
-        if (rec->project && (project_slot == 0 || rec->project == project_slot)) {
+        if (pool->cells[*pat].project) {
             cell_out(pool, *pat, &rows[got++], clock);
         }
+    }
+    return got;
+}
+
+int gb_pool_project_cells_locked(gb_pool_t *pool, apr_uint32_t project_slot, gb_pool_cell_t *rows,
+                                 int n, const gb_pool_clock_t *clock)
+{
+    u32 cell = project_slot >= 1 && project_slot <= pool->head->projects_top
+                       && pool->projects[project_slot].used
+                   ? pool->projects[project_slot].first_cell
+                   : 0;
+    int got = 0;
+
+    for (; cell && got < n; cell = pool->cells[cell].next_in_project) {
+        cell_out(pool, cell, &rows[got++], clock);
     }
     return got;
 }

@@ -370,8 +370,11 @@ apr_status_t gb_pool_remove_locked(gb_pool_t *pool, apr_uint32_t slot, apr_uint3
  * 0: the end.  pool name NULL: all pools. */
 int gb_pool_list_locked(gb_pool_t *pool, const char *name, apr_uint32_t *pat, gb_pool_key_t *rows,
                         int n, const gb_pool_clock_t *clock);
-int gb_pool_cells_locked(gb_pool_t *pool, apr_uint32_t project_slot, apr_uint32_t *pat,
-                         gb_pool_cell_t *rows, int n, const gb_pool_clock_t *clock);
+int gb_pool_cells_locked(gb_pool_t *pool, apr_uint32_t *pat, gb_pool_cell_t *rows, int n,
+                         const gb_pool_clock_t *clock);
+/* All cells of one project, at most n. */
+int gb_pool_project_cells_locked(gb_pool_t *pool, apr_uint32_t project_slot, gb_pool_cell_t *rows,
+                                 int n, const gb_pool_clock_t *clock);
 /* A cell from persistence: belongs to the project of the key with that digest. */
 void gb_pool_restore_cell_locked(gb_pool_t *pool, const gb_pool_cell_t *cell,
                                  const gb_pool_clock_t *clock);

@@ -336,7 +336,8 @@ void pool_breaker_success(gb_pool_t *pool, u32 name, u32 model, gb_pool_events_t
 /* How long the model is out; 0: it may be asked (then *probe says whether as the probe). */
 apr_interval_time_t pool_breaker_wait(view_rec_t *view, const gb_pool_clock_t *clock, int *probe);
 void pool_breaker_probe(view_rec_t *view, const gb_pool_clock_t *clock);
-/* Whether n more active keys may leave now; counts them when they may. */
+/* Whether n more active keys may leave now (1; they are counted), or must stay: 0, or -1 when that
+ * was said within the window already. */
 int pool_guard_allows(gb_pool_t *pool, u32 name, u32 n, const gb_pool_rules_t *rules,
                       const gb_pool_clock_t *clock);
 void pool_blame_add(gb_pool_t *pool, u32 slot, u32 model, const gb_pool_clock_t *clock);

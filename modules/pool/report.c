@@ -83,16 +83,13 @@ static void note_words(const report_t *r, u32 slot)
 
 static int may_leave(const report_t *r, u32 name, u32 n)
 {
-    gb_pool_event_t *event;
+    int allowed = pool_guard_allows(r->pool, name, n, r->rules, r->clock);
+    gb_pool_event_t *event = allowed == 0 ? tell(r, GB_EVENT_GUARD, r->slot) : NULL;
 
-    if (pool_guard_allows(r->pool, name, n, r->rules, r->clock)) {
-        return 1;
-    }
-    event = tell(r, GB_EVENT_GUARD, r->slot);
     if (event) {
         event->n = n;
     }
-    return 0;
+    return allowed > 0;
 }
 
 static void key_alive(const report_t *r)

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What others may ask of mod_gbalance_keys: the operations on keys, for the admin
+ * module and for the endpoints that are compatible with gemini-balance's.  All
+ * are optional functions, for a worker's thread of a child (they take the pool's
+ * lock for moments, and some write files); none may be called by the engine.
+ *
+ * A secret goes in where a key is added and comes out of gbalance_keys_reveal
+ * only; everywhere else keys are named by id.
+ */
+#ifndef MOD_GBALANCE_KEYS_H
+#define MOD_GBALANCE_KEYS_H
+
+#include "httpd.h"
+#include "apr_optional.h"
+
+#include "base/buf.h"
+#include "pool/pool.h"
+
+/* ---- looking ---- */
+
+/* What a list is asked for.  Bits of states: 1 << GB_KEY_ACTIVE ...; those that a person sees. */
+#define GB_KEYS_ACTIVE  (1 << 0)
+#define GB_KEYS_COOLING (1 << 1)
+#define GB_KEYS_TRIAL   (1 << 2)
+#define GB_KEYS_FAILED  (1 << 3)
+#define GB_KEYS_INVALID (1 << 4)
+#define GB_KEYS_OFF     (1 << 5)
+
+typedef enum {
+    GB_KEYS_BY_WORST,       /* worst state first, then the last used */
+    GB_KEYS_BY_ADDED,
+    GB_KEYS_BY_USED,
+    GB_KEYS_BY_FAILURES,
+    GB_KEYS_BY_CALLS,
+    GB_KEYS_BY_ID
+} gb_keys_order_t;
+
+typedef struct gb_keys_query_t {
+    const char *pool;
+    int states;             /* any of these, 0 = all */
+    const char *model;      /* COOLING means: for this model; NULL = for any */
+    const char *tag;        /* NULL = any */
+    const char *search;     /* part of id, masked key, project, note; any case; NULL = all */
+    gb_keys_order_t order;
+    int descending;
+    int from, count;        /* paging: rows from..from+count-1 of those that match */
+} gb_keys_query_t;
+
+typedef struct gb_keys_row_t {
+    gb_pool_key_t key;
+    int state;              /* one of GB_KEYS_* */
+    char masked[16];        /* "AIza...wXyZ" */
+    int number;             /* 1-based, stable while the key lives */
+    apr_time_t until;       /* wall: when the last of its cool-downs ends, 0 = none */
+} gb_keys_row_t;
+
+typedef struct gb_keys_page_t {
+    int total, matched, n;
+    int by_state[6];        /* of all keys of the pool, in the order of GB_KEYS_* */
+    gb_keys_row_t *rows;    /* n of them, from the pool p that was given */
+} gb_keys_page_t;
+
+/* APR_NOTFOUND: no such pool. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_list,
+                        (gb_keys_page_t *page, const gb_keys_query_t *query, apr_pool_t *p));
+
+/* One key and the cells of its project (n of them).  id as shown, or the whole secret. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_get,
+                        (gb_keys_row_t *row, gb_pool_cell_t **cells, int *n, const char *pool,
+                         const char *id, apr_pool_t *p));
+
+/* The secret itself, NUL-terminated, from p.  The caller logs who asked. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_reveal,
+                        (const char **secret, const char *pool, const char *id, apr_pool_t *p));
+
+/* Counts of a pool for one model ("" = none). */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_census,
+                        (gb_pool_census_t *census, const char *pool, const char *model));
+
+/* ---- changing ---- */
+
+typedef enum {
+    GB_KEYS_ADDED,
+    GB_KEYS_KNOWN,          /* the pool has it */
+    GB_KEYS_TWICE,          /* stands twice in the text */
+    GB_KEYS_REFUSED         /* cannot be a key, or there is no room */
+} gb_keys_added_t;
+
+typedef struct gb_keys_result_t {
+    gb_keys_added_t what;
+    char id[GB_POOL_ID_LEN];
+    char masked[16];
+} gb_keys_result_t;
+
+/*
+ * Adds every key found in a text; pattern (a Perl regular expression whose first
+ * group, or whole match, is a key) takes the place of the built-in ones, NULL =
+ * those.  *results is an array of gb_keys_result_t from p.  APR_EINVAL: the
+ * pattern cannot be compiled; APR_ENOSPC: GBalanceMaxKeys is reached, those
+ * before it were added; other: they serve, but will be gone after a stop of
+ * httpd because their secrets could not be written.
+ */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_add,
+                        (apr_array_header_t **results, const char *pool, const char *text,
+                         apr_size_t len, const char *pattern, const gb_pool_edit_t *edit,
+                         apr_pool_t *p));
+
+typedef enum {
+    GB_KEYS_EDIT,           /* edit says what */
+    GB_KEYS_ENABLE,
+    GB_KEYS_DISABLE,
+    GB_KEYS_RESET,          /* failures to 0, cool-downs ended, active again */
+    GB_KEYS_DELETE          /* leaves a tombstone: no file brings it back */
+} gb_keys_verb_t;
+
+/*
+ * Does one thing to keys, by id.  n_ids < 0: to all of the pool.  *done counts
+ * those that were there.  APR_NOTFOUND: none was.
+ */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_do,
+                        (int *done, const char *pool, gb_keys_verb_t verb, const char *const *ids,
+                         int n_ids, const gb_pool_edit_t *edit, apr_pool_t *p));
+
+/* ---- verifying ---- */
+
+typedef struct gb_keys_verdict_t {
+    char id[GB_POOL_ID_LEN];
+    int works;              /* Google took it (a key that is out of quota works) */
+    const char *outcome;    /* "success", "quota", "key" ...: static */
+    const char *row;        /* the table row that fired: static */
+    char text[GB_POOL_TEXT_LEN];    /* Google's words */
+    int done, total;        /* how far the job is */
+} gb_keys_verdict_t;
+
+/*
+ * Told once per key, in the engine's thread: must not block.  verdict NULL: the job
+ * is over (all told, or cancelled), baton will not be used again.
+ */
+typedef void gb_keys_verified_fn(void *baton, const gb_keys_verdict_t *verdict);
+
+/*
+ * Checks keys with TEST_MODEL, so many at a time (1 to 32), and lets the pool
+ * learn from the answers.  n_ids < 0: all that are not switched off.  Answers
+ * a job number > 0, to cancel it; 0 with *rv set otherwise.
+ */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_keys_verify,
+                        (apr_status_t *rv, const char *pool, const char *const *ids, int n_ids,
+                         int at_a_time, gb_keys_verified_fn *fn, void *baton));
+/* No further key is asked; fn still gets its last call. */
+APR_DECLARE_OPTIONAL_FN(void, gbalance_keys_verify_cancel, (int job));
+
+/* ---- the store's part ---- */
+
+/*
+ * Where the secrets of added keys are kept.  The store puts itself in the place of
+ * the sealed file in the state directory; set before child_init.
+ */
+typedef struct gb_keys_keeper_t {
+    void *baton;
+    apr_status_t (*load)(void *baton,
+                         apr_status_t (*each)(void *each_baton, const char *pool,
+                                              const char *secret, apr_size_t len),
+                         void *each_baton, apr_pool_t *p);
+    apr_status_t (*put)(void *baton, const char *pool, const unsigned char *digest,
+                        const char *secret, apr_size_t len, apr_pool_t *p);
+    apr_status_t (*drop)(void *baton, const char *pool, const unsigned char *digest,
+                         apr_pool_t *p);
+} gb_keys_keeper_t;
+
+APR_DECLARE_OPTIONAL_FN(void, gbalance_keys_keeper_set, (const gb_keys_keeper_t *keeper));
+
+#endif

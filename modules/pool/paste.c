@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two forms: `AIza` and 35 more of [0-9A-Za-z_-], and `AQ.` and at least 20
+ * more.  Neither may stand inside a longer word of those characters.
+ */
+#include "pool/paste.h"
+
+#include <string.h>
+#include <apr_lib.h>
+
+#define AIZA_LEN   39
+#define AQ_LEAST   23
+#define WORD_LEAST 8
+#define WORD_MOST  512
+
+static int is_key_char(char c)
+{
+    return apr_isalnum(c) || c == '_' || c == '-';
+}
+
+static apr_size_t run_of(const char *at, const char *end)
+{
+    const char *from = at;
+
+    while (at < end && is_key_char(*at)) {
+        at++;
+    }
+    return (apr_size_t)(at - from);
+}
+
+/* How long the key that begins here is; 0 = none does. */
+static apr_size_t known_form(const char *at, const char *end)
+{
+    apr_size_t left = (apr_size_t)(end - at), len;
+
+    if (left >= AIZA_LEN && memcmp(at, "AIza", 4) == 0) {
+        return run_of(at, end) == AIZA_LEN ? AIZA_LEN : 0;
+    }
+    if (left >= AQ_LEAST && memcmp(at, "AQ.", 3) == 0) {
+        len = 3 + run_of(at + 3, end);
+        return len >= AQ_LEAST ? len : 0;
+    }
+    return 0;
+}
+
+static int next_known(gb_paste_t *paste, const char **key, apr_size_t *len)
+{
+    const char *begin = paste->at;
+
+    for (; paste->at < paste->end; paste->at++) {
+        apr_size_t found;
+
+        if (paste->at > begin && is_key_char(paste->at[-1])) {
+            continue;
+        }
+        found = known_form(paste->at, paste->end);
+        if (found) {
+            *key = paste->at;
+            *len = found;
+            paste->at += found;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int is_separator(char c)
+{
+    return (unsigned char)c <= 0x20 || (unsigned char)c >= 0x7f || strchr(",;|\"'`()[]{}<>", c);
+}
+
+/* Words of a fair length; what stands before `=` or `:` is a name. */
+static int next_word(gb_paste_t *paste, const char **key, apr_size_t *len)
+{
+    while (paste->at < paste->end) {
+        const char *from, *cut;
+
+        while (paste->at < paste->end && is_separator(*paste->at)) {
+            paste->at++;
+        }
+        from = paste->at;
+        while (paste->at < paste->end && !is_separator(*paste->at)) {
+            paste->at++;
+        }
+        for (cut = from; cut < paste->at; cut++) {
+            if ((*cut == '=' || *cut == ':') && cut + 1 < paste->at) {
+                from = cut + 1;
+            }
+        }
+        *key = from;
+        *len = (apr_size_t)(paste->at - from);
+        if (*len >= WORD_LEAST && *len <= WORD_MOST) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void gb_paste_begin(gb_paste_t *paste, const char *text, apr_size_t len)
+{
+    const char *key;
+    apr_size_t found;
+
+    paste->at = text;
+    paste->end = text + len;
+    paste->opaque = !next_known(paste, &key, &found);
+    paste->at = text;
+}
+
+int gb_paste_next(gb_paste_t *paste, const char **key, apr_size_t *len)
+{
+    return paste->opaque ? next_word(paste, key, len) : next_known(paste, key, len);
+}
