@@ -249,15 +249,26 @@ static apr_status_t on_event(void *baton, gb_sse_kind_t kind, const char *data, 
     else if (gb_json_check(data, len, &fault) == APR_SUCCESS) {
         look(t, gb_json_root(data, len));
     }
-    return APR_SUCCESS;
+    return t->facts->has_error ? APR_EOF : APR_SUCCESS; /* the reader stops before it */
 }
 
+/*
+ * Only whole events go out: so an error event, which does not, never takes half
+ * of another with it, however the bytes are cut.
+ */
 static apr_status_t stream_chunk(gb_translator_t *t, const char *bytes, size_t len)
 {
     apr_status_t rv = gb_sse_feed(t->sse, bytes, len);
+    size_t whole = (size_t)(gb_sse_boundary(t->sse) - t->passed);
 
-    if (rv == APR_SUCCESS && !t->facts->has_error) {
-        gb_buf_append(t->out, bytes, len);
+    if (gb_buf_append(&t->kept, bytes, len) != APR_SUCCESS) {
+        return t->kept.rv;
+    }
+    gb_buf_append(t->out, t->kept.data, whole);
+    gb_buf_consume(&t->kept, whole);
+    t->passed += whole;
+    if (t->facts->has_error) {
+        return APR_SUCCESS;
     }
     return rv != APR_SUCCESS ? rv : t->out->rv;
 }
@@ -266,9 +277,11 @@ static apr_status_t stream_end(gb_translator_t *t)
 {
     apr_status_t rv = gb_sse_end(t->sse);
 
-    return rv == APR_SUCCESS && !t->done && !t->facts->finished && !t->facts->has_error
-               ? APR_INCOMPLETE
-               : rv;
+    if (t->facts->has_error) {
+        return APR_SUCCESS;
+    }
+    gb_buf_append(t->out, t->kept.data, t->kept.len);
+    return rv == APR_SUCCESS && !t->done && !t->facts->finished ? APR_INCOMPLETE : rv;
 }
 
 static apr_status_t whole_chunk(gb_translator_t *t, const char *bytes, size_t len)
@@ -292,6 +305,7 @@ static gb_translator_t *start(gb_plan_t *plan, const char *content_type, gb_fact
     gb_translator_t *t = gb_openai_translator_make(plan, facts);
 
     (void)content_type;
+    gb_buf_init_pool(&t->kept, GB_BUF_MAX_EVENT, plan->pool);
     t->sse = plan->upstream_stream ? gb_sse_make(on_event, t, plan->pool) : NULL;
     t->chunk = t->sse != NULL ? stream_chunk : whole_chunk;
     t->end = t->sse != NULL ? stream_end : whole_end;

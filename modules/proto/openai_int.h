@@ -388,12 +388,12 @@ struct gb_translator_t {
     gb_openai_answer_t *answer;
     gb_sse_t *sse;
     gb_buf_t *out;
-    gb_buf_t kept; /* models: the list so far */
+    gb_buf_t kept; /* models: the list so far; direct: an event that is not complete */
     apr_status_t (*chunk)(gb_translator_t *t, const char *bytes, size_t len);
     apr_status_t (*end)(gb_translator_t *t);
-    apr_status_t rv;
-    int done; /* direct: [DONE] was seen */
-    int n;
+    apr_uint64_t passed; /* direct: bytes that were handed on */
+    int done;            /* direct: [DONE] was seen */
+    int n;               /* whole answers, or events, that were read */
 };
 
 gb_translator_t *gb_openai_translator_make(gb_plan_t *plan, gb_facts_t *facts);

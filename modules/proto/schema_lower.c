@@ -407,9 +407,10 @@ static void type_members_put(schema_run_t *run, const view_t *view, const char *
 static void body_put(schema_run_t *run, const view_t *view, typing_t *typing, gb_span_t list)
 {
     const char *type = typing->n > 0 ? typing->type[0] : "OBJECT";
-    gb_span_t any_of = alternatives(view);
+    gb_span_t any_of = alternatives(view), last;
+    int nullable;
 
-    if (gb_json_kind(any_of) == GB_JSON_ARRAY && gb_json_count(any_of) > 0) {
+    if (gb_json_kind(any_of) == GB_JSON_ARRAY && branches_count(any_of, &last, &nullable) > 0) {
         any_of_put(run, any_of);
         return;
     }

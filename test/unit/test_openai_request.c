@@ -70,6 +70,7 @@ static void test_pairs(void **state)
 
 /* ---- errors ---- */
 
+/* clang-format off */
 static const struct {
     int line;
     const char *method, *path, *body;
@@ -97,6 +98,7 @@ static const struct {
     {__LINE__, "GET",    "/models/..",                NULL,                                     404, "model_not_found",            "model",    NULL       },
     {__LINE__, "GET",    "/models/gemini-pro-vision", NULL,                                     404, "model_not_found",            "model",    NULL       },
 };
+/* clang-format on */
 
 static void test_refusals(void **state)
 {
