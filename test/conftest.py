@@ -49,10 +49,11 @@ def make_site(request):
     """A factory of running servers that are checked and removed at the end of the class."""
     made = []
 
-    def make(conf, start=True):
+    def make(conf, start=True, sim=None):
+        """With a simulator, unless it has neither gbalance nor a wish for one."""
         conf = copy.deepcopy(conf)
-        sim = Simulator(conf.sim_args) if conf.gbalance else None
-        server = Server(conf, sim)
+        wants = conf.gbalance if sim is None else sim
+        server = Server(conf, Simulator(conf.sim_args) if wants else None)
         made.append(server)
         return server.start() if start else server
 

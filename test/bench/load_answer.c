@@ -41,15 +41,15 @@ static void stream_line(conn_t *c, const char *line, size_t len, int64_t now)
 {
     int64_t number;
 
+    if (memmem(line, len < 20 ? len : 20, "\"error\"", 7) != NULL) {
+        tally.error_events++; /* as an event, or bare as Google writes it */
+        return;
+    }
     if (len < 5 || memcmp(line, "data:", 5) != 0) {
         return;
     }
     if (memmem(line, len, "[DONE]", 6) != NULL) {
         tally.done_marks++;
-        return;
-    }
-    if (len < 20 ? 0 : memmem(line, 20, "\"error\"", 7) != NULL) {
-        tally.error_events++;
         return;
     }
     if (c->last_chunk) {

@@ -11,7 +11,7 @@ def _openssl(*argv):
 
 
 class Authority:
-    """Certificates for 127.0.0.1 and any names, that only who trusts `ca` accepts."""
+    """Certificates that only who trusts `ca` accepts."""
 
     def __init__(self, folder, name="gbalance test CA"):
         self.folder = folder
@@ -23,14 +23,14 @@ class Authority:
                  "-addext", "basicConstraints=critical,CA:TRUE",
                  "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def issue(self, label, names=("localhost",), addresses=("127.0.0.1",)):
+    def issue(self, label, names=("localhost",)):
         """(certificate file, key file)"""
         base = os.path.join(self.folder, label)
-        alt = ",".join([f"DNS:{n}" for n in names] + [f"IP:{a}" for a in addresses])
+        alt = ",".join(f"DNS:{n}" for n in names)
         with open(base + ".ext", "w", encoding="ascii") as f:
             f.write(f"subjectAltName={alt}\nextendedKeyUsage=serverAuth\n")
         _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                 "-subj", f"/CN={(names or addresses)[0]}", "-keyout", base + ".key", "-out", base + ".csr")
+                 "-subj", f"/CN={names[0]}", "-keyout", base + ".key", "-out", base + ".csr")
         _openssl("x509", "-req", "-in", base + ".csr", "-CA", self.ca, "-CAkey", self.ca_key,
                  "-CAcreateserial", "-days", "2", "-extfile", base + ".ext", "-out", base + ".pem")
         return base + ".pem", base + ".key"

@@ -68,6 +68,7 @@ class Conf:
     plain: str = ""                 # more for the VirtualHost without
     parking: str | None = None      # "On", "Off", None: not said
     tls: bool = False               # the API speaks TLS
+    tls_names: tuple = ("localhost",)   # whom its certificate names
     protocols: str = ""             # "h2 http/1.1"
     log_level: str = "info"
     prefix: str = ""                # GB_PREFIX

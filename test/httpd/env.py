@@ -61,7 +61,7 @@ class Server:
     def _make_certificate(self):
         import ssl
         self.authority = certs.Authority(os.path.join(self.root, "tls"))
-        self.certificate = self.authority.issue("server")
+        self.certificate = self.authority.issue("server", names=self.conf.tls_names)
         self.tls = ssl.create_default_context(cafile=self.authority.ca)
 
     def write(self, name, content):

@@ -32,8 +32,9 @@ class TestIsolation:
     CONF = Conf()
 
     @pytest.fixture(scope="class")
-    def bare(self, make_site):
-        return make_site(dataclasses.replace(self.CONF, gbalance=False))
+    @classmethod
+    def bare(cls, make_site):
+        return make_site(dataclasses.replace(cls.CONF, gbalance=False))
 
     @pytest.mark.parametrize("method,path", PLAIN_REQUESTS)
     def test_other_virtualhost_is_untouched(self, site, bare, method, path):
@@ -95,8 +96,9 @@ class TestTwoSites:
                                f"Include {tools.SRCDIR}/conf.d/gbalance-api.conf")
 
     @pytest.fixture(scope="class")
-    def site(self, make_site):
-        site = make_site(self.CONF, start=False)
+    @classmethod
+    def site(cls, make_site):
+        site = make_site(cls.CONF, start=False)
         site.conf.main = f'GBalanceApiKeys "AIzaShared"\nGBalanceBaseUrl {site.sim_url}'
         return site.start()
 
@@ -116,8 +118,9 @@ class TestPools:
     CONF = Conf(keys=("AIzaPoolOne",))
 
     @pytest.fixture(scope="class")
-    def site(self, make_site):
-        site = make_site(self.CONF, start=False)
+    @classmethod
+    def site(cls, make_site):
+        site = make_site(cls.CONF, start=False)
         site.conf.api = "GBalancePool one"
         site.conf.plain = ('GBalance On\nGBalancePool two\nGBalanceApiKeys "AIzaPoolTwo"\n'
                            f'GBalanceBaseUrl {site.sim_url}\nGBalanceAllowedTokens "sk-two-0123456789"\n'

@@ -30,7 +30,8 @@ class TestLeaving:
     LONG = "[[chunks=600 interval=100 seq]]"
 
     @pytest.fixture(scope="class", params=WAYS)
-    def server(self, make_site, request):
+    @classmethod
+    def server(cls, make_site, request):
         return make_site(WAYS[request.param])
 
     @pytest.fixture
@@ -84,7 +85,8 @@ class TestSlowReaders:
     BIG = f"[[chunks={MEGABYTES * 16} size=65536]] x"
 
     @pytest.fixture(scope="class", params=WAYS)
-    def server(self, make_site, request):
+    @classmethod
+    def server(cls, make_site, request):
         return make_site(WAYS[request.param])
 
     @pytest.fixture

@@ -32,11 +32,13 @@ WAYS = {
 
 class TestEveryWay:
     @pytest.fixture(scope="class", params=WAYS)
-    def way(self, request):
+    @classmethod
+    def way(cls, request):
         return request.param
 
     @pytest.fixture(scope="class")
-    def server(self, make_site, way):
+    @classmethod
+    def server(cls, make_site, way):
         return make_site(WAYS[way])
 
     @surfaces

@@ -21,7 +21,7 @@ class TestSecrets:
             for stream in (False, True):
                 ask(site, surface, stream=stream)
                 errors.append(ask(site, surface, stream=stream, headers={"Authorization": f"Bearer {SECRETS[-1]}"}))
-        for query in (f"key={TOKEN}", f"key={SECRETS[-1]}", f"a=1&key={TOKEN}", f"%4bey={TOKEN}&key={TOKEN}"):
+        for query in (f"key={TOKEN}", f"key={SECRETS[-1]}", f"a=1&key={TOKEN}", f"%6bey={TOKEN}&key={TOKEN}"):
             site.api.get(f"/v1beta/models?{query}", anonymous=True)
             errors.append(site.api.get(f"/v1beta/nothing?{query}", anonymous=True))
         for kind in ("suspended", "key_invalid", "leaked", "quota_day"):
