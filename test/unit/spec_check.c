@@ -249,7 +249,7 @@ static int discovery(walk_t *walk, json_t *schema, json_t *value, const char *pa
     if (ref != NULL) {
         schema = json_object_get(walk->schemas, ref);
         if (schema == NULL) {
-            return 1;   /* the document names a schema that it does not hold */
+            return 1; /* the document names a schema that it does not hold */
         }
     }
     type = json_string_value(json_object_get(schema, "type"));

@@ -11,8 +11,8 @@
 #include <stddef.h>
 
 typedef struct spec_t {
-    json_t *openai;     /* components.schemas */
-    json_t *gemini;     /* schemas */
+    json_t *openai; /* components.schemas */
+    json_t *gemini; /* schemas */
 } spec_t;
 
 /* NULL members when shared is NULL. */

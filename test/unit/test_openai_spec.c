@@ -236,7 +236,7 @@ static void test_cases(void **state)
 
 /* ---- recordings ---- */
 
-#define CLIENT(stream)                                                                            \
+#define CLIENT(stream)                                                                             \
     "{\"model\":\"gemini-3.1-pro-preview\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"  \
     "\"stream\":" stream ",\"logprobs\":true,\"stream_options\":{\"include_usage\":true}}"
 
