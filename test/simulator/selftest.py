@@ -540,6 +540,8 @@ def function_order():
     assert "number of function response parts is equal" in go_on(two, FLASH).error["message"]
     full[2]["parts"][0]["functionResponse"].pop("id")
     model["parts"] = [{**model["parts"][0], "thoughtSignature": "c2tpcA=="}]
+    assert go_on(full, NEW).status == 200
+    control("strict", {"response_ids": True})
     assert "id is required" in go_on(full, NEW).error["message"]
 
 

@@ -80,7 +80,10 @@ static inline void sim_puts(sim_buf_t *b, const char *s)
 #define sim_putl(b, lit) sim_put((b), "" lit, sizeof(lit) - 1)
 
 bool sim_eq(sim_str_t s, const char *lit);
+bool sim_same(sim_str_t a, sim_str_t b);
 bool sim_ieq(sim_str_t s, const char *lit);
+/* The decimal number that s holds, or otherwise when it holds something else. */
+long sim_to_long(sim_str_t s, long otherwise);
 bool sim_starts(sim_str_t s, const char *lit);
 bool sim_contains(sim_str_t s, const char *needle);
 sim_str_t sim_trim(sim_str_t s);
@@ -358,6 +361,9 @@ extern size_t sim_max_body;
 
 void sim_route(sim_req_t *r);
 const char *sim_route_name(sim_route_t route);
+bool sim_route_is_openai(sim_route_t route);
+/* Google's 404 for the model of the request. */
+void sim_route_no_model(sim_conn_t *c);
 /* A whole request is in. */
 void sim_request(sim_conn_t *c);
 /* Its delay, if any, is over. */
@@ -422,6 +428,8 @@ typedef struct {
 
 extern sim_pace_t sim_pace_default;
 
+sim_str_t sim_newline(sim_newline_t kind);
+
 typedef enum { SE_NONE, SE_RST, SE_CLOSE, SE_END, SE_STALL, SE_ERROR } sim_ending_t;
 
 /* ---- the answer to be given (sim_answer.c, sim_tools.c, sim_media.c) ---- */
@@ -481,6 +489,11 @@ struct sim_plan {
     uint32_t version_off, version_len;
     char id[24];
 };
+
+static inline sim_str_t sim_plan_mem(const sim_plan_t *p, uint32_t off, uint32_t len)
+{
+    return (sim_str_t){p->mem.p + off, len};
+}
 
 void sim_plan_reset(sim_plan_t *p, const sim_model_t *m);
 sim_part_t *sim_plan_part(sim_plan_t *p, sim_part_kind_t kind, sim_str_t text);
@@ -579,7 +592,8 @@ bool sim_check_fields(sim_conn_t *c, const sj_doc_t *doc, sim_route_t route);
 bool sim_check_rules(sim_conn_t *c, const sj_doc_t *doc);
 bool sim_check_tools(sim_conn_t *c, const sj_doc_t *doc);
 bool sim_check_turns(sim_conn_t *c, const sj_doc_t *doc, uint32_t contents);
-extern bool sim_strict_signatures;
+/* Off at the start; official clients leave the id of a function response out. */
+extern bool sim_strict_signatures, sim_strict_ids;
 
 /* ---- faults and quotas (sim_fault.c, sim_quota.c) ---- */
 

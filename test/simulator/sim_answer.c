@@ -113,31 +113,19 @@ static const directive_t directives[] = {
     {"tokens",   D_TOKENS,   0                }
 };
 
-static long to_long(sim_str_t s)
-{
-    char text[24];
-
-    if (s.n == 0 || s.n >= sizeof(text)) {
-        return 0;
-    }
-    memcpy(text, s.p, s.n);
-    text[s.n] = '\0';
-    return strtol(text, NULL, 10);
-}
-
 static void obey(sim_plan_t *p, const directive_t *d, sim_str_t value)
 {
     char *pace = (char *)&p->pace + d->offset;
 
     switch (d->kind) {
     case D_LONG:
-        *(long *)(void *)pace = to_long(value);
+        *(long *)(void *)pace = sim_to_long(value, 0);
         break;
     case D_FLAG:
         *(bool *)(void *)pace = true;
         break;
     case D_SPLIT:
-        p->pace.split = sim_eq(value, "random") ? -1 : to_long(value);
+        p->pace.split = sim_eq(value, "random") ? -1 : sim_to_long(value, 0);
         break;
     case D_NEWLINE:
         p->pace.newline = sim_eq(value, "lf") ? SN_LF : sim_eq(value, "cr") ? SN_CR : SN_CRLF;
@@ -148,7 +136,7 @@ static void obey(sim_plan_t *p, const directive_t *d, sim_str_t value)
         sim_put(&p->mem, value.p, value.n);
         break;
     case D_THOUGHTS:
-        p->tokens_thought = to_long(value);
+        p->tokens_thought = sim_to_long(value, 0);
         break;
     case D_TEXT:
         p->say = true;
@@ -157,7 +145,7 @@ static void obey(sim_plan_t *p, const directive_t *d, sim_str_t value)
         sim_put(&p->mem, value.p, value.n);
         break;
     case D_TOKENS:
-        p->tokens_prompt = to_long(value);
+        p->tokens_prompt = sim_to_long(value, 0);
         break;
     }
 }

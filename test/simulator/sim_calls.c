@@ -361,15 +361,7 @@ static void write_record(sw_t *w, uint64_t index)
 
 static uint64_t query_number(sim_str_t query, const char *name, uint64_t otherwise)
 {
-    sim_str_t s = sim_query_get(query, name);
-    char text[24];
-
-    if (s.n == 0 || s.n >= sizeof(text)) {
-        return otherwise;
-    }
-    memcpy(text, s.p, s.n);
-    text[s.n] = '\0';
-    return strtoull(text, NULL, 10);
+    return (uint64_t)sim_to_long(sim_query_get(query, name), (long)otherwise);
 }
 
 static bool wanted(const record_t *r, sim_str_t id, sim_str_t key)
@@ -377,12 +369,7 @@ static bool wanted(const record_t *r, sim_str_t id, sim_str_t key)
     if (id.n > 0 && (r->id_len < id.n || memcmp(r->id, id.p, id.n) != 0)) {
         return false;
     }
-    if (key.n > 0) {
-        sim_str_t k = sim_names_get(keys, r->key);
-
-        return k.n == key.n && memcmp(k.p, key.p, k.n) == 0;
-    }
-    return true;
+    return key.n == 0 || sim_same(key, sim_names_get(keys, r->key));
 }
 
 void sim_calls_list(sim_buf_t *out, sim_str_t query)

@@ -21,270 +21,149 @@ typedef struct field {
     const char *const *values;  /* of F_ENUM; values[0] is the type's name */
 } field_t;
 
+/* clang-format off */
+
 /* ---- enums ---- */
 
-static const char *const e_level[] = {"ThinkingConfig.ThinkingLevel",
-                                      "THINKING_LEVEL_UNSPECIFIED",
-                                      "MINIMAL",
-                                      "LOW",
-                                      "MEDIUM",
-                                      "HIGH",
-                                      NULL};
-static const char *const e_mode[] = {
-    "FunctionCallingConfig.Mode", "MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED", NULL};
-static const char *const e_category[] = {"HarmCategory",
-                                         "HARM_CATEGORY_UNSPECIFIED",
-                                         "HARM_CATEGORY_DEROGATORY",
-                                         "HARM_CATEGORY_TOXICITY",
-                                         "HARM_CATEGORY_VIOLENCE",
-                                         "HARM_CATEGORY_SEXUAL",
-                                         "HARM_CATEGORY_MEDICAL",
-                                         "HARM_CATEGORY_DANGEROUS",
-                                         "HARM_CATEGORY_HARASSMENT",
-                                         "HARM_CATEGORY_HATE_SPEECH",
-                                         "HARM_CATEGORY_SEXUALLY_EXPLICIT",
-                                         "HARM_CATEGORY_DANGEROUS_CONTENT",
-                                         "HARM_CATEGORY_CIVIC_INTEGRITY",
-                                         "HARM_CATEGORY_JAILBREAK",
-                                         NULL};
-static const char *const e_threshold[] = {"SafetySetting.HarmBlockThreshold",
-                                          "HARM_BLOCK_THRESHOLD_UNSPECIFIED",
-                                          "BLOCK_LOW_AND_ABOVE",
-                                          "BLOCK_MEDIUM_AND_ABOVE",
-                                          "BLOCK_ONLY_HIGH",
-                                          "BLOCK_NONE",
-                                          "OFF",
-                                          NULL};
-static const char *const e_type[] = {
-    "Type",  "TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN",
-    "ARRAY", "OBJECT",           "NULL",   NULL};
-static const char *const e_modality[] = {
-    "GenerationConfig.Modality", "MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "AUDIO", NULL};
-static const char *const e_resolution[] = {"GenerationConfig.MediaResolution",
-                                           "MEDIA_RESOLUTION_UNSPECIFIED",
-                                           "MEDIA_RESOLUTION_LOW",
-                                           "MEDIA_RESOLUTION_MEDIUM",
-                                           "MEDIA_RESOLUTION_HIGH",
-                                           "MEDIA_RESOLUTION_ULTRA_HIGH",
-                                           NULL};
-static const char *const e_tier[] = {"ServiceTier", "unspecified", "standard",
-                                     "flex",        "priority",    NULL};
-static const char *const e_language[] = {"ExecutableCode.Language", "LANGUAGE_UNSPECIFIED",
-                                         "PYTHON", NULL};
-static const char *const e_outcome[] = {"CodeExecutionResult.Outcome",
-                                        "OUTCOME_UNSPECIFIED",
-                                        "OUTCOME_OK",
-                                        "OUTCOME_FAILED",
-                                        "OUTCOME_DEADLINE_EXCEEDED",
-                                        NULL};
-static const char *const e_task[] = {"TaskType",
-                                     "TASK_TYPE_UNSPECIFIED",
-                                     "RETRIEVAL_QUERY",
-                                     "RETRIEVAL_DOCUMENT",
-                                     "SEMANTIC_SIMILARITY",
-                                     "CLASSIFICATION",
-                                     "CLUSTERING",
-                                     "QUESTION_ANSWERING",
-                                     "FACT_VERIFICATION",
-                                     "CODE_RETRIEVAL_QUERY",
-                                     NULL};
+static const char *const e_level[] = { "ThinkingConfig.ThinkingLevel",
+    "THINKING_LEVEL_UNSPECIFIED", "MINIMAL", "LOW", "MEDIUM", "HIGH", NULL };
+static const char *const e_mode[] = { "FunctionCallingConfig.Mode",
+    "MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED", NULL };
+static const char *const e_category[] = { "HarmCategory",
+    "HARM_CATEGORY_UNSPECIFIED", "HARM_CATEGORY_DEROGATORY", "HARM_CATEGORY_TOXICITY",
+    "HARM_CATEGORY_VIOLENCE", "HARM_CATEGORY_SEXUAL", "HARM_CATEGORY_MEDICAL",
+    "HARM_CATEGORY_DANGEROUS", "HARM_CATEGORY_HARASSMENT", "HARM_CATEGORY_HATE_SPEECH",
+    "HARM_CATEGORY_SEXUALLY_EXPLICIT", "HARM_CATEGORY_DANGEROUS_CONTENT",
+    "HARM_CATEGORY_CIVIC_INTEGRITY", "HARM_CATEGORY_JAILBREAK", NULL };
+static const char *const e_threshold[] = { "SafetySetting.HarmBlockThreshold",
+    "HARM_BLOCK_THRESHOLD_UNSPECIFIED", "BLOCK_LOW_AND_ABOVE", "BLOCK_MEDIUM_AND_ABOVE",
+    "BLOCK_ONLY_HIGH", "BLOCK_NONE", "OFF", NULL };
+static const char *const e_type[] = { "Type",
+    "TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL", NULL };
+static const char *const e_modality[] = { "GenerationConfig.Modality",
+    "MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "AUDIO", NULL };
+static const char *const e_resolution[] = { "GenerationConfig.MediaResolution",
+    "MEDIA_RESOLUTION_UNSPECIFIED", "MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM",
+    "MEDIA_RESOLUTION_HIGH", "MEDIA_RESOLUTION_ULTRA_HIGH", NULL };
+static const char *const e_tier[] = { "ServiceTier",
+    "unspecified", "standard", "flex", "priority", NULL };
+static const char *const e_language[] = { "ExecutableCode.Language",
+    "LANGUAGE_UNSPECIFIED", "PYTHON", NULL };
+static const char *const e_outcome[] = { "CodeExecutionResult.Outcome",
+    "OUTCOME_UNSPECIFIED", "OUTCOME_OK", "OUTCOME_FAILED", "OUTCOME_DEADLINE_EXCEEDED", NULL };
+static const char *const e_task[] = { "TaskType",
+    "TASK_TYPE_UNSPECIFIED", "RETRIEVAL_QUERY", "RETRIEVAL_DOCUMENT", "SEMANTIC_SIMILARITY",
+    "CLASSIFICATION", "CLUSTERING", "QUESTION_ANSWERING", "FACT_VERIFICATION",
+    "CODE_RETRIEVAL_QUERY", NULL };
 
 /* ---- messages ---- */
 
-#define END                                                                                        \
-    {                                                                                              \
-        NULL, F_ANY, false, NULL, NULL                                                             \
-    }
-#define TEXT(n)                                                                                    \
-    {                                                                                              \
-        n, F_TEXT, false, NULL, NULL                                                               \
-    }
-#define TEXTS(n)                                                                                   \
-    {                                                                                              \
-        n, F_TEXT, true, NULL, NULL                                                                \
-    }
-#define INT(n)                                                                                     \
-    {                                                                                              \
-        n, F_INT, false, NULL, NULL                                                                \
-    }
-#define FLOAT(n)                                                                                   \
-    {                                                                                              \
-        n, F_FLOAT, false, NULL, NULL                                                              \
-    }
-#define BOOL(n)                                                                                    \
-    {                                                                                              \
-        n, F_BOOL, false, NULL, NULL                                                               \
-    }
-#define BYTES(n)                                                                                   \
-    {                                                                                              \
-        n, F_BYTES, false, NULL, NULL                                                              \
-    }
-#define ENUM(n, e)                                                                                 \
-    {                                                                                              \
-        n, F_ENUM, false, NULL, e                                                                  \
-    }
-#define ANY(n)                                                                                     \
-    {                                                                                              \
-        n, F_ANY, false, NULL, NULL                                                                \
-    }
-#define ANYS(n)                                                                                    \
-    {                                                                                              \
-        n, F_ANY, true, NULL, NULL                                                                 \
-    }
-#define MSG(n, m)                                                                                  \
-    {                                                                                              \
-        n, F_MSG, false, m, NULL                                                                   \
-    }
-#define MSGS(n, m)                                                                                 \
-    {                                                                                              \
-        n, F_MSG, true, m, NULL                                                                    \
-    }
-#define MAP(n, m)                                                                                  \
-    {                                                                                              \
-        n, F_MAP, false, m, NULL                                                                   \
-    }
+#define END        { NULL, F_ANY, false, NULL, NULL }
+#define TEXT(n)    { n, F_TEXT, false, NULL, NULL }
+#define TEXTS(n)   { n, F_TEXT, true, NULL, NULL }
+#define INT(n)     { n, F_INT, false, NULL, NULL }
+#define FLOAT(n)   { n, F_FLOAT, false, NULL, NULL }
+#define BOOL(n)    { n, F_BOOL, false, NULL, NULL }
+#define BYTES(n)   { n, F_BYTES, false, NULL, NULL }
+#define ENUM(n, e) { n, F_ENUM, false, NULL, e }
+#define ANY(n)     { n, F_ANY, false, NULL, NULL }
+#define ANYS(n)    { n, F_ANY, true, NULL, NULL }
+#define MSG(n, m)  { n, F_MSG, false, m, NULL }
+#define MSGS(n, m) { n, F_MSG, true, m, NULL }
+#define MAP(n, m)  { n, F_MAP, false, m, NULL }
 
-static const field_t m_blob[] = {TEXT("mimeType"), BYTES("data"), TEXT("displayName"), END};
-static const field_t m_file[] = {TEXT("mimeType"), TEXT("fileUri"), TEXT("displayName"), END};
-static const field_t m_call[] = {TEXT("name"), ANY("args"), TEXT("id"), END};
-static const field_t m_response_part[] = {MSG("inlineData", m_blob), MSG("fileData", m_file), END};
-static const field_t m_response[] = {TEXT("name"),
-                                     ANY("response"),
-                                     TEXT("id"),
-                                     TEXT("scheduling"),
-                                     BOOL("willContinue"),
-                                     MSGS("parts", m_response_part),
-                                     END};
-static const field_t m_code[] = {ENUM("language", e_language), TEXT("code"), TEXT("id"), END};
-static const field_t m_result[] = {ENUM("outcome", e_outcome), TEXT("output"), TEXT("id"), END};
-static const field_t m_tool_call[] = {TEXT("toolType"), TEXT("toolName"), ANY("args"), TEXT("id"),
-                                      END};
-static const field_t m_tool_response[] = {TEXT("toolType"), ANY("response"), TEXT("id"), END};
-static const field_t m_video[] = {TEXT("startOffset"), TEXT("endOffset"), FLOAT("fps"), END};
-static const field_t m_level[] = {ENUM("level", e_resolution), INT("numTokens"), END};
-static const field_t m_part[] = {TEXT("text"),
-                                 BOOL("thought"),
-                                 BYTES("thoughtSignature"),
-                                 MSG("inlineData", m_blob),
-                                 MSG("fileData", m_file),
-                                 MSG("functionCall", m_call),
-                                 MSG("functionResponse", m_response),
-                                 MSG("executableCode", m_code),
-                                 MSG("codeExecutionResult", m_result),
-                                 MSG("toolCall", m_tool_call),
-                                 MSG("toolResponse", m_tool_response),
-                                 MSG("videoMetadata", m_video),
-                                 MSG("mediaResolution", m_level),
-                                 TEXT("mediaProcessing"),
-                                 ANY("partMetadata"),
-                                 ANY("audioTranscription"),
-                                 END};
-static const field_t m_content[] = {TEXT("role"), MSGS("parts", m_part), END};
-static const field_t m_schema[] = {ENUM("type", e_type),
-                                   TEXT("format"),
-                                   TEXT("title"),
-                                   TEXT("description"),
-                                   BOOL("nullable"),
-                                   TEXTS("enum"),
-                                   INT("maxItems"),
-                                   INT("minItems"),
-                                   MAP("properties", m_schema),
-                                   TEXTS("required"),
-                                   INT("minProperties"),
-                                   INT("maxProperties"),
-                                   FLOAT("minimum"),
-                                   FLOAT("maximum"),
-                                   INT("minLength"),
-                                   INT("maxLength"),
-                                   TEXT("pattern"),
-                                   ANY("example"),
-                                   MSGS("anyOf", m_schema),
-                                   TEXTS("propertyOrdering"),
-                                   ANY("default"),
-                                   MSG("items", m_schema),
-                                   END};
-static const field_t m_function[] = {TEXT("name"),
-                                     TEXT("description"),
-                                     TEXT("behavior"),
-                                     MSG("parameters", m_schema),
-                                     ANY("parametersJsonSchema"),
-                                     MSG("response", m_schema),
-                                     ANY("responseJsonSchema"),
-                                     END};
-static const field_t m_tool[] = {MSGS("functionDeclarations", m_function),
-                                 ANY("googleSearch"),
-                                 ANY("googleSearchRetrieval"),
-                                 ANY("codeExecution"),
-                                 ANY("urlContext"),
-                                 ANY("googleMaps"),
-                                 ANY("fileSearch"),
-                                 ANY("computerUse"),
-                                 ANYS("mcpServers"),
-                                 END};
-static const field_t m_calling[] = {ENUM("mode", e_mode), TEXTS("allowedFunctionNames"), END};
-static const field_t m_tool_config[] = {MSG("functionCallingConfig", m_calling),
-                                        BOOL("includeServerSideToolInvocations"),
-                                        ANY("retrievalConfig"), END};
-static const field_t m_safety[] = {ENUM("category", e_category), ENUM("threshold", e_threshold),
-                                   END};
-static const field_t m_thinking[] = {BOOL("includeThoughts"), INT("thinkingBudget"),
-                                     ENUM("thinkingLevel", e_level), END};
-static const field_t m_prebuilt[] = {TEXT("voiceName"), END};
-static const field_t m_voice[] = {MSG("prebuiltVoiceConfig", m_prebuilt),
-                                  ANY("replicatedVoiceConfig"), END};
-static const field_t m_speaker[] = {TEXT("speaker"), MSG("voiceConfig", m_voice), END};
-static const field_t m_speakers[] = {MSGS("speakerVoiceConfigs", m_speaker), END};
-static const field_t m_speech[] = {MSG("voiceConfig", m_voice), TEXT("languageCode"),
-                                   MSG("multiSpeakerVoiceConfig", m_speakers), END};
-static const field_t m_image[] = {TEXT("aspectRatio"), TEXT("imageSize"), END};
-static const field_t m_generation[] = {
-    FLOAT("temperature"),
-    FLOAT("topP"),
-    INT("topK"),
-    INT("candidateCount"),
-    INT("maxOutputTokens"),
-    TEXTS("stopSequences"),
-    TEXT("responseMimeType"),
-    MSG("responseSchema", m_schema),
-    ANY("responseJsonSchema"),
-    ANY("responseFormat"),
-    FLOAT("presencePenalty"),
-    FLOAT("frequencyPenalty"),
-    INT("seed"),
-    BOOL("responseLogprobs"),
-    INT("logprobs"),
-    {"responseModalities", F_ENUM, true, NULL, e_modality},
-    MSG("thinkingConfig", m_thinking),
-    MSG("speechConfig", m_speech),
-    MSG("imageConfig", m_image),
-    ENUM("mediaResolution", e_resolution),
-    BOOL("enableAffectiveDialog"),
-    BOOL("enableEnhancedCivicAnswers"),
-    ANY("audioTranscriptionConfig"),
-    ANY("translationConfig"),
+static const field_t m_blob[] = { TEXT("mimeType"), BYTES("data"), TEXT("displayName"), END };
+static const field_t m_file[] = { TEXT("mimeType"), TEXT("fileUri"), TEXT("displayName"), END };
+static const field_t m_call[] = { TEXT("name"), ANY("args"), TEXT("id"), END };
+static const field_t m_response_part[] = {
+    MSG("inlineData", m_blob), MSG("fileData", m_file), END
+};
+static const field_t m_response[] = {
+    TEXT("name"), ANY("response"), TEXT("id"), TEXT("scheduling"), BOOL("willContinue"),
+    MSGS("parts", m_response_part), END
+};
+static const field_t m_code[] = { ENUM("language", e_language), TEXT("code"), TEXT("id"), END };
+static const field_t m_result[] = { ENUM("outcome", e_outcome), TEXT("output"), TEXT("id"), END };
+static const field_t m_tool_call[] = {
+    TEXT("toolType"), TEXT("toolName"), ANY("args"), TEXT("id"), END
+};
+static const field_t m_tool_response[] = { TEXT("toolType"), ANY("response"), TEXT("id"), END };
+static const field_t m_video[] = { TEXT("startOffset"), TEXT("endOffset"), FLOAT("fps"), END };
+static const field_t m_level[] = { ENUM("level", e_resolution), INT("numTokens"), END };
+static const field_t m_part[] = {
+    TEXT("text"), BOOL("thought"), BYTES("thoughtSignature"), MSG("inlineData", m_blob),
+    MSG("fileData", m_file), MSG("functionCall", m_call), MSG("functionResponse", m_response),
+    MSG("executableCode", m_code), MSG("codeExecutionResult", m_result),
+    MSG("toolCall", m_tool_call), MSG("toolResponse", m_tool_response),
+    MSG("videoMetadata", m_video), MSG("mediaResolution", m_level), TEXT("mediaProcessing"),
+    ANY("partMetadata"), ANY("audioTranscription"), END
+};
+static const field_t m_content[] = { TEXT("role"), MSGS("parts", m_part), END };
+static const field_t m_schema[] = {
+    ENUM("type", e_type), TEXT("format"), TEXT("title"), TEXT("description"), BOOL("nullable"),
+    TEXTS("enum"), INT("maxItems"), INT("minItems"), MAP("properties", m_schema),
+    TEXTS("required"), INT("minProperties"), INT("maxProperties"), FLOAT("minimum"),
+    FLOAT("maximum"), INT("minLength"), INT("maxLength"), TEXT("pattern"), ANY("example"),
+    MSGS("anyOf", m_schema), TEXTS("propertyOrdering"), ANY("default"), MSG("items", m_schema), END
+};
+static const field_t m_function[] = {
+    TEXT("name"), TEXT("description"), TEXT("behavior"), MSG("parameters", m_schema),
+    ANY("parametersJsonSchema"), MSG("response", m_schema), ANY("responseJsonSchema"), END
+};
+static const field_t m_tool[] = {
+    MSGS("functionDeclarations", m_function), ANY("googleSearch"), ANY("googleSearchRetrieval"),
+    ANY("codeExecution"), ANY("urlContext"), ANY("googleMaps"), ANY("fileSearch"),
+    ANY("computerUse"), ANYS("mcpServers"), END
+};
+static const field_t m_calling[] = { ENUM("mode", e_mode), TEXTS("allowedFunctionNames"), END };
+static const field_t m_tool_config[] = {
+    MSG("functionCallingConfig", m_calling), BOOL("includeServerSideToolInvocations"),
+    ANY("retrievalConfig"), END
+};
+static const field_t m_safety[] = {
+    ENUM("category", e_category), ENUM("threshold", e_threshold), END
+};
+static const field_t m_thinking[] = {
+    BOOL("includeThoughts"), INT("thinkingBudget"), ENUM("thinkingLevel", e_level), END
+};
+static const field_t m_prebuilt[] = { TEXT("voiceName"), END };
+static const field_t m_voice[] = {
+    MSG("prebuiltVoiceConfig", m_prebuilt), ANY("replicatedVoiceConfig"), END
+};
+static const field_t m_speaker[] = { TEXT("speaker"), MSG("voiceConfig", m_voice), END };
+static const field_t m_speakers[] = { MSGS("speakerVoiceConfigs", m_speaker), END };
+static const field_t m_speech[] = {
+    MSG("voiceConfig", m_voice), TEXT("languageCode"), MSG("multiSpeakerVoiceConfig", m_speakers),
     END
 };
-static const field_t m_generate[] = {MSGS("contents", m_content),
-                                     MSG("systemInstruction", m_content),
-                                     MSG("generationConfig", m_generation),
-                                     MSGS("tools", m_tool),
-                                     MSG("toolConfig", m_tool_config),
-                                     MSGS("safetySettings", m_safety),
-                                     TEXT("cachedContent"),
-                                     TEXT("model"),
-                                     BOOL("store"),
-                                     ENUM("serviceTier", e_tier),
-                                     END};
-static const field_t m_count[] = {MSGS("contents", m_content),
-                                  MSG("generateContentRequest", m_generate), END};
-static const field_t m_embed[] = {MSG("content", m_content),
-                                  TEXT("model"),
-                                  ENUM("taskType", e_task),
-                                  TEXT("title"),
-                                  INT("outputDimensionality"),
-                                  ANY("embedContentConfig"),
-                                  END};
-static const field_t m_batch[] = {MSGS("requests", m_embed), END};
+static const field_t m_image[] = { TEXT("aspectRatio"), TEXT("imageSize"), END };
+static const field_t m_generation[] = {
+    FLOAT("temperature"), FLOAT("topP"), INT("topK"), INT("candidateCount"),
+    INT("maxOutputTokens"), TEXTS("stopSequences"), TEXT("responseMimeType"),
+    MSG("responseSchema", m_schema), ANY("responseJsonSchema"), ANY("responseFormat"),
+    FLOAT("presencePenalty"), FLOAT("frequencyPenalty"), INT("seed"), BOOL("responseLogprobs"),
+    INT("logprobs"), { "responseModalities", F_ENUM, true, NULL, e_modality },
+    MSG("thinkingConfig", m_thinking), MSG("speechConfig", m_speech), MSG("imageConfig", m_image),
+    ENUM("mediaResolution", e_resolution), BOOL("enableAffectiveDialog"),
+    BOOL("enableEnhancedCivicAnswers"), ANY("audioTranscriptionConfig"), ANY("translationConfig"),
+    END
+};
+static const field_t m_generate[] = {
+    MSGS("contents", m_content), MSG("systemInstruction", m_content),
+    MSG("generationConfig", m_generation), MSGS("tools", m_tool),
+    MSG("toolConfig", m_tool_config), MSGS("safetySettings", m_safety), TEXT("cachedContent"),
+    TEXT("model"), BOOL("store"), ENUM("serviceTier", e_tier), END
+};
+static const field_t m_count[] = {
+    MSGS("contents", m_content), MSG("generateContentRequest", m_generate), END
+};
+static const field_t m_embed[] = {
+    MSG("content", m_content), TEXT("model"), ENUM("taskType", e_task), TEXT("title"),
+    INT("outputDimensionality"), ANY("embedContentConfig"), END
+};
+static const field_t m_batch[] = { MSGS("requests", m_embed), END };
+
+/* clang-format on */
 
 static const field_t *const message_of[SR_MAX] = {[SR_GENERATE] = m_generate,
                                                   [SR_STREAM] = m_generate,

@@ -448,6 +448,9 @@ static void accept_some(int listen_fd)
         int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE) {
+                usleep(1000); /* the socket stays readable: do not spin */
+            }
             return;
         }
         adopt(fd);

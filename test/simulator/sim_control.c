@@ -18,7 +18,7 @@ static bool do_reset(json_t *body, sim_buf_t *error)
     sim_quota_clear();
     sim_calls_reset();
     memset(&sim_pace_default, 0, sizeof(sim_pace_default));
-    sim_strict_signatures = false;
+    sim_strict_signatures = sim_strict_ids = false;
     return true;
 }
 
@@ -70,6 +70,7 @@ static bool do_strict(json_t *body, sim_buf_t *error)
 {
     (void)error;
     set_flag(body, "signatures", &sim_strict_signatures);
+    set_flag(body, "response_ids", &sim_strict_ids);
     return true;
 }
 

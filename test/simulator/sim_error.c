@@ -102,20 +102,15 @@ void sim_error_write(sim_buf_t *b, int code, const char *status_name, sim_str_t 
     sim_putl(b, "\n  }\n}\n");
 }
 
-static bool is_openai(sim_route_t route)
-{
-    return route >= SR_OPENAI_CHAT && route <= SR_OPENAI_IMAGES;
-}
-
 /* The array form of streams and the OpenAI-format endpoint wrap their errors. */
 static bool is_wrapped(const sim_req_t *r)
 {
-    return is_openai(r->route) || (r->route == SR_STREAM && !r->alt_sse);
+    return sim_route_is_openai(r->route) || (r->route == SR_STREAM && !r->alt_sse);
 }
 
 static sim_type_t error_type(const sim_req_t *r)
 {
-    if (is_openai(r->route)) {
+    if (sim_route_is_openai(r->route)) {
         return ST_OPENAI_JSON;
     }
     return r->route == SR_STREAM && r->alt_sse ? ST_SSE : ST_JSON;
@@ -223,210 +218,119 @@ typedef struct {
     "https://console.developers.google.com/apis/api/"                                              \
     "generativelanguage.googleapis.com/overview?project=$P"
 
+/* clang-format off */
 static const canned_t canned[] = {
-  /* quotas */
-    {"quota_minute",
-     429,                        NULL,
-     EXCEEDED_ONE,                                                                               "34s",
-     "10",                                                                                                  "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
-     REQUESTS,                                                                                                                                                          {HELP, QUOTA, RETRY}                                                                 },
-    {"quota_day",
-     429,                        NULL,
-     EXCEEDED_ONE,                                                                               "39s",
-     "20",                                                                                                  "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
-     REQUESTS,                                                                                                                                                          {HELP, QUOTA, RETRY}                                                                 },
-    {"quota_tokens",
-     429,                        NULL,
-     EXCEEDED_ONE,                                                                               "48s",
-     "250000",                                                                                              "GenerateContentInputTokensPerModelPerMinute-FreeTier",
-     TOKENS,                                                                                                                                                            {HELP, QUOTA, RETRY}                                                                 },
-    {"quota_both",
-     429,                        NULL,
-     EXCEEDED_ONE,                                                                               "41s",
-     "20",                                                                                                  "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
-     REQUESTS,                                                                                                                                                          {RPC "QuotaFailure\",\"violations\":[" VIOLATION(
-          "GenerateRequestsPerMinutePerProjectPerModel-FreeTier", REQUESTS,
-          "10") "," VIOLATION("$I", "$Q", "$V") "]}",
-      HELP, RETRY}                                                                                                                                                                                                                             },
-    {"limit_zero",
-     429,                        NULL,
-     EXCEEDED_ONE,                                                                               "26s",
-     "0",                                                                                                   "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
-     REQUESTS,                                                                                                                                                          {HELP, QUOTA, RETRY}                                                                 },
-    {"quota_bare",
-     429,                        NULL,
-     "Resource has been exhausted (e.g. check quota).",                                          "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"rate_limit_exceeded",
-     429,                        NULL,
-     "Quota exceeded for quota metric 'Generate Content API requests per minute' and limit "
-     "'GenerateContent request limit per minute for a region' of service "
-     "'generativelanguage.googleapis.com' for consumer 'project_number:$P'.",                    "",
-     "60",                                                                                                  "GenerateContentRequestsPerMinutePerProjectPerRegion",
-     "generate_content_requests",                                                                                                                                       {INFO_P("RATE_LIMIT_EXCEEDED", ",\"quota_location\":\"us-west4\",\"quota_limit_value\":"
-                                    "\"$V\",\"quota_limit\":\"$I\",\"quota_metric\":"
-                                    "\"generativelanguage.googleapis.com/$Q\"")}                                                                                                                                            },
-    {"capacity",
-     429,                        NULL,
-     "No capacity available for model $M on the server.",                                        "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {INFO("MODEL_CAPACITY_EXHAUSTED")}                                                   },
-    {"spending_cap",
-     429,                        NULL,
-     "Your project has exceeded its monthly spending cap. Please go to AI Studio to manage it.", "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"prepay_429",
-     429,                        NULL,
-     "Your prepayment credits are depleted. Please go to AI Studio to "
-     "manage your project and billing.",                                                         "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"prepay",
-     402,                        NULL,
-     "Your prepaid credits are depleted. Please add credits to your "
-     "billing account to continue.",                                                             "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
- /* keys */
-    {"key_invalid",         400, NULL,                  BAD_KEY,                                 "",    "", "",                                                     "", {INFO("API_KEY_INVALID"), LOCAL(BAD_KEY)}                                            },
-    {"key_expired",         400, NULL,                  EXPIRED,                                 "",    "", "",                                                     "", {INFO("API_KEY_INVALID"), LOCAL(EXPIRED)}                                            },
-    {"unauthenticated",
-     401,                        NULL,
-     "Request had invalid authentication credentials. Expected OAuth 2 access token, login "
-     "cookie or other valid authentication credential. See "
-     "https://developers.google.com/identity/sign-in/web/devconsole-project.",                   "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {INFO("ACCESS_TOKEN_TYPE_UNSUPPORTED")}                                              },
-    {"leaked",
-     403,                        NULL,
-     "Your API key was reported as leaked. Please use another API key.",                         "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"permission_denied",   403, NULL,                  "The caller does not have permission",   "",    "", "",                                                     "", {NULL}                                                                               },
-    {"denied_access",
-     403,                        NULL,
-     "Your project has been denied access. Please contact support.",                             "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"service_blocked",
-     403,                        NULL,
-     "Requests to this API generativelanguage.googleapis.com method "
-     "google.ai.generativelanguage.v1beta.GenerativeService.GenerateContent are blocked.",       "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {INFO_P("API_KEY_SERVICE_BLOCKED", "")}                                              },
-    {"referrer_blocked",
-     403,                        NULL,
-     "Requests from referer <empty> are blocked.",                                               "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {INFO_P("API_KEY_HTTP_REFERRER_BLOCKED", "")}                                        },
- /* projects */
-    {"service_disabled",
-     403,                        NULL,
-     "Generative Language API has not been used in project $P before or it is disabled. Enable "
-     "it by visiting " CONSOLE " then retry. If you enabled this API recently, wait a few "
-     "minutes for the action to propagate to our systems and retry.",                            "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {RPC "Help\",\"links\":[{\"description\":\"Google developers console API activation\","
-          "\"url\":\"" CONSOLE "\"}]}",
-      INFO_P("SERVICE_DISABLED", "")}                                                                                                                                                                                                                },
-    {"suspended",
-     403,                        NULL,
-     SUSPENDED,                                                                                  "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {INFO_P("CONSUMER_SUSPENDED", ",\"containerInfo\":\"api_key:$K\""), LOCAL(SUSPENDED)}},
-    {"consumer_invalid",
-     403,                        NULL,
-     "Permission denied on resource project $P.",                                                "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {INFO_P("CONSUMER_INVALID", "")}                                                     },
-    {"billing_disabled",
-     403,                        NULL,
-     "This API method requires billing to be enabled. Please enable billing on project #$P "
-     "then retry.",                                                                              "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {INFO_P("BILLING_DISABLED", "")}                                                     },
-    {"location",
-     400,                        "FAILED_PRECONDITION",
-     "User location is not supported for the API use.",                                          "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"enable_billing",
-     400,                        "FAILED_PRECONDITION",
-     "Gemini API free tier is not available in your country. Please enable billing on your "
-     "project in Google AI Studio.",                                                             "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
- /* objects of other projects */
-    {"file_permission",
-     403,                        NULL,
-     "You do not have permission to access the File abc123 or it may not exist.",                "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"cache_permission",
-     403,                        NULL,
-     "CachedContent not found (or permission denied)",                                           "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
- /* models */
-    {"model",
-     404,                        NULL,
-     "models/$M is not found for API version v1beta, or is not supported for generateContent. "
-     "Call ListModels to see the list of available models and their supported methods.",         "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"model_new_users",
-     404,                        NULL,
-     "This model models/$M is no longer available to new users. Please update your code to use "
-     "a newer model for the latest features and improvements.",                                  "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"html_404",            404, "html",                "Error 404 (Not Found)!!1",              "",    "", "",                                                     "", {NULL}                                                                               },
- /* the client's faults */
-    {"invalid_argument",
-     400,                        NULL,
-     "Request contains an invalid argument.",                                                    "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"context",
-     400,                        NULL,
-     "The input token count (1100000) exceeds the maximum number of tokens "
-     "allowed (1048576).",                                                                       "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"states",
-     400,                        NULL,
-     "The specified schema produces a constraint that has too many states "
-     "for serving.",                                                                             "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
- /* the service's faults */
-    {"internal",
-     500,                        NULL,
-     "An internal error has occurred. Please retry or report in "
-     "https://developers.generativeai.google/guide/troubleshooting",                             "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"bad_gateway",         502, "html",                "Error 502 (Server Error)!!1",           "",    "", "",                                                     "", {NULL}                                                                               },
-    {"overloaded",
-     503,                        NULL,
-     "The model is overloaded. Please try again later.",                                         "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"high_demand",
-     503,                        NULL,
-     "This model is currently experiencing high demand. Spikes in "
-     "demand are usually temporary. Please try again later.",                                    "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"deadline",
-     504,                        NULL,
-     "Deadline expired before operation could complete.",                                        "",
-     "",                                                                                                    "",
-     "",                                                                                                                                                                {NULL}                                                                               },
-    {"cancelled",           499, NULL,                  "The operation was cancelled.",          "",    "", "",                                                     "", {NULL}                                                                               },
+    /* quotas */
+    { "quota_minute", 429, NULL, EXCEEDED_ONE, "34s", "10",
+      "GenerateRequestsPerMinutePerProjectPerModel-FreeTier", REQUESTS, { HELP, QUOTA, RETRY } },
+    { "quota_day", 429, NULL, EXCEEDED_ONE, "39s", "20",
+      "GenerateRequestsPerDayPerProjectPerModel-FreeTier", REQUESTS, { HELP, QUOTA, RETRY } },
+    { "quota_tokens", 429, NULL, EXCEEDED_ONE, "48s", "250000",
+      "GenerateContentInputTokensPerModelPerMinute-FreeTier", TOKENS, { HELP, QUOTA, RETRY } },
+    { "quota_both", 429, NULL, EXCEEDED_ONE, "41s", "20",
+      "GenerateRequestsPerDayPerProjectPerModel-FreeTier", REQUESTS,
+      { RPC "QuotaFailure\",\"violations\":["
+            VIOLATION("GenerateRequestsPerMinutePerProjectPerModel-FreeTier", REQUESTS, "10") ","
+            VIOLATION("$I", "$Q", "$V") "]}", HELP, RETRY } },
+    { "limit_zero", 429, NULL, EXCEEDED_ONE, "26s", "0",
+      "GenerateRequestsPerDayPerProjectPerModel-FreeTier", REQUESTS, { HELP, QUOTA, RETRY } },
+    { "quota_bare", 429, NULL, "Resource has been exhausted (e.g. check quota).",
+      "", "", "", "", { NULL } },
+    { "rate_limit_exceeded", 429, NULL,
+      "Quota exceeded for quota metric 'Generate Content API requests per minute' and limit "
+      "'GenerateContent request limit per minute for a region' of service "
+      "'generativelanguage.googleapis.com' for consumer 'project_number:$P'.",
+      "", "60", "GenerateContentRequestsPerMinutePerProjectPerRegion",
+      "generate_content_requests",
+      { INFO_P("RATE_LIMIT_EXCEEDED", ",\"quota_location\":\"us-west4\",\"quota_limit_value\":"
+               "\"$V\",\"quota_limit\":\"$I\",\"quota_metric\":"
+               "\"generativelanguage.googleapis.com/$Q\"") } },
+    { "capacity", 429, NULL, "No capacity available for model $M on the server.", "", "", "", "",
+      { INFO("MODEL_CAPACITY_EXHAUSTED") } },
+    { "spending_cap", 429, NULL,
+      "Your project has exceeded its monthly spending cap. Please go to AI Studio to manage it.",
+      "", "", "", "", { NULL } },
+    { "prepay_429", 429, NULL, "Your prepayment credits are depleted. Please go to AI Studio to "
+      "manage your project and billing.", "", "", "", "", { NULL } },
+    { "prepay", 402, NULL, "Your prepaid credits are depleted. Please add credits to your "
+      "billing account to continue.", "", "", "", "", { NULL } },
+    /* keys */
+    { "key_invalid", 400, NULL, BAD_KEY, "", "", "", "",
+      { INFO("API_KEY_INVALID"), LOCAL(BAD_KEY) } },
+    { "key_expired", 400, NULL, EXPIRED, "", "", "", "",
+      { INFO("API_KEY_INVALID"), LOCAL(EXPIRED) } },
+    { "unauthenticated", 401, NULL,
+      "Request had invalid authentication credentials. Expected OAuth 2 access token, login "
+      "cookie or other valid authentication credential. See "
+      "https://developers.google.com/identity/sign-in/web/devconsole-project.", "", "", "", "",
+      { INFO("ACCESS_TOKEN_TYPE_UNSUPPORTED") } },
+    { "leaked", 403, NULL, "Your API key was reported as leaked. Please use another API key.",
+      "", "", "", "", { NULL } },
+    { "permission_denied", 403, NULL, "The caller does not have permission", "", "", "", "",
+      { NULL } },
+    { "denied_access", 403, NULL,
+      "Your project has been denied access. Please contact support.", "", "", "", "", { NULL } },
+    { "service_blocked", 403, NULL,
+      "Requests to this API generativelanguage.googleapis.com method "
+      "google.ai.generativelanguage.v1beta.GenerativeService.GenerateContent are blocked.",
+      "", "", "", "", { INFO_P("API_KEY_SERVICE_BLOCKED", "") } },
+    { "referrer_blocked", 403, NULL, "Requests from referer <empty> are blocked.",
+      "", "", "", "", { INFO_P("API_KEY_HTTP_REFERRER_BLOCKED", "") } },
+    /* projects */
+    { "service_disabled", 403, NULL,
+      "Generative Language API has not been used in project $P before or it is disabled. Enable "
+      "it by visiting " CONSOLE " then retry. If you enabled this API recently, wait a few "
+      "minutes for the action to propagate to our systems and retry.", "", "", "", "",
+      { RPC "Help\",\"links\":[{\"description\":\"Google developers console API activation\","
+            "\"url\":\"" CONSOLE "\"}]}", INFO_P("SERVICE_DISABLED", "") } },
+    { "suspended", 403, NULL, SUSPENDED, "", "", "", "",
+      { INFO_P("CONSUMER_SUSPENDED", ",\"containerInfo\":\"api_key:$K\""), LOCAL(SUSPENDED) } },
+    { "consumer_invalid", 403, NULL,
+      "Permission denied on resource project $P.", "", "", "", "",
+      { INFO_P("CONSUMER_INVALID", "") } },
+    { "billing_disabled", 403, NULL,
+      "This API method requires billing to be enabled. Please enable billing on project #$P "
+      "then retry.", "", "", "", "", { INFO_P("BILLING_DISABLED", "") } },
+    { "location", 400, "FAILED_PRECONDITION", "User location is not supported for the API use.",
+      "", "", "", "", { NULL } },
+    { "enable_billing", 400, "FAILED_PRECONDITION",
+      "Gemini API free tier is not available in your country. Please enable billing on your "
+      "project in Google AI Studio.", "", "", "", "", { NULL } },
+    /* objects of other projects */
+    { "file_permission", 403, NULL,
+      "You do not have permission to access the File abc123 or it may not exist.",
+      "", "", "", "", { NULL } },
+    { "cache_permission", 403, NULL, "CachedContent not found (or permission denied)",
+      "", "", "", "", { NULL } },
+    /* models */
+    { "model", 404, NULL,
+      "models/$M is not found for API version v1beta, or is not supported for generateContent. "
+      "Call ListModels to see the list of available models and their supported methods.",
+      "", "", "", "", { NULL } },
+    { "model_new_users", 404, NULL,
+      "This model models/$M is no longer available to new users. Please update your code to use "
+      "a newer model for the latest features and improvements.", "", "", "", "", { NULL } },
+    { "html_404", 404, "html", "Error 404 (Not Found)!!1", "", "", "", "", { NULL } },
+    /* the client's faults */
+    { "invalid_argument", 400, NULL, "Request contains an invalid argument.", "", "", "", "",
+      { NULL } },
+    { "context", 400, NULL, "The input token count (1100000) exceeds the maximum number of tokens "
+      "allowed (1048576).", "", "", "", "", { NULL } },
+    { "states", 400, NULL, "The specified schema produces a constraint that has too many states "
+      "for serving.", "", "", "", "", { NULL } },
+    /* the service's faults */
+    { "internal", 500, NULL, "An internal error has occurred. Please retry or report in "
+      "https://developers.generativeai.google/guide/troubleshooting", "", "", "", "", { NULL } },
+    { "bad_gateway", 502, "html", "Error 502 (Server Error)!!1", "", "", "", "", { NULL } },
+    { "overloaded", 503, NULL, "The model is overloaded. Please try again later.",
+      "", "", "", "", { NULL } },
+    { "high_demand", 503, NULL, "This model is currently experiencing high demand. Spikes in "
+      "demand are usually temporary. Please try again later.", "", "", "", "", { NULL } },
+    { "deadline", 504, NULL, "Deadline expired before operation could complete.",
+      "", "", "", "", { NULL } },
+    { "cancelled", 499, NULL, "The operation was cancelled.", "", "", "", "", { NULL } },
 };
+/* clang-format on */
 
 #define NCANNED (sizeof(canned) / sizeof(*canned))
 

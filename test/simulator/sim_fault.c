@@ -112,22 +112,27 @@ long sim_fault_delay(const sim_rule_t *rule)
 
 /* ---- carrying out ---- */
 
+static sim_canned_args_t canned_args(const sim_conn_t *c, const sim_rule_t *rule)
+{
+    sim_str_t message = {rule->message, rule->message != NULL ? strlen(rule->message) : 0};
+
+    return (sim_canned_args_t){.key = c->req.key,
+                               .model = c->req.model,
+                               .message = message,
+                               .project = rule->project,
+                               .retry_delay = rule->retry_delay,
+                               .quota_value = rule->quota_value,
+                               .quota_id = rule->quota_id,
+                               .quota_metric = rule->quota_metric,
+                               .order = rule->order};
+}
+
 static void answer_status(sim_conn_t *c, const sim_rule_t *rule)
 {
     static sim_buf_t body;
-    sim_canned_args_t args = {.key = c->req.key,
-                              .model = c->req.model,
-                              .project = rule->project,
-                              .retry_delay = rule->retry_delay,
-                              .quota_value = rule->quota_value,
-                              .quota_id = rule->quota_id,
-                              .quota_metric = rule->quota_metric,
-                              .order = rule->order};
+    sim_canned_args_t args = canned_args(c, rule);
     sim_type_t type = rule->body_type;
 
-    if (rule->message != NULL) {
-        args.message = (sim_str_t){rule->message, strlen(rule->message)};
-    }
     body.len = 0;
     if (rule->body.len > 0 || rule->literal_body) {
         sim_put(&body, rule->body.p, rule->body.len);
@@ -257,20 +262,10 @@ static void bend_finish(const sim_rule_t *rule, sim_plan_t *p)
 
 static void bend_error(const sim_rule_t *rule, const sim_conn_t *c, sim_stream_t *s)
 {
-    sim_canned_args_t args = {.key = c->req.key,
-                              .model = c->req.model,
-                              .project = rule->project,
-                              .retry_delay = rule->retry_delay,
-                              .quota_value = rule->quota_value,
-                              .quota_id = rule->quota_id,
-                              .quota_metric = rule->quota_metric,
-                              .order = rule->order};
+    sim_canned_args_t args = canned_args(c, rule);
     sim_type_t type;
     size_t i;
 
-    if (rule->message != NULL) {
-        args.message = (sim_str_t){rule->message, strlen(rule->message)};
-    }
     if (rule->literal_body) {
         sim_put(&s->error, rule->body.p, rule->body.len);
         sim_putl(&s->error, "\n");

@@ -66,8 +66,9 @@ const char sim_control_help[] =
     "\n"
     "POST /_sim/record {bodies, headers, calls}: what is kept of calls; bodies and headers are\n"
     "    off at the start, 512 MiB of them at most.\n"
-    "POST /_sim/strict {signatures}: only thought signatures that were given out for the same\n"
-    "    function, and the documented dummies, pass.\n"
+    "POST /_sim/strict {signatures, response_ids}: only thought signatures that were given\n"
+    "    out for the same function, and the documented dummies, pass; functionResponse.id is\n"
+    "    required from gemini-3.5 on.\n"
     "GET /_sim/calls?since=N&limit=M&id=PREFIX&key=KEY: calls from index N on, with next and\n"
     "    more for the next page. The oldest are dropped beyond --calls.\n"
     "GET /_sim/stats: counters, also by status, method and key.\n";

@@ -80,7 +80,7 @@ static void put_tone(sim_buf_t *b, size_t samples)
 
     for (i = 0; i < samples && i < PIECE; i++) {
         int phase = (int)(i % 100);
-        int value = (phase < 50 ? phase : 100 - phase) * 80 - 2000;
+        unsigned value = (unsigned)((phase < 50 ? phase : 100 - phase) * 80 - 2000);
 
         raw[i * 2] = (unsigned char)(value & 0xff);
         raw[i * 2 + 1] = (unsigned char)(value >> 8 & 0xff);
@@ -268,7 +268,7 @@ static bool same_model(sim_conn_t *c, const sj_doc_t *doc, uint32_t request, uns
 {
     sim_str_t m = sj_raw(doc, sj_get(doc, request, "model"));
 
-    if (m.n == c->req.model.n + 7 && memcmp(m.p + 7, c->req.model.p, c->req.model.n) == 0) {
+    if (m.n > 7 && sim_same((sim_str_t){m.p + 7, m.n - 7}, c->req.model)) {
         return true;
     }
     if (m.n == 0) {

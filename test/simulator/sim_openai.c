@@ -93,7 +93,7 @@ static sim_str_t name_of_call(const sj_doc_t *doc, uint32_t messages, sim_str_t 
         {
             sim_str_t have = sj_raw(doc, sj_get(doc, call, "id"));
 
-            if (have.n == id.n && memcmp(have.p, id.p, id.n) == 0) {
+            if (sim_same(have, id)) {
                 return sj_raw(doc, sj_get(doc, sj_get(doc, call, "function"), "name"));
             }
         }
@@ -290,11 +290,6 @@ static void rewrite(sim_buf_t *b, const sj_doc_t *doc)
 
 /* ---- the answer ---- */
 
-static sim_str_t in_mem(const sim_plan_t *p, uint32_t off, uint32_t len)
-{
-    return (sim_str_t){p->mem.p + off, len};
-}
-
 static sim_str_t finish_of(const sim_plan_t *p)
 {
     static const struct {
@@ -303,7 +298,7 @@ static sim_str_t finish_of(const sim_plan_t *p)
         {"STOP",       "stop"  },
         {"MAX_TOKENS", "length"}
     };
-    sim_str_t reason = p->finish_len > 0 ? in_mem(p, p->finish_off, p->finish_len)
+    sim_str_t reason = p->finish_len > 0 ? sim_plan_mem(p, p->finish_off, p->finish_len)
                                          : (sim_str_t){p->finish, strlen(p->finish)};
     size_t i;
 
@@ -320,7 +315,7 @@ static sim_str_t finish_of(const sim_plan_t *p)
 
 static void write_call(sw_t *w, const sim_plan_t *p, const sim_part_t *part)
 {
-    sim_str_t args = in_mem(p, part->off, part->len);
+    sim_str_t args = sim_plan_mem(p, part->off, part->len);
 
     sw_open(w, NULL, '{');
     if (part->signed_part) {
@@ -332,7 +327,7 @@ static void write_call(sw_t *w, const sim_plan_t *p, const sim_part_t *part)
     }
     sw_open(w, "function", '{');
     sw_string(w, "arguments", args);
-    sw_string(w, "name", in_mem(p, part->name_off, part->name_len));
+    sw_string(w, "name", sim_plan_mem(p, part->name_off, part->name_len));
     sw_close(w, '}');
     sw_begin(w, "id");
     sim_buf_printf(w->b, "\"%s%s\"", part->id[0] != '\0' ? "function-call-" : "", part->id);
@@ -369,7 +364,7 @@ static void put_whole_text(sim_buf_t *b, const sim_plan_t *p)
     long i, n = sim_plan_part_chunks(p, p->text_part);
 
     if (!p->synthetic) {
-        sim_str_t text = in_mem(p, p->part[p->text_part].off, p->part[p->text_part].len);
+        sim_str_t text = sim_plan_mem(p, p->part[p->text_part].off, p->part[p->text_part].len);
 
         sim_put_escaped(b, text.p, text.n);
         return;
@@ -510,17 +505,6 @@ static bool find_model(sim_conn_t *c, const sj_doc_t *doc, unsigned flag)
     return c->req.known != NULL && c->req.known->flags & flag;
 }
 
-static void no_model(sim_conn_t *c)
-{
-    int n = c->req.model.n < 256 ? (int)c->req.model.n : 256;
-
-    sim_error_simple(c, 404,
-                     "models/%.*s is not found for API version v1main, or is not supported "
-                     "for generateContent. Call ListModels to see the list of available "
-                     "models and their supported methods.",
-                     n, c->req.model.p);
-}
-
 void sim_openai_chat(sim_conn_t *c)
 {
     static sj_doc_t asked, doc;
@@ -532,7 +516,7 @@ void sim_openai_chat(sim_conn_t *c)
         return;
     }
     if (!find_model(c, &asked, SM_TEXT)) {
-        no_model(c);
+        sim_route_no_model(c);
         return;
     }
     rewrite(&request, &asked);
@@ -584,7 +568,7 @@ void sim_openai_models(sim_conn_t *c)
             name = (sim_str_t){name.p + 7, name.n - 7};
         }
         if (sim_model_find(name) == NULL) {
-            no_model(c);
+            sim_route_no_model(c);
             return;
         }
         write_model(&w, sim_model_find(name));
@@ -615,7 +599,7 @@ void sim_openai_embed(sim_conn_t *c)
         return;
     }
     if (!find_model(c, &doc, SM_EMBED)) {
-        no_model(c);
+        sim_route_no_model(c);
         return;
     }
     input = sj_get(&doc, 0, "input");
@@ -661,7 +645,7 @@ void sim_openai_images(sim_conn_t *c)
         return;
     }
     if (!find_model(c, &doc, SM_IMAGE)) {
-        no_model(c);
+        sim_route_no_model(c);
         return;
     }
     n = sj_long(&doc, sj_get(&doc, 0, "n"), 1);

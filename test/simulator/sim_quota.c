@@ -358,7 +358,8 @@ void sim_quota_list(sim_buf_t *out)
     for (i = 1; i <= n; i++) {
         sim_str_t pair = sim_names_get(pair_names, i);
         const char *space = memchr(pair.p, ' ', pair.n);
-        unsigned who = (unsigned)strtoul(pair.p + 1, NULL, 10);
+        unsigned who = (unsigned)sim_to_long((sim_str_t){pair.p + 1, (size_t)(space - pair.p) - 1},
+                                             0);
 
         sw_open(&w, NULL, '{');
         if (*pair.p == 'p') {

@@ -93,24 +93,19 @@ long sim_render_steps(const sim_plan_t *p)
 
 /* ---- parts ---- */
 
-static sim_str_t in_mem(const sim_plan_t *p, uint32_t off, uint32_t len)
-{
-    return (sim_str_t){p->mem.p + off, len};
-}
-
 void sim_render_signature(sw_t *w, const char *key, const sim_plan_t *p, const sim_part_t *part)
 {
     sw_begin(w, key);
     sim_putc(w->b, '"');
-    sim_signature(w->b, in_mem(p, part->name_off, part->name_len));
+    sim_signature(w->b, sim_plan_mem(p, part->name_off, part->name_len));
     sim_putc(w->b, '"');
 }
 
 static void write_call(sw_t *w, const sim_plan_t *p, const sim_part_t *part)
 {
     sw_open(w, "functionCall", '{');
-    sw_string(w, "name", in_mem(p, part->name_off, part->name_len));
-    sw_raw(w, "args", in_mem(p, part->off, part->len));
+    sw_string(w, "name", sim_plan_mem(p, part->name_off, part->name_len));
+    sw_raw(w, "args", sim_plan_mem(p, part->off, part->len));
     if (part->id[0] != '\0') {
         sw_cstr(w, "id", part->id);
     }
@@ -122,7 +117,7 @@ static void write_part(sw_t *w, const sim_plan_t *p, unsigned i, sim_str_t text,
     const sim_part_t *part = &p->part[i];
 
     if (part->kind == SP_JSON) {
-        sw_raw(w, NULL, in_mem(p, part->off, part->len));
+        sw_raw(w, NULL, sim_plan_mem(p, part->off, part->len));
         return;
     }
     sw_open(w, NULL, '{');
@@ -161,7 +156,7 @@ static void write_step_parts(sw_t *w, const sim_plan_t *p, const sim_step_t *s, 
     unsigned i;
 
     for (i = s->part; i < s->end; i++) {
-        sim_str_t text = in_mem(p, p->part[i].off, p->part[i].len);
+        sim_str_t text = sim_plan_mem(p, p->part[i].off, p->part[i].len);
 
         if (p->part[i].kind == SP_TEXT) {
             text = sim_plan_text(p, s->chunk, scratch);
@@ -177,7 +172,7 @@ static sim_str_t whole_text(const sim_plan_t *p, unsigned i, sim_buf_t *scratch)
     long k, n;
 
     if (p->part[i].kind != SP_TEXT || !p->synthetic) {
-        return in_mem(p, p->part[i].off, p->part[i].len);
+        return sim_plan_mem(p, p->part[i].off, p->part[i].len);
     }
     n = sim_plan_part_chunks(p, i);
     for (k = 0; k < n; k++) {
@@ -271,7 +266,7 @@ long sim_plan_answer_tokens(const sim_plan_t *p)
 static sim_str_t finish_of(const sim_plan_t *p)
 {
     if (p->finish_len > 0) {
-        return in_mem(p, p->finish_off, p->finish_len);
+        return sim_plan_mem(p, p->finish_off, p->finish_len);
     }
     return (sim_str_t){p->finish, strlen(p->finish)};
 }
@@ -282,7 +277,7 @@ static void write_tail(sw_t *w, const sim_plan_t *p, long answer)
 
     write_usage(w, p, answer);
     if (p->version_len > 0) {
-        sw_string(w, "modelVersion", in_mem(p, p->version_off, p->version_len));
+        sw_string(w, "modelVersion", sim_plan_mem(p, p->version_off, p->version_len));
     }
     else {
         sw_cstr(w, "modelVersion", served);
@@ -309,7 +304,7 @@ static void write_feedback(sw_t *w, const sim_plan_t *p)
 {
     sw_open(w, "promptFeedback", '{');
     if (p->shape == SY_BLOCKED) {
-        sw_string(w, "blockReason", in_mem(p, p->block_off, p->block_len));
+        sw_string(w, "blockReason", sim_plan_mem(p, p->block_off, p->block_len));
     }
     sw_close(w, '}');
 }

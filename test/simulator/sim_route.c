@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+#define ANY_MODEL (1u << 31)
+
 /* ---- paths ---- */
 
 static const char *const versions[] = {"v1beta", "v1beta1", "v1alpha", "v1", NULL};
@@ -33,25 +35,34 @@ static const struct {
     {"batchEmbedContents",    SR_BATCH_EMBED}
 };
 
-static const char *const route_names[SR_MAX] = {[SR_NONE] = "unknown",
-                                                [SR_GENERATE] = "generateContent",
-                                                [SR_STREAM] = "streamGenerateContent",
-                                                [SR_COUNT] = "countTokens",
-                                                [SR_EMBED] = "embedContent",
-                                                [SR_BATCH_EMBED] = "batchEmbedContents",
-                                                [SR_MODELS] = "models.list",
-                                                [SR_MODEL] = "models.get",
-                                                [SR_OPENAI_CHAT] = "openai.chat",
-                                                [SR_OPENAI_MODELS] = "openai.models",
-                                                [SR_OPENAI_MODEL] = "openai.model",
-                                                [SR_OPENAI_EMBED] = "openai.embeddings",
-                                                [SR_OPENAI_IMAGES] = "openai.images",
-                                                [SR_UNKNOWN_VERB] = "unknown",
-                                                [SR_CONTROL] = "control"};
+/* clang-format off */
+static const char *const route_names[SR_MAX] = {
+    [SR_NONE]          = "unknown",
+    [SR_GENERATE]      = "generateContent",
+    [SR_STREAM]        = "streamGenerateContent",
+    [SR_COUNT]         = "countTokens",
+    [SR_EMBED]         = "embedContent",
+    [SR_BATCH_EMBED]   = "batchEmbedContents",
+    [SR_MODELS]        = "models.list",
+    [SR_MODEL]         = "models.get",
+    [SR_OPENAI_CHAT]   = "openai.chat",
+    [SR_OPENAI_MODELS] = "openai.models",
+    [SR_OPENAI_MODEL]  = "openai.model",
+    [SR_OPENAI_EMBED]  = "openai.embeddings",
+    [SR_OPENAI_IMAGES] = "openai.images",
+    [SR_UNKNOWN_VERB]  = "unknown",
+    [SR_CONTROL]       = "control"
+};
+/* clang-format on */
 
 const char *sim_route_name(sim_route_t route)
 {
     return route_names[route];
+}
+
+bool sim_route_is_openai(sim_route_t route)
+{
+    return route >= SR_OPENAI_CHAT && route <= SR_OPENAI_IMAGES;
 }
 
 /* The part of the path behind /v1beta/ (or a sister); any prefix may stand before it. */
@@ -230,11 +241,6 @@ static void peek_openai(sim_req_t *r)
 
 /* ---- credentials ---- */
 
-static bool is_openai(const sim_req_t *r)
-{
-    return r->route >= SR_OPENAI_CHAT && r->route <= SR_OPENAI_IMAGES;
-}
-
 static sim_str_t bearer(sim_str_t authorization)
 {
     sim_str_t none = {NULL, 0};
@@ -247,7 +253,7 @@ static sim_str_t bearer(sim_str_t authorization)
 
 static void choose_key(sim_req_t *r)
 {
-    if (is_openai(r)) {
+    if (sim_route_is_openai(r->route)) {
         r->key = bearer(r->authorization);
     }
     else {
@@ -270,7 +276,7 @@ static bool authorised(sim_conn_t *c)
                          "Please pass only one.");
         return false;
     }
-    if (is_openai(r)) {
+    if (sim_route_is_openai(r->route)) {
         if (bearer(r->authorization).n == 0) {
             sim_error_simple(c, 400, "Missing or invalid Authorization header.");
             return false;
@@ -302,9 +308,12 @@ static bool authorised(sim_conn_t *c)
 
 /* ---- handlers ---- */
 
-static void no_model(sim_conn_t *c)
+void sim_route_no_model(sim_conn_t *c)
 {
     const sim_req_t *r = &c->req;
+    bool openai = sim_route_is_openai(r->route);
+    sim_str_t version = openai ? SIM_STR("v1main") : r->version;
+    sim_str_t verb = openai ? SIM_STR("generateContent") : r->verb;
     int n = r->model.n < 256 ? (int)r->model.n : 256;
 
     if (sim_model_retired(r->model)) {
@@ -319,7 +328,7 @@ static void no_model(sim_conn_t *c)
                      "models/%.*s is not found for API version %.*s, or is not supported "
                      "for %.*s. Call ListModels to see the list of available models and "
                      "their supported methods.",
-                     n, r->model.p, (int)r->version.n, r->version.p, (int)r->verb.n, r->verb.p);
+                     n, r->model.p, (int)version.n, version.p, (int)verb.n, verb.p);
 }
 
 /* pageToken is the base64 of the name that comes next, as opaque as Google's. */
@@ -354,22 +363,14 @@ static void list_models(sim_conn_t *c)
     static sim_buf_t body;
     sw_t w = {.b = &body, .style = c->req.compact ? SW_COMPACT : SW_PRETTY};
     sim_str_t size = sim_query_get(c->req.query, "pageSize");
-    unsigned i = 0, left = 50;
+    long left = sim_to_long(size, 50);
+    unsigned i = 0;
 
-    if (size.n > 0 && size.n < 6) {
-        left = 0;
-        while (size.n > 0 && *size.p >= '0' && *size.p <= '9') {
-            left = left * 10 + (unsigned)(*size.p - '0');
-            size.p++;
-            size.n--;
-        }
-        left = left == 0 ? 50 : left;
-    }
     if (!page_start(sim_query_get(c->req.query, "pageToken"), &i)) {
         sim_error_simple(c, 400, "* ListModelsRequest.page_token: The page token is invalid.\n");
         return;
     }
-    left = left > 1000 ? 1000 : left;
+    left = left < 1 ? 50 : left > 1000 ? 1000 : left;
     body.len = 0;
     sw_open(&w, NULL, '{');
     sw_open(&w, "models", '[');
@@ -409,26 +410,28 @@ static void embed_many(sim_conn_t *c)
     sim_embed(c, true);
 }
 
+/* clang-format off */
 static const struct {
     void (*handle)(sim_conn_t *c);
-    unsigned needs; /* model flag; 1u << 31 = any known model */
+    unsigned needs;  /* model flag; ANY_MODEL = any known model */
 } handlers[SR_MAX] = {
-    [SR_NONE] = {sim_error_unknown_page, 0       },
-    [SR_GENERATE] = {sim_generate,           SM_TEXT },
-    [SR_STREAM] = {sim_generate,           SM_TEXT },
-    [SR_COUNT] = {sim_count_tokens,       SM_COUNT},
-    [SR_EMBED] = {embed_one,              SM_EMBED},
-    [SR_BATCH_EMBED] = {embed_many,             SM_EMBED},
-    [SR_MODELS] = {list_models,            0       },
-    [SR_MODEL] = {get_model,              1u << 31},
-    [SR_OPENAI_CHAT] = {sim_openai_chat,        0       },
-    [SR_OPENAI_MODELS] = {sim_openai_models,      0       },
-    [SR_OPENAI_MODEL] = {sim_openai_models,      0       },
-    [SR_OPENAI_EMBED] = {sim_openai_embed,       0       },
-    [SR_OPENAI_IMAGES] = {sim_openai_images,      0       },
-    [SR_UNKNOWN_VERB] = {no_model,               0       },
-    [SR_CONTROL] = {sim_control,            0       }
+    [SR_NONE]          = { sim_error_unknown_page, 0 },
+    [SR_GENERATE]      = { sim_generate,           SM_TEXT },
+    [SR_STREAM]        = { sim_generate,           SM_TEXT },
+    [SR_COUNT]         = { sim_count_tokens,       SM_COUNT },
+    [SR_EMBED]         = { embed_one,              SM_EMBED },
+    [SR_BATCH_EMBED]   = { embed_many,             SM_EMBED },
+    [SR_MODELS]        = { list_models,            0 },
+    [SR_MODEL]         = { get_model,              ANY_MODEL },
+    [SR_OPENAI_CHAT]   = { sim_openai_chat,        0 },
+    [SR_OPENAI_MODELS] = { sim_openai_models,      0 },
+    [SR_OPENAI_MODEL]  = { sim_openai_models,      0 },
+    [SR_OPENAI_EMBED]  = { sim_openai_embed,       0 },
+    [SR_OPENAI_IMAGES] = { sim_openai_images,      0 },
+    [SR_UNKNOWN_VERB]  = { sim_route_no_model,     0 },
+    [SR_CONTROL]       = { sim_control,            0 }
 };
+/* clang-format on */
 
 void sim_request_go(sim_conn_t *c)
 {
@@ -437,7 +440,7 @@ void sim_request_go(sim_conn_t *c)
 
     if (c->waited) {
         sim_route(&c->req); /* a decoded path may have been overwritten meanwhile */
-        if (is_openai(&c->req)) {
+        if (sim_route_is_openai(c->req.route)) {
             peek_openai(&c->req);
         }
     }
@@ -447,8 +450,8 @@ void sim_request_go(sim_conn_t *c)
     if (c->rule != NULL && sim_fault_answer(c, c->rule)) {
         return;
     }
-    if (needs != 0 && (r->known == NULL || (needs != 1u << 31 && !(r->known->flags & needs)))) {
-        no_model(c);
+    if (needs != 0 && (r->known == NULL || (needs != ANY_MODEL && !(r->known->flags & needs)))) {
+        sim_route_no_model(c);
         return;
     }
     handlers[r->route].handle(c);
@@ -478,7 +481,7 @@ void sim_request(sim_conn_t *c)
         return;
     }
     choose_key(&c->req);
-    if (is_openai(&c->req)) {
+    if (sim_route_is_openai(c->req.route)) {
         peek_openai(&c->req);
     }
     sim_calls_begin(c);

@@ -39,7 +39,6 @@ static const member_t rule_members[] = {
     {"sse",           M_OTHER, 0                  },
     {"events",        M_OTHER, 0                  },
     {"headers",       M_OTHER, 0                  },
-    {"content_type",  M_OTHER, 0                  },
     {"framing",       M_OTHER, 0                  },
     {"how",           M_OTHER, 0                  },
     {"shape",         M_OTHER, 0                  },
@@ -285,10 +284,16 @@ static void add_cut(sim_rule_t *rule)
     rule->cuts[rule->ncuts++] = (uint32_t)rule->body.len;
 }
 
+static void put_newline(sim_rule_t *rule)
+{
+    sim_str_t end = sim_newline(rule->pace.newline);
+
+    sim_put(&rule->body, end.p, end.n);
+}
+
 /* Copies SSE text; an empty line ends an event. Line ends are kept unless told. */
 static void put_sse(sim_rule_t *rule, json_t *value, bool convert)
 {
-    static const char *const ends[] = {[SN_CRLF] = "\r\n", [SN_LF] = "\n", [SN_CR] = "\r"};
     const char *s = json_string_value(value);
     size_t n = json_string_length(value), i = 0;
 
@@ -305,7 +310,7 @@ static void put_sse(sim_rule_t *rule, json_t *value, bool convert)
             i += s[i] == '\r' && i + 1 < n && s[i + 1] == '\n' ? 2 : 1;
         }
         if (convert && i > from) {
-            sim_puts(&rule->body, ends[rule->pace.newline]);
+            put_newline(rule);
         }
         else {
             sim_put(&rule->body, s + from, i - from);
@@ -319,7 +324,6 @@ static void put_sse(sim_rule_t *rule, json_t *value, bool convert)
 
 static void put_events(sim_rule_t *rule, json_t *list)
 {
-    static const char *const ends[] = {[SN_CRLF] = "\r\n", [SN_LF] = "\n", [SN_CR] = "\r"};
     size_t i;
     json_t *event;
 
@@ -331,8 +335,8 @@ static void put_events(sim_rule_t *rule, json_t *list)
         else {
             sim_putl(&rule->body, "data: ");
             put_json(&rule->body, event);
-            sim_puts(&rule->body, ends[rule->pace.newline]);
-            sim_puts(&rule->body, ends[rule->pace.newline]);
+            put_newline(rule);
+            put_newline(rule);
         }
         add_cut(rule);
     }

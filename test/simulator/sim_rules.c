@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-bool sim_strict_signatures;
+bool sim_strict_signatures, sim_strict_ids;
 
 typedef struct {
     sim_conn_t *c;
@@ -427,7 +427,7 @@ static bool rule_safety(const check_t *k)
         {
             sim_str_t other = sj_raw(k->doc, sj_get(k->doc, b, "category"));
 
-            same += one.n == other.n && memcmp(one.p, other.p, one.n) == 0;
+            same += sim_same(one, other);
         }
         if (same > 1) {
             sim_error_simple(k->c, 400,

@@ -40,7 +40,7 @@ static uint32_t resolve(const fill_t *f, sim_str_t ref)
         {
             sim_str_t have = sj_raw(f->doc, key);
 
-            if (have.n == step.n && memcmp(have.p, step.p, step.n) == 0) {
+            if (sim_same(have, step)) {
                 found = key + 1;
             }
         }

@@ -42,7 +42,7 @@ void sim_stream_free(sim_stream_t *s)
 
 /* ---- events ---- */
 
-static sim_str_t newline(sim_newline_t kind)
+sim_str_t sim_newline(sim_newline_t kind)
 {
     static const sim_str_t text[] = {
         [SN_CRLF] = SIM_STR("\r\n"), [SN_LF] = SIM_STR("\n"), [SN_CR] = SIM_STR("\r")};
@@ -52,7 +52,7 @@ static sim_str_t newline(sim_newline_t kind)
 
 static void end_event(sim_stream_t *s)
 {
-    sim_str_t nl = newline(s->plan.pace.newline);
+    sim_str_t nl = sim_newline(s->plan.pace.newline);
 
     sim_put(&s->pending, nl.p, nl.n);
     sim_put(&s->pending, nl.p, nl.n);

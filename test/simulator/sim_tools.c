@@ -73,7 +73,7 @@ static uint32_t find_declaration(const sj_doc_t *doc, sim_str_t name)
         {
             sim_str_t have = sj_raw(doc, sj_get(doc, fn, "name"));
 
-            if (name.p == NULL || (have.n == name.n && memcmp(have.p, name.p, name.n) == 0)) {
+            if (name.p == NULL || sim_same(have, name)) {
                 return fn;
             }
         }

@@ -19,7 +19,7 @@ static bool has_property(const sj_doc_t *doc, uint32_t schema, sim_str_t name)
     {
         sim_str_t have = sj_raw(doc, key);
 
-        if (have.n == name.n && memcmp(have.p, name.p, name.n) == 0) {
+        if (sim_same(have, name)) {
             return true;
         }
     }
@@ -288,7 +288,7 @@ static bool check_answers(sim_conn_t *c, const sj_doc_t *doc, uint32_t content, 
                              n, i);
             return false;
         }
-        if (answer != SJ_NONE && c->req.known->flags & SM_RESPONSE_ID
+        if (answer != SJ_NONE && sim_strict_ids && c->req.known->flags & SM_RESPONSE_ID
             && c->req.route != SR_OPENAI_CHAT && sj_raw(doc, sj_get(doc, answer, "id")).n == 0) {
             sim_error_simple(c, 400,
                              "* GenerateContentRequest.contents[%u].parts[%u]."

@@ -224,6 +224,11 @@ bool sim_eq(sim_str_t s, const char *lit)
     return s.n == n && memcmp(s.p, lit, n) == 0;
 }
 
+bool sim_same(sim_str_t a, sim_str_t b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
 bool sim_ieq(sim_str_t s, const char *lit)
 {
     size_t n = strlen(lit);
@@ -325,6 +330,20 @@ bool sim_utf8_valid(const char *s, size_t n)
 
 /* ---- numbers ---- */
 
+long sim_to_long(sim_str_t s, long otherwise)
+{
+    char text[24], *end;
+    long v;
+
+    if (s.n == 0 || s.n >= sizeof(text)) {
+        return otherwise;
+    }
+    memcpy(text, s.p, s.n);
+    text[s.n] = '\0';
+    v = strtol(text, &end, 10);
+    return *end == '\0' ? v : otherwise;
+}
+
 uint64_t sim_hash(const void *p, size_t n, uint64_t seed)
 {
     const unsigned char *s = p;
@@ -403,7 +422,7 @@ unsigned sim_names_add(sim_names_t *t, sim_str_t s)
     while (t->slot[at] != 0) {
         sim_str_t *have = &t->name[t->slot[at]];
 
-        if (have->n == s.n && (s.n == 0 || memcmp(have->p, s.p, s.n) == 0)) {
+        if (sim_same(*have, s)) {
             return t->slot[at];
         }
         at = (at + 1) & t->mask;
