@@ -35,6 +35,9 @@ struct gb_engine_t {
     apr_pool_t *pool;
     apr_thread_t *thread;
     int epfd;
+    int curl_epfd;                  /* curl's sockets, see socket_changed; itself watched in epfd */
+    gb_watch_t curl_watch;
+    int curl_ready;                 /* something waits there */
 
     apr_thread_mutex_t *lock;       /* guards the queue and `ended` */
     gb_msg_t *head, **tail;
@@ -227,14 +230,14 @@ static int wait_ms(gb_engine_t *engine)
 
 /* ---- descriptors ---- */
 
-static apr_status_t watch_control(gb_engine_t *engine, int op, gb_watch_t *watch, uint32_t events)
+static apr_status_t watch_control(int epfd, int op, gb_watch_t *watch, uint32_t events)
 {
     struct epoll_event ev;
 
     memset(&ev, 0, sizeof(ev));
     ev.events = events;
     ev.data.ptr = watch;
-    return epoll_ctl(engine->epfd, op, watch->fd, &ev) ? errno : APR_SUCCESS;
+    return epoll_ctl(epfd, op, watch->fd, &ev) ? errno : APR_SUCCESS;
 }
 
 apr_status_t gb_watch_add(gb_engine_t *engine, gb_watch_t *watch, int fd, uint32_t events)
@@ -242,7 +245,7 @@ apr_status_t gb_watch_add(gb_engine_t *engine, gb_watch_t *watch, int fd, uint32
     apr_status_t rv;
 
     watch->fd = fd;
-    rv = watch_control(engine, EPOLL_CTL_ADD, watch, events);
+    rv = watch_control(engine->epfd, EPOLL_CTL_ADD, watch, events);
     if (rv != APR_SUCCESS) {
         watch->fd = -1;
     }
@@ -251,13 +254,13 @@ apr_status_t gb_watch_add(gb_engine_t *engine, gb_watch_t *watch, int fd, uint32
 
 apr_status_t gb_watch_change(gb_engine_t *engine, gb_watch_t *watch, uint32_t events)
 {
-    return watch_control(engine, EPOLL_CTL_MOD, watch, events);
+    return watch_control(engine->epfd, EPOLL_CTL_MOD, watch, events);
 }
 
 void gb_watch_remove(gb_engine_t *engine, gb_watch_t *watch)
 {
     if (watch->fd >= 0) {
-        watch_control(engine, EPOLL_CTL_DEL, watch, 0);
+        watch_control(engine->epfd, EPOLL_CTL_DEL, watch, 0);
         watch->fd = -1;
     }
 }
@@ -273,10 +276,10 @@ void gb_watch_forget(gb_engine_t *engine, gb_watch_t *watch)
     }
 }
 
-static void run_events(gb_engine_t *engine)
+static void run_batch(gb_engine_t *engine, int epfd, int wait)
 {
     struct epoll_event batch[EVENTS_PER_TURN];
-    int n = epoll_wait(engine->epfd, batch, EVENTS_PER_TURN, wait_ms(engine));
+    int n = epoll_wait(epfd, batch, EVENTS_PER_TURN, wait);
 
     engine->batch = batch;
     engine->batch_n = n > 0 ? n : 0;
@@ -290,6 +293,15 @@ static void run_events(gb_engine_t *engine)
     }
     engine->batch = NULL;
     engine->batch_n = 0;
+}
+
+static void run_events(gb_engine_t *engine)
+{
+    run_batch(engine, engine->epfd, wait_ms(engine));
+    if (engine->curl_ready) {
+        engine->curl_ready = 0;
+        run_batch(engine, engine->curl_epfd, 0);
+    }
 }
 
 /* ---- curl ---- */
@@ -312,7 +324,34 @@ static void on_socket(gb_watch_t *watch, uint32_t events)
     curl_turn(sock->engine, watch->fd, what);
 }
 
-/* curl says what to wait for.  A closed descriptor has left epoll by itself: errors do not matter. */
+static void on_curl_ready(gb_watch_t *watch, uint32_t events)
+{
+    gb_engine_t *engine = (gb_engine_t *)((char *)watch - offsetof(gb_engine_t, curl_watch));
+
+    (void)events;
+    engine->curl_ready = 1;
+}
+
+static void socket_add(gb_engine_t *engine, curl_socket_t fd, uint32_t events)
+{
+    sock_t *sock = calloc(1, sizeof(*sock));
+
+    if (sock) {
+        sock->engine = engine;
+        sock->watch.fn = on_socket;
+        sock->watch.fd = fd;
+        curl_multi_assign(engine->multi, fd, sock);
+        watch_control(engine->curl_epfd, EPOLL_CTL_ADD, &sock->watch, events);
+    }
+}
+
+/*
+ * curl says what to wait for.  A closed descriptor has left epoll by itself, so
+ * errors do not matter.  curl 7.88 closes a socket that was still connecting
+ * first and says so later: by then the number may be a client's, or that of
+ * curl's own next socket.  Therefore its sockets have an epoll of their own,
+ * where it can do no harm to a client's watch.
+ */
 static int socket_changed(CURL *easy, curl_socket_t fd, int what, void *userp, void *socketp)
 {
     gb_engine_t *engine = userp;
@@ -323,20 +362,17 @@ static int socket_changed(CURL *easy, curl_socket_t fd, int what, void *userp, v
     (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (sock) {
-            gb_watch_remove(engine, &sock->watch);
+            watch_control(engine->curl_epfd, EPOLL_CTL_DEL, &sock->watch, 0);
             gb_watch_forget(engine, &sock->watch);
             curl_multi_assign(engine->multi, fd, NULL);
             free(sock);
         }
     }
-    else if (sock) {
-        gb_watch_change(engine, &sock->watch, events);
+    else if (!sock) {
+        socket_add(engine, fd, events);
     }
-    else if ((sock = calloc(1, sizeof(*sock))) != NULL) {
-        sock->engine = engine;
-        sock->watch.fn = on_socket;
-        curl_multi_assign(engine->multi, fd, sock);
-        gb_watch_add(engine, &sock->watch, fd, events);
+    else if (watch_control(engine->curl_epfd, EPOLL_CTL_MOD, &sock->watch, events) == ENOENT) {
+        watch_control(engine->curl_epfd, EPOLL_CTL_ADD, &sock->watch, events);
     }
     return 0;
 }
@@ -500,6 +536,9 @@ static apr_status_t engine_close(void *data)
     if (engine->wakeup.fd >= 0) {
         close(engine->wakeup.fd);
     }
+    if (engine->curl_epfd >= 0) {
+        close(engine->curl_epfd);
+    }
     if (engine->epfd >= 0) {
         close(engine->epfd);
     }
@@ -545,19 +584,27 @@ static apr_status_t allocator_make(gb_engine_t *engine, apr_pool_t *p)
 
 static apr_status_t engine_open(gb_engine_t *engine)
 {
+    apr_status_t rv;
     int fd;
 
     engine->epfd = epoll_create1(EPOLL_CLOEXEC);
-    if (engine->epfd < 0) {
-        return errno;
-    }
+    engine->curl_epfd = epoll_create1(EPOLL_CLOEXEC);
     fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fd < 0) {
-        return errno;
+    if (engine->epfd < 0 || engine->curl_epfd < 0 || fd < 0) {
+        rv = errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return rv;
     }
     engine->wakeup.fn = on_wakeup;
+    engine->curl_watch.fn = on_curl_ready;
     engine->multi = multi_make(engine);
-    return engine->multi ? gb_watch_add(engine, &engine->wakeup, fd, EPOLLIN) : APR_ENOMEM;
+    rv = gb_watch_add(engine, &engine->wakeup, fd, EPOLLIN);
+    if (rv == APR_SUCCESS) {
+        rv = gb_watch_add(engine, &engine->curl_watch, engine->curl_epfd, EPOLLIN);
+    }
+    return engine->multi ? rv : APR_ENOMEM;
 }
 
 apr_status_t gb_engine_start(gb_engine_t **pengine, const gb_engine_conf_t *conf, apr_pool_t *p)
@@ -573,7 +620,7 @@ apr_status_t gb_engine_start(gb_engine_t **pengine, const gb_engine_conf_t *conf
     engine->tick.fn = on_tick;
     engine->curl_timer.fn = on_curl_timer;
     engine->turned = (apr_uint32_t)apr_time_sec(gb_mono_now());
-    engine->epfd = engine->wakeup.fd = -1;
+    engine->epfd = engine->curl_epfd = engine->wakeup.fd = -1;
     apr_pool_cleanup_register(p, engine, engine_close, apr_pool_cleanup_null);
 
     engine->usual = USUAL_MAX;
