@@ -460,8 +460,7 @@ static apr_status_t freed(void *data)
     return APR_SUCCESS;
 }
 
-void fake_call_make(fake_call_t *call, gb_engine_t *engine, const char *base_url,
-                    fake_host_t *host)
+void fake_call_make(fake_call_t *call, gb_engine_t *engine, const char *base_url, fake_host_t *host)
 {
     apr_pool_t *pool = gb_exchange_pool(engine);
     gb_plan_t *plan = gb_plan_make(&fake_dialect, pool);
