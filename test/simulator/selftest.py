@@ -966,7 +966,7 @@ def records():
     control("record", {"bodies": True})
     call("POST", model_path("generateContent"), said("noted"), {"x-request-id": "abc-1.1"})
     call("POST", model_path("generateContent"), b"\xff\xfe", {"x-request-id": "abc-1.2"})
-    ask("x", key="other")
+    ask("x", key="odd one+%&")
     first, second = calls("id=abc-1")
     assert first["request_id"] == "abc-1.1" and first["key"] == "K1" and first["model"] == FLASH
     assert first["http_method"] == "POST" and first["method"] == "generateContent"
@@ -976,7 +976,7 @@ def records():
     assert base64.b64decode(second["body_base64"]) == b"\xff\xfe" and second["status"] == 400
     page = call("GET", "/_sim/calls?since=1&limit=1", key=None).json
     assert [c["index"] for c in page["calls"]] == [1] and page["more"] and page["next"] == 2
-    assert len(calls("key=other")) == 1
+    assert len(calls("key=odd%20one%2B%25%26")) == 1
     now = stats()
     assert now["calls"] == 3 and now["status"] == {"200": 2, "400": 1}
     assert now["keys"]["K1"]["status"] == {"200": 1, "400": 1}

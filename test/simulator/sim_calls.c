@@ -372,10 +372,20 @@ static bool wanted(const record_t *r, sim_str_t id, sim_str_t key)
     return key.n == 0 || sim_same(key, sim_names_get(keys, r->key));
 }
 
+static sim_str_t query_text(sim_str_t query, const char *name, char *room, size_t size)
+{
+    sim_str_t s = sim_query_get(query, name);
+
+    s.n = s.n < size ? s.n : size;
+    return (sim_str_t){room, sim_url_decode(room, s.p, s.n)};
+}
+
 void sim_calls_list(sim_buf_t *out, sim_str_t query)
 {
     sw_t w = {.b = out, .style = SW_COMPACT};
-    sim_str_t id = sim_query_get(query, "id"), key = sim_query_get(query, "key");
+    char id_room[256], key_room[1024];
+    sim_str_t id = query_text(query, "id", id_room, sizeof(id_room));
+    sim_str_t key = query_text(query, "key", key_room, sizeof(key_room));
     uint64_t i = query_number(query, "since", query_number(query, "from", 0));
     uint64_t left = query_number(query, "limit", 100000);
 
