@@ -97,12 +97,18 @@ static gb_span_t signature_known(const gb_openai_call_t *call, gb_span_t value, 
 }
 
 /* Gemini 3 refuses a step whose first call has no signature. */
-static gb_span_t signature_for(const gb_openai_call_t *call, gb_span_t value, const char *id,
-                               int first)
+static gb_span_t signature_for(gb_openai_call_t *call, gb_span_t value, const char *id, int first)
 {
-    gb_span_t signature = signature_known(call, value, id);
+    gb_span_t signature = {NULL, 0};
 
-    if (gb_openai_there(signature) || !first || !gb_model_at_least(&call->model, 3, 0)) {
+    if (!(call->dropped & GB_OPENAI_DROP_SIGNATURES)) {
+        signature = signature_known(call, value, id);
+    }
+    if (gb_openai_there(signature)) {
+        call->sent |= GB_OPENAI_DROP_SIGNATURES;
+        return signature;
+    }
+    if (!first || !gb_model_at_least(&call->model, 3, 0)) {
         return signature;
     }
     return (gb_span_t){DUMMY_SIGNATURE, sizeof(DUMMY_SIGNATURE) - 1};

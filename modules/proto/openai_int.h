@@ -91,6 +91,7 @@ typedef enum {
 #define GB_OPENAI_DROP_TIER             0x0800u
 #define GB_OPENAI_DROP_SEED             0x1000u
 #define GB_OPENAI_DROP_INCLUDE_THOUGHTS 0x2000u
+#define GB_OPENAI_DROP_SIGNATURES       0x4000u /* the stand-in takes their place */
 
 typedef enum {
     GB_OPENAI_ROLE_SYSTEM,

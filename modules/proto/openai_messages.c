@@ -270,9 +270,10 @@ static void text_signature_put(gb_openai_turns_t *turns, const gb_openai_message
     gb_span_t signature = gb_openai_signature(message->extra_content);
     gb_buf_t *out;
 
-    if (gb_openai_empty(signature)) {
+    if (gb_openai_empty(signature) || (turns->call->dropped & GB_OPENAI_DROP_SIGNATURES)) {
         return;
     }
+    turns->call->sent |= GB_OPENAI_DROP_SIGNATURES;
     out = gb_openai_part(turns);
     gb_buf_puts(out, "{\"text\":\"\",\"thoughtSignature\":");
     gb_json_put_span(out, signature);

@@ -260,6 +260,8 @@ static const struct {
     {"store",                  GB_OPENAI_DROP_STORE           },
     {"serviceTier",            GB_OPENAI_DROP_TIER            },
     {"service_tier",           GB_OPENAI_DROP_TIER            },
+    {"thoughtSignature",       GB_OPENAI_DROP_SIGNATURES      },
+    {"thought_signature",      GB_OPENAI_DROP_SIGNATURES      },
     {"seed",                   GB_OPENAI_DROP_SEED            },
 };
 

@@ -18,8 +18,9 @@ static const char *signature_get(void *ctx, const char *call_id, apr_pool_t *p)
 {
     openai_case_t *c = ctx;
     size_t len;
+    const char *text = gb_json_str(gb_json_get(gb_json_get(c->setup, "memory"), call_id), &len, p);
 
-    return gb_json_str(gb_json_get(gb_json_get(c->setup, "memory"), call_id), &len, p);
+    return text != NULL ? text : apr_table_get(c->kept, call_id);
 }
 
 static void signature_put(void *ctx, const char *call_id, const char *signature, size_t len)
@@ -160,6 +161,15 @@ void openai_case_plain(openai_case_t *c, const gb_dialect_t *dialect, const char
     c->request.body = body;
     c->request.body_len = body != NULL ? strlen(body) : 0;
     c->rv = dialect->parse_request(&c->plan, &c->request, c->settings, &c->err, p);
+}
+
+void openai_case_next(openai_case_t *c, const openai_case_t *before, const char *body)
+{
+    *c = *before;
+    c->plan = NULL;
+    c->request.body = body;
+    c->request.body_len = strlen(body);
+    c->rv = before->plan->dialect->parse_request(&c->plan, &c->request, c->settings, &c->err, c->p);
 }
 
 /* ---- answers ---- */

@@ -36,6 +36,9 @@ void openai_case_plain(openai_case_t *c, const gb_dialect_t *dialect, const char
                        const char *path, const char *body, const gb_settings_t *settings,
                        apr_pool_t *p);
 
+/* A later request of the same process: it remembers what an answer to before left. */
+void openai_case_next(openai_case_t *c, const openai_case_t *before, const char *body);
+
 /* Facts as an attempt begins with. */
 gb_facts_t openai_case_facts(void);
 

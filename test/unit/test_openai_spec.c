@@ -343,6 +343,119 @@ static void test_recordings(void **state)
     assert_true(replayed_answers >= 60);
 }
 
+/* ---- signatures make the round trip ---- */
+
+typedef enum { BACK_WHOLE, BACK_PLAIN, BACK_RENAMED } back_t;
+
+static int round_trips;
+
+/* The conversation that follows an answer with calls: as it was, without what clients drop, and
+ * with ids that nobody knows. */
+static const char *followed(gb_span_t message, back_t how, apr_pool_t *p)
+{
+    gb_json_iter_t it;
+    gb_buf_t out;
+
+    gb_buf_init_pool(&out, GB_BUF_MAX_REQUEST, p);
+    gb_buf_puts(&out, "{\"model\":\"gemini-3.1-pro-preview\",\"messages\":[{\"role\":\"user\","
+                      "\"content\":\"x\"},");
+    if (how == BACK_WHOLE) {
+        gb_json_put_span(&out, message);
+    }
+    else {
+        gb_buf_puts(&out, "{\"role\":\"assistant\",\"tool_calls\":");
+        for (gb_json_iter(&it, gb_json_get(message, "tool_calls")); gb_json_next(&it);) {
+            gb_buf_printf(&out, "%c{\"type\":\"function\",\"id\":", it.index > 0 ? ',' : '[');
+            if (how == BACK_RENAMED) {
+                gb_buf_printf(&out, "\"other%d\"", (int)it.index);
+            }
+            else {
+                gb_json_put_span(&out, gb_json_get(it.value, "id"));
+            }
+            gb_buf_puts(&out, ",\"function\":");
+            gb_json_put_span(&out, gb_json_get(it.value, "function"));
+            gb_buf_putc(&out, '}');
+        }
+        gb_buf_puts(&out, "]}");
+    }
+    gb_buf_puts(&out, "]}");
+    return out.data;
+}
+
+static void signature_back(const char *label, const openai_case_t *before, gb_span_t message,
+                           back_t how, gb_span_t want)
+{
+    openai_case_t c;
+    gb_span_t body, part, got = {NULL, 0};
+    gb_json_iter_t it;
+
+    openai_case_next(&c, before, followed(message, how, before->p));
+    if (c.plan == NULL) {
+        fail_msg("%s: %s", label, c.err.message);
+    }
+    body = gb_json_root(c.plan->body, c.plan->body_len);
+    for (gb_json_iter(&it, gb_json_path(body, "contents.1.parts")); gb_json_next(&it);) {
+        part = it.value;
+        if (gb_json_get(part, "functionCall").p != NULL) {
+            got = gb_json_get(part, "thoughtSignature");
+            break;
+        }
+    }
+    if (got.len != want.len || memcmp(got.p, want.p, want.len) != 0) {
+        fail_msg("%s: way %d: the first call came back with %.*s", label, how,
+                 (int)(got.len < 60 ? got.len : 60), got.p != NULL ? got.p : "nothing");
+    }
+}
+
+static void round_trip(const char *folder, const char *name, apr_pool_t *pool)
+{
+    gb_span_t body = gb_json_path(cases_json(pool, folder, name), "response.body");
+    gb_facts_t facts = openai_case_facts();
+    gb_span_t message, signature;
+    openai_case_t c;
+    gb_buf_t out;
+
+    if (gb_json_kind(body) != GB_JSON_OBJECT) {
+        return;
+    }
+    openai_case_plain(&c, &gb_openai_dialect, "POST", "/chat/completions", CLIENT("false"), NULL,
+                      pool);
+    gb_buf_init_pool(&out, GB_BUF_MAX_ANSWER, pool);
+    if (openai_case_feed(&c, &facts, &out, body.p, body.len, 0, 0) != APR_SUCCESS || out.len == 0) {
+        return;
+    }
+    message = gb_json_path(gb_json_root(out.data, out.len), "choices.0.message");
+    signature = gb_json_path(message, "tool_calls.0.extra_content.google.thought_signature");
+    if (signature.p == NULL) {
+        return;
+    }
+    signature_back(name, &c, message, BACK_WHOLE, signature);
+    signature_back(name, &c, message, BACK_PLAIN, signature);
+    signature_back(name, &c, message, BACK_RENAMED,
+                   (gb_span_t){"\"skip_thought_signature_validator\"", 34});
+    round_trips++;
+}
+
+static void test_round_trips(void **state)
+{
+    static const char *const groups[] = {"tools", "thinking", "vertex", "structured"};
+    apr_array_header_t *names;
+    const char *folder;
+    size_t i;
+    int k;
+
+    (void)state;
+    for (i = 0; shared != NULL && i < sizeof(groups) / sizeof(*groups); i++) {
+        folder = apr_pstrcat(global, shared, "/fixtures/open/", groups[i], NULL);
+        names = cases_list(folder, global);
+        for (k = 0; k < names->nelts; k++) {
+            round_trip(folder, APR_ARRAY_IDX(names, k, const char *), global);
+        }
+    }
+    print_message("%d signatures came back\n", round_trips);
+    assert_true(shared == NULL || round_trips >= 5);
+}
+
 /* ---- every field that OpenAI publishes has a row ---- */
 
 static int has_row(const char *name)
@@ -409,6 +522,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_recordings),
+        cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_fields),
     };
     int failed;
