@@ -94,7 +94,8 @@ depend  = -MD -MP -MF $(@:.lo=.d) -MT $@
 
 CORE_DIRS   := base proto pool store upstream
 core_src    := $(wildcard $(CORE_DIRS:%=$(srcdir)/modules/%/*.c))
-core_objs   := $(core_src:$(srcdir)/%.c=$(builddir)/%.lo)
+schema_sql  := $(wildcard $(srcdir)/schema/mysql/*.sql) $(wildcard $(srcdir)/schema/sqlite3/*.sql)
+core_objs   := $(core_src:$(srcdir)/%.c=$(builddir)/%.lo) $(if $(schema_sql),$(builddir)/schema_files.lo)
 libgbcore   := $(builddir)/libgbcore.la
 
 module_dirs := $(patsubst $(srcdir)/modules/%/,%,$(sort $(dir $(wildcard $(srcdir)/modules/*/mod_*.c))))
@@ -122,6 +123,14 @@ $(builddir)/modules/%.lo: $(srcdir)/modules/%.c $(srcdir)/apxs.mk
 	@mkdir -p $(@D)
 	$(call say,CC  )
 	$(Q)$(compile) $(if $(filter $(CORE_DIRS),$(firstword $(subst /,$(space),$*))),$(core_flags),$(module_cppflags)) $(cflags) $(depend) -c -o $@ $<
+
+# The schema travels inside the modules.
+$(builddir)/schema_files.c: $(srcdir)/modules/store/schema.awk $(schema_sql)
+	@mkdir -p $(@D)
+	$(Q)awk -f $^ >$@
+$(builddir)/schema_files.lo: $(builddir)/schema_files.c $(srcdir)/modules/store/migrate.h
+	$(call say,CC  )
+	$(Q)$(compile) $(core_flags) $(cflags) -c -o $@ $<
 
 $(libgbcore): $(core_objs)
 	$(call say,LINK)
@@ -174,8 +183,9 @@ everything: all simulator load unit tortures $(printer)
 
 deps_sh    = sh $(srcdir)/conf.d/run/deps.sh
 BUILD_DEPS = gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev
-RUN_DEPS   = $(BUILD_DEPS) apache2-bin ca-certificates curl tzdata
-CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl
+RUN_DEPS   = $(BUILD_DEPS) apache2-bin libaprutil1-dbd-sqlite3 ca-certificates curl tzdata
+CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl \
+             libaprutil1-dbd-mysql mariadb-server-core
 LINT_DEPS  = $(CHECK_DEPS) clang clang-format cppcheck
 BENCH_DEPS = $(CHECK_DEPS) wrk
 
@@ -192,7 +202,7 @@ deps-bench:
 
 # The programs that a phase needs were perhaps installed just now: a make of its
 # own asks for them.
-submake = $(MAKE) -f $(self) srcdir=$(srcdir)
+submake = $(MAKE) --no-print-directory -f $(self) srcdir=$(srcdir)
 jobs    = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 1))
 tools   = GB_SRCDIR=$(abspath $(srcdir)) GB_BUILD=$(abspath $(builddir)) GB_APXS='$(APXS)' \
           GB_MAKE='$(MAKE) -f $(abspath $(self)) srcdir=$(abspath $(srcdir))' \

@@ -243,8 +243,7 @@ conf=$state/httpd.conf
 
 # ---- serve ----
 
-trap 'stop; exit 130' INT
-trap 'stop; exit 143' TERM HUP
+trap 'stop; exit 0' INT TERM HUP
 is_set API_KEYS || start_simulator
 if ! "$GB_HTTPD" -t -f "$conf" >"$state/run/configtest" 2>&1; then
     cat "$state/run/configtest" >&2

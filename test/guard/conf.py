@@ -72,7 +72,7 @@ def undocumented(env, names):
 
 
 def refused(site, line, *words):
-    result = site.run(INCLUDES + line)
+    result = site.run(SITE + line)
     if result.returncode == 0:
         return [f"httpd -t accepts: {line}"]
     return [f"{line}: the message does not say {word!r}: {result.stderr.strip()}"
