@@ -26,6 +26,20 @@ static const char *bearer(const char *value)
     return value;
 }
 
+/* Whether a pair of a query is `key=`, whatever of the name is encoded ("%6bey=", "$key="). */
+static int is_key(apr_pool_t *p, const char *pair, size_t len)
+{
+    const char *equals = memchr(pair, '=', len);
+    char *name;
+
+    if (!equals) {
+        return 0;
+    }
+    name = apr_pstrmemdup(p, pair, (apr_size_t)(equals - pair));
+    ap_unescape_url(name);
+    return strcasecmp(name + (*name == '$'), "key") == 0;
+}
+
 /* Cuts `key=` out of a query; what was its value goes to *pkey, still encoded. */
 static char *cut_key(apr_pool_t *p, const char *args, const char **pkey)
 {
@@ -35,9 +49,11 @@ static char *cut_key(apr_pool_t *p, const char *args, const char **pkey)
     while (*at) {
         size_t len = strcspn(at, "&");
 
-        if (strncmp(at, "key=", 4) == 0) {
+        if (is_key(p, at, len)) {
+            const char *value = (const char *)memchr(at, '=', len) + 1;
+
             if (!*pkey) {
-                *pkey = apr_pstrmemdup(p, at + 4, len - 4);
+                *pkey = apr_pstrmemdup(p, value, (apr_size_t)(at + len - value));
             }
         }
         else if (len) {

@@ -140,6 +140,9 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
     }
     memset(&err, 0, sizeof(err));
     if (core_caller_get(r, &caller, &err) != APR_SUCCESS) {
+        if (r->expecting_100) {
+            r->connection->keepalive = AP_CONN_CLOSE;   /* a stranger's body is not asked for */
+        }
         ap_discard_request_body(r);
         return core_answer_error(r, dialect, NULL, &err);
     }

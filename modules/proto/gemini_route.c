@@ -455,6 +455,10 @@ apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *requ
         return APR_EGENERAL;
     }
     call = find_call(&route);
+    if (call != &other_call && route.rest_len == 0) {
+        return gb_error_set(err, 400, "missing_required_parameter", "model",
+                            "The path names no model before \":%s\".", route.method);
+    }
     if (call->needs_object && check_object(request, err) != APR_SUCCESS) {
         return APR_EGENERAL;
     }

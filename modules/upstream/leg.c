@@ -246,6 +246,10 @@ static void settle_unknown(gb_leg_t *leg)
         leg->verdict.error.status = 400;
         apr_cpystrn(leg->verdict.error.type, "invalid_request_error",
                     sizeof(leg->verdict.error.type));
+        apr_cpystrn(leg->verdict.error.code, "invalid_value", sizeof(leg->verdict.error.code));
+        leg->verdict.error.google_status[0] = '\0';
+        apr_cpystrn(leg->verdict.error.message, leg->verdict.message,
+                    sizeof(leg->verdict.error.message));
     }
 }
 
@@ -261,13 +265,16 @@ static void fail(gb_leg_t *leg, const gb_error_t *err)
 static void keep_upstream_body(gb_leg_t *leg)
 {
     gb_error_t *err = &leg->verdict.error;
+    int in_stream = leg->facts.has_error;
+    const char *body = in_stream ? leg->facts.error_json : leg->raw.data;
+    size_t len = in_stream ? leg->facts.error_len : leg->raw.len;
     gb_buf_t clean;
 
-    if (!leg->raw.len || leg->status < 400) {
+    if (!len || (leg->status < 400 && !in_stream)) {
         return;
     }
     gb_buf_init_pool(&clean, GB_BUF_MAX_ERROR * 2, leg->pool);
-    if (gb_redact(&clean, leg->raw.data, leg->raw.len, leg->key.secret) == APR_SUCCESS) {
+    if (gb_redact(&clean, body, len, leg->key.secret) == APR_SUCCESS) {
         err->upstream_body = clean.data;
         err->upstream_len = clean.len;
     }
@@ -422,6 +429,15 @@ static apr_status_t look_through(gb_leg_t *leg)
     return rv;
 }
 
+/* An operator can act on a wrong address, proxy or certificate; the rest happens. */
+static gb_log_level_t log_level(gb_transport_t transport)
+{
+    return transport == GB_TRANSPORT_CONNECT || transport == GB_TRANSPORT_PROXY
+                   || transport == GB_TRANSPORT_TLS
+               ? GB_LOG_WARNING
+               : GB_LOG_INFO;
+}
+
 static void on_done(void *baton, gb_transport_t transport, const char *detail)
 {
     gb_leg_t *leg = baton;
@@ -430,7 +446,7 @@ static void on_done(void *baton, gb_transport_t transport, const char *detail)
     leg->call = NULL;
     leg->transport = transport;
     if (transport != GB_TRANSPORT_OK) {
-        gb_log(GB_LOG_DEBUG, 0, GBLOGNO(5001) "req %s: attempt %d on key %s: %s",
+        gb_log(log_level(transport), 0, GBLOGNO(5001) "req %s: attempt %d on key %s: %s",
                leg->conf->request_id, leg->attempts, leg->key.id, detail);
     }
     else if (leg->status >= 200 && leg->status < 300) {
