@@ -10,7 +10,7 @@ from tools import soak
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask
 
 surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
-EXPECTED = (r"GB\d{4}: key ",)      # that a key fails is worth a line
+EXPECTED = (r"GB\d{4}: (key|pool) ",)      # that a key fails is worth a line
 
 
 def keys_of(calls):
@@ -144,7 +144,8 @@ class TestMaxRetries:
     @pytest.mark.parametrize("n", [1, 2, 5])
     def test_upstream_calls_in_all(self, make_site, n):
         keys = tuple(f"AIzaMany{i}" for i in range(6))
-        site = make_site(Conf(keys=keys, api=f"GBalanceMaxRetries {n}\nGBalanceMaxFailures 100", claims=EXPECTED))
+        site = make_site(Conf(keys=keys, api=f"GBalanceMaxRetries {n}\nGBalanceMaxFailures 100\nGBalanceBreakerFailures 100",
+                              claims=EXPECTED))
         site.sim.fault(status=500)
         answer = ask(site, OpenAI)
         assert answer.status == 500

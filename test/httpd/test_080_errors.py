@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a client hears when nothing helped: status, reason, when to come again."""
+import contextlib
 import re
+import socket
 import time
 
 import pytest
@@ -41,7 +43,7 @@ class TestHandedOn:
     @pytest.mark.parametrize("case", HANDED_ON)
     def test_in_each_dialect(self, fresh, case, stream):
         fault, status, openai_type, google_status = HANDED_ON[case]
-        site = fresh()
+        site = fresh(api="GBalanceBreakerFailures 100")
         site.sim.fault(**fault)
         error = OpenAI.check_error(ask(site, OpenAI, stream=stream), status)
         if openai_type:
@@ -179,12 +181,17 @@ class TestDeadlines:
         assert watch.seconds < 3.5
 
     def test_connecting(self, fresh):
-        """An address that never answers a SYN."""
-        site = fresh(upstream="http://10.255.255.1:81/v1beta",
-                     api="GBalanceTimeOutConnect 1\nGBalanceMaxRetries 1")
-        with Stopwatch() as watch:
-            assert ask(site, OpenAI).status in (502, 504)
-        assert watch.seconds < 8
+        """A listener whose queue is full answers no SYN."""
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as waiting:
+            for _ in range(4):
+                one = waiting.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            site = fresh(upstream=f"http://127.0.0.1:{full.getsockname()[1]}/v1beta",
+                         api="GBalanceTimeOutConnect 1\nGBalanceMaxRetries 1")
+            with Stopwatch() as watch:
+                assert ask(site, OpenAI).status in (502, 504)
+            assert watch.seconds < 8
 
     def test_nobody_listens(self, fresh):
         site = fresh(upstream="http://127.0.0.1:9/v1beta", api="GBalanceMaxRetries 2")
@@ -241,15 +248,18 @@ class TestMidstream:
         assert answer.body.count(b'"finish_reason":"stop"') == 0
 
 
-class TestEngineGone:
-    """A fault of the whole provider empties no pool."""
+class TestWholeProvider:
+    """A fault of the whole provider empties no pool: the model rests, then it is asked again."""
 
     def test_all_services_faulty(self, fresh):
-        site = fresh(keys=tuple(f"AIzaGuard{i}" for i in range(8)), api="GBalanceMaxFailures 2")
+        site = fresh(keys=tuple(f"AIzaGuard{i}" for i in range(8)), api="GBalanceMaxFailures 2\nGBalanceBreakerOpen 1")
         site.sim.fault(status=500)
-        for _ in range(12):
-            assert ask(site, OpenAI).status in (500, 503)
+        answers = [ask(site, OpenAI) for _ in range(12)]
+        assert {a.status for a in answers} <= {500, 503}
+        resting = answers[-1]
+        assert resting.status == 503 and 1 <= int(resting.headers.get("Retry-After")) <= 60
+        assert len(site.sim.calls()) < 12 * 3, "a model that rests is not asked"
         site.sim.reset()
-        time.sleep(0.5)
-        statuses = [ask(site, OpenAI).status for _ in range(5)]
-        assert 200 in statuses, "keys are usable again at once"
+        time.sleep(int(resting.headers.get("Retry-After")) + 0.5)
+        assert [ask(site, OpenAI).status for _ in range(5)] == [200] * 5
+        assert len({c["key"] for c in site.sim.calls()}) > 1, "no key was lost"
