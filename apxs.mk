@@ -94,7 +94,7 @@ depend  = -MD -MP -MF $(@:.lo=.d) -MT $@
 
 CORE_DIRS   := base proto pool store upstream
 core_src    := $(wildcard $(CORE_DIRS:%=$(srcdir)/modules/%/*.c))
-schema_sql  := $(wildcard $(srcdir)/schema/mysql/*.sql) $(wildcard $(srcdir)/schema/sqlite3/*.sql)
+schema_sql  := $(wildcard $(srcdir)/schema/mysql/*.sql $(srcdir)/schema/sqlite3/*.sql)
 core_objs   := $(core_src:$(srcdir)/%.c=$(builddir)/%.lo) $(if $(schema_sql),$(builddir)/schema_files.lo)
 libgbcore   := $(builddir)/libgbcore.la
 
