@@ -10,11 +10,12 @@ from tools import wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODEL = "gemini-2.5-flash"
-SDKS = {"openai": "/v1", "genai": ""}
+SDKS = {"openai": "openai", "genai": "genai", "genai below a path": "genai"}
+BASES = {"openai": "/v1", "genai": "", "genai below a path": "/gemini"}
 
 
 def call(site, sdk, command, *argv, token=None):
-    return toolchain.run(os.path.join(HERE, f"{sdk}.mjs"), f"http://127.0.0.1:{site.port}{SDKS[sdk]}",
+    return toolchain.run(os.path.join(HERE, f"{SDKS[sdk]}.mjs"), f"http://127.0.0.1:{site.port}{BASES[sdk]}",
                          token or site.api.token, command, *argv)
 
 
@@ -39,7 +40,7 @@ class TestNode:
     def test_wrong_token(self, site, sdk):
         error = call(site, sdk, "error", token="sk-wrong")
         assert error["status"] == 401
-        assert error["name"] == {"openai": "AuthenticationError", "genai": "ApiError"}[sdk]
+        assert error["name"] == {"openai": "AuthenticationError", "genai": "ApiError"}[SDKS[sdk]]
 
 
 @pytest.mark.parametrize("sdk", SDKS)
@@ -51,7 +52,7 @@ class TestNodeFaults:
         site.sim.fault("quota_day")
         error = call(site, sdk, "error")
         assert error["status"] == 429
-        assert error["name"] == {"openai": "RateLimitError", "genai": "ApiError"}[sdk]
+        assert error["name"] == {"openai": "RateLimitError", "genai": "ApiError"}[SDKS[sdk]]
         assert len(site.sim.calls()) == 1
 
     def test_broken_stream(self, make_site, sdk):

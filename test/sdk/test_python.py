@@ -115,12 +115,17 @@ class TestOpenAIFaults:
         assert caught.value.message
 
 
+@pytest.mark.parametrize("base", ["", "/gemini"])
 class TestGenAI:
+    """It asks for /v1/... below its base URL, older ones for /v1beta/..."""
     CONF = Conf(keys=KEYS[:1])
 
-    @pytest.fixture
-    def client(self, site):
-        return genai.Client(api_key=site.api.token, http_options={"base_url": f"http://127.0.0.1:{site.port}"})
+    @pytest.fixture(params=[None, "v1beta"])
+    def client(self, site, base, request):
+        options = {"base_url": f"http://127.0.0.1:{site.port}{base}"}
+        if request.param:
+            options["api_version"] = request.param
+        return genai.Client(api_key=site.api.token, http_options=options)
 
     def test_complete(self, client):
         answer = client.models.generate_content(model=MODEL, contents="Hello")
@@ -154,8 +159,8 @@ class TestGenAI:
             client.models.generate_content(model="gemini-nonesuch", contents="Hello")
         assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")
 
-    def test_wrong_token(self, site):
-        client = genai.Client(api_key="wrong", http_options={"base_url": f"http://127.0.0.1:{site.port}"})
+    def test_wrong_token(self, site, base):
+        client = genai.Client(api_key="wrong", http_options={"base_url": f"http://127.0.0.1:{site.port}{base}"})
         with pytest.raises(genai.errors.ClientError) as caught:
             client.models.generate_content(model=MODEL, contents="Hello")
         assert (caught.value.code, caught.value.status) == (401, "UNAUTHENTICATED")
