@@ -281,6 +281,9 @@ static int id_seen(gb_openai_choice_t *c, const char *id)
 {
     int i;
 
+    if (c->call_ids->nelts >= GB_OPENAI_MAX_CALLS) {
+        return 0;
+    }
     for (i = 0; i < c->call_ids->nelts; i++) {
         if (strcmp(APR_ARRAY_IDX(c->call_ids, i, const char *), id) == 0) {
             return 1;
@@ -593,11 +596,26 @@ void gb_openai_answer_next(gb_openai_answer_t *a)
     a->first_choice = highest + 1;
 }
 
+/* Few clients send extra_content back: the turn is found again by its first call. */
+static void parts_remember(gb_openai_answer_t *a, const gb_openai_choice_t *c)
+{
+    const gb_memory_t *memory = a->call->request.memory;
+    const char *text;
+
+    if (c->keeps_parts && c->first_call_id != NULL && memory != NULL
+        && memory->signature_put != NULL && c->raw_parts.rv == APR_SUCCESS) {
+        text = apr_pstrcat(a->pool, "[", c->raw_parts.data, "]", NULL);
+        memory->signature_put(memory->ctx, gb_openai_parts_id(c->first_call_id, a->pool), text,
+                              strlen(text));
+    }
+}
+
 void gb_openai_answer_last_words(gb_openai_answer_t *a, gb_openai_choice_t *c)
 {
     const char *links;
     gb_buf_t *out = &a->scratch;
 
+    parts_remember(a, c);
     if (!c->delivered && c->refusal == NULL && ending_of(c) == ENDS_FILTER) {
         c->refusal = apr_pstrcat(a->pool, "Blocked by Gemini: ", c->finish,
                                  *c->finish_message ? ". " : NULL, c->finish_message, NULL);

@@ -31,6 +31,11 @@ gb_span_t gb_openai_signature(gb_span_t extra_content)
     return gb_openai_empty(signature) ? (gb_span_t){NULL, 0} : signature;
 }
 
+const char *gb_openai_parts_id(const char *first_call_id, apr_pool_t *p)
+{
+    return apr_pstrcat(p, "parts/", first_call_id, NULL);
+}
+
 static const char *call_param(const gb_openai_call_t *call, const gb_openai_message_t *message,
                               size_t index, const char *member)
 {
@@ -240,39 +245,21 @@ static apr_status_t legacy_put(gb_openai_turns_t *turns, const gb_openai_message
     return call_put(turns, message, (gb_span_t){wrapped.data, wrapped.len}, 0, &called);
 }
 
-/* Every call needs its answer before the next other message (Gemini counts). */
-static apr_status_t answers_check(gb_openai_call_t *call, const gb_openai_message_t *message)
+static apr_status_t unanswered(gb_openai_call_t *call, const char *id)
 {
-    const gb_openai_message_t *last = call->messages + call->n_messages, *answer;
-    gb_json_iter_t it;
-    const char *id;
-
-    if (message + 1 == last) {
-        return APR_SUCCESS; /* the calls end the conversation: upstream says what it thinks */
-    }
-    for (gb_json_iter(&it, message->tool_calls); gb_json_next(&it);) {
-        id = plain_id(call, gb_json_get(it.value, "id"));
-        for (answer = message + 1; answer < last && answer->role == GB_OPENAI_ROLE_TOOL; answer++) {
-            if (strcmp(plain_id(call, answer->tool_call_id), id) == 0) {
-                break;
-            }
-        }
-        if (answer == last || answer->role != GB_OPENAI_ROLE_TOOL) {
-            return gb_error_set(call->err, 400, "invalid_value", "messages",
-                                "An assistant message with 'tool_calls' must be followed by tool "
-                                "messages responding to each 'tool_call_id'. The following "
-                                "tool_call_ids did not have response messages: %.100s",
-                                id);
-        }
-    }
-    return APR_SUCCESS;
+    return gb_error_set(call->err, 400, "invalid_value", "messages",
+                        "An assistant message with 'tool_calls' must be followed by tool messages "
+                        "responding to each 'tool_call_id'. The following tool_call_ids did not "
+                        "have response messages: %.100s",
+                        id);
 }
 
 apr_status_t gb_openai_calls_put(gb_openai_turns_t *turns, const gb_openai_message_t *message)
 {
     gb_openai_call_t *call = turns->call;
+    const gb_openai_message_t *last = call->messages + call->n_messages - 1;
     gb_json_iter_t it;
-    called_t called;
+    called_t called = {"", "", 0};
     apr_status_t rv;
 
     if (gb_json_kind(message->function_call) == GB_JSON_OBJECT) {
@@ -281,18 +268,22 @@ apr_status_t gb_openai_calls_put(gb_openai_turns_t *turns, const gb_openai_messa
     if (!gb_openai_there(message->tool_calls)) {
         return APR_SUCCESS;
     }
-    if (gb_json_kind(message->tool_calls) != GB_JSON_ARRAY) {
-        return gb_error_set(call->err, 400, "invalid_type", "messages",
-                            "Invalid type for 'messages[%" APR_SIZE_T_FMT
-                            "].tool_calls': expected an array.",
-                            message->index);
+    if (gb_json_kind(message->tool_calls) != GB_JSON_ARRAY
+        || gb_json_count(message->tool_calls) > GB_OPENAI_MAX_CALLS) {
+        return gb_error_set(call->err, 400, "invalid_value", "messages",
+                            "Invalid value for 'messages[%" APR_SIZE_T_FMT
+                            "].tool_calls': expected an array of at most %d calls.",
+                            message->index, GB_OPENAI_MAX_CALLS);
     }
     for (gb_json_iter(&it, message->tool_calls); gb_json_next(&it);) {
         if ((rv = call_put(turns, message, it.value, it.index, &called)) != APR_SUCCESS) {
             return rv;
         }
     }
-    return answers_check(call, message);
+    /* calls that end the conversation are Google's to judge */
+    return called.name[0] != '\0' && message != last && message[1].role != GB_OPENAI_ROLE_TOOL
+               ? unanswered(call, called.id)
+               : APR_SUCCESS;
 }
 
 /* ---- results ---- */
@@ -348,23 +339,30 @@ static int step_match(gb_openai_call_t *call, apr_array_header_t *calls,
     return -1;
 }
 
-/* The name of a call of any earlier step, NULL when there was none. */
-static const char *earlier_name(gb_openai_call_t *call, int at, const char *id)
+static void call_names_make(gb_openai_call_t *call)
 {
     gb_json_iter_t it;
     const char *name;
     int i, custom;
 
-    for (i = at - 1; i >= 0 && *id != '\0'; i--) {
+    call->call_names = apr_hash_make(call->pool);
+    for (i = 0; i < call->n_messages; i++) {
         for (gb_json_iter(&it, call->messages[i].tool_calls); gb_json_next(&it);) {
-            if (strcmp(plain_id(call, gb_json_get(it.value, "id")), id) == 0) {
-                name = gb_openai_text(gb_json_get(call_body(it.value, &custom), "name"),
-                                      call->pool);
-                return gb_openai_tool_upstream(call, name != NULL ? name : "");
-            }
+            name = gb_openai_text(gb_json_get(call_body(it.value, &custom), "name"), call->pool);
+            apr_hash_set(call->call_names, plain_id(call, gb_json_get(it.value, "id")),
+                         APR_HASH_KEY_STRING,
+                         gb_openai_tool_upstream(call, name != NULL ? name : ""));
         }
     }
-    return NULL;
+}
+
+/* The name of a call of any step, NULL when there was none. */
+static const char *known_name(gb_openai_call_t *call, const char *id)
+{
+    if (call->call_names == NULL) {
+        call_names_make(call);
+    }
+    return *id != '\0' ? apr_hash_get(call->call_names, id, APR_HASH_KEY_STRING) : NULL;
 }
 
 /* A result must be an object; anything else is put into one. */
@@ -515,7 +513,7 @@ static apr_status_t stray_put(gb_openai_turns_t *turns, int at)
     gb_openai_call_t *call = turns->call;
     const gb_openai_message_t *message = &call->messages[at];
     const char *id = plain_id(call, message->tool_call_id);
-    const char *name = earlier_name(call, at, id);
+    const char *name = known_name(call, id);
     const char *own = gb_openai_text(message->name, call->pool);
 
     if (name == NULL && own != NULL && *own != '\0') {
@@ -536,6 +534,7 @@ apr_status_t gb_openai_results_put(gb_openai_turns_t *turns, int at, int *next)
     gb_openai_call_t *call = turns->call;
     apr_array_header_t *calls = step_calls(call, at);
     int *answers = apr_pcalloc(call->pool, sizeof(int) * (size_t)(calls->nelts + 1));
+    apr_array_header_t *strays = apr_array_make(call->pool, 1, sizeof(int));
     apr_status_t rv = APR_SUCCESS;
     int end, i, k;
 
@@ -545,20 +544,19 @@ apr_status_t gb_openai_results_put(gb_openai_turns_t *turns, int at, int *next)
             APR_ARRAY_IDX(calls, k, called_t).answered = 1;
             answers[k] = end + 1;
         }
+        else {
+            APR_ARRAY_PUSH(strays, int) = end;
+        }
     }
     for (k = 0; k < calls->nelts && rv == APR_SUCCESS; k++) {
-        if (answers[k] > 0) {
-            const called_t *called = &APR_ARRAY_IDX(calls, k, called_t);
+        const called_t *called = &APR_ARRAY_IDX(calls, k, called_t);
 
-            rv = response_put(turns, &call->messages[answers[k] - 1], called->id, called->name);
-        }
+        rv = answers[k] > 0
+                 ? response_put(turns, &call->messages[answers[k] - 1], called->id, called->name)
+                 : unanswered(call, called->id);
     }
-    for (i = at; i < end && rv == APR_SUCCESS; i++) {
-        for (k = 0; k < calls->nelts && answers[k] != i + 1; k++) {
-        }
-        if (k == calls->nelts) {
-            rv = stray_put(turns, i);
-        }
+    for (i = 0; i < strays->nelts && rv == APR_SUCCESS; i++) {
+        rv = stray_put(turns, APR_ARRAY_IDX(strays, i, int));
     }
     *next = end;
     return rv;

@@ -15,10 +15,22 @@
 typedef struct place_t {
     gb_openai_turns_t *turns;
     const gb_openai_message_t *message;
-    const char *param;  /* "messages[0].content[1]" */
+    size_t index;       /* of the part */
+    int is_part;        /* 0: the content is one string */
     const char *member; /* "image_url", "file" ... */
     gb_span_t body;     /* the part's own member: image_url, file ... */
 } place_t;
+
+/* "messages[0].content[1]": made when it is needed, there may be many parts. */
+static const char *place_param(const place_t *at)
+{
+    apr_pool_t *p = at->turns->call->pool;
+
+    return at->is_part
+               ? apr_psprintf(p, "messages[%" APR_SIZE_T_FMT "].content[%" APR_SIZE_T_FMT "]",
+                              at->message->index, at->index)
+               : apr_psprintf(p, "messages[%" APR_SIZE_T_FMT "].content", at->message->index);
+}
 
 static apr_status_t refuse(gb_openai_call_t *call, const char *code, const char *param,
                            const char *why)
@@ -461,7 +473,7 @@ static void text_put(gb_openai_turns_t *turns, gb_span_t text)
 static apr_status_t put_text(place_t *at)
 {
     if (gb_json_kind(at->body) != GB_JSON_STRING) {
-        return refuse(at->turns->call, "invalid_type", at->param, "'text' must be a string.");
+        return refuse(at->turns->call, "invalid_type", place_param(at), "'text' must be a string.");
     }
     if (at->message->role == GB_OPENAI_ROLE_ASSISTANT) {
         return gb_openai_assistant_text_put(at->turns, at->body);
@@ -482,7 +494,7 @@ static apr_status_t put_url(place_t *at)
         detail = gb_openai_text(gb_openai_member(at->body, "detail"), p);
     }
     return gb_openai_media_put(at->turns, url, detail,
-                               apr_pstrcat(p, at->param, ".", at->member, ".url", NULL));
+                               apr_pstrcat(p, place_param(at), ".", at->member, ".url", NULL));
 }
 
 static apr_status_t base64_part(place_t *at, const char *type, gb_span_t data)
@@ -494,7 +506,7 @@ static apr_status_t base64_part(place_t *at, const char *type, gb_span_t data)
     int ok;
 
     if (text == NULL) {
-        return refuse(call, "invalid_type", at->param, "expected base64 in 'data'.");
+        return refuse(call, "invalid_type", place_param(at), "expected base64 in 'data'.");
     }
     call->has_media = 1;
     out = gb_openai_part(at->turns);
@@ -504,7 +516,7 @@ static apr_status_t base64_part(place_t *at, const char *type, gb_span_t data)
     ok = base64_put(out, text, len);
     gb_buf_puts(out, "\"}}");
     return ok ? APR_SUCCESS
-              : refuse(call, "invalid_base64", at->param, "its data is no valid base64.");
+              : refuse(call, "invalid_base64", place_param(at), "its data is no valid base64.");
 }
 
 static apr_status_t put_audio(place_t *at)
@@ -513,7 +525,7 @@ static apr_status_t put_audio(place_t *at)
     const char *format = gb_openai_text(gb_openai_member(at->body, "format"), call->pool);
 
     if (format == NULL || *format == '\0' || strlen(format) > 16) {
-        return refuse(call, "missing_required_parameter", at->param,
+        return refuse(call, "missing_required_parameter", place_param(at),
                       "'format' must name the audio format, such as wav or mp3.");
     }
     return base64_part(at, apr_pstrcat(call->pool, "audio/", format, NULL),
@@ -547,7 +559,7 @@ static apr_status_t put_file_id(place_t *at, const char *id)
     if (name == NULL || *name == '\0' || strlen(name) > 64
         || strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
                != strlen(name)) {
-        return refuse(call, "invalid_value", at->param,
+        return refuse(call, "invalid_value", place_param(at),
                       "'file_id' names no file that was uploaded here.");
     }
     call->has_media = 1;
@@ -571,16 +583,16 @@ static apr_status_t put_file(place_t *at)
 
     if (text == NULL) {
         return id != NULL ? put_file_id(at, id)
-                          : refuse(call, "missing_required_parameter", at->param,
+                          : refuse(call, "missing_required_parameter", place_param(at),
                                    "a file needs 'file_data' or 'file_id'.");
     }
     if (starts(text, len, "data:") || starts(text, len, "https://")) {
         return gb_openai_media_put(at->turns, data, NULL,
-                                   apr_pstrcat(call->pool, at->param, ".file_data", NULL));
+                                   apr_pstrcat(call->pool, place_param(at), ".file_data", NULL));
     }
     type = name != NULL ? type_by_name(name, strlen(name)) : NULL;
     if (type == NULL) {
-        return refuse(call, "invalid_value", at->param,
+        return refuse(call, "invalid_value", place_param(at),
                       "the type of the file is not known: send a data URL or a filename with a "
                       "known extension.");
     }
@@ -623,13 +635,13 @@ static apr_status_t part_put(place_t *at, gb_span_t part)
         at->member = kinds[i].member;
         at->body = gb_openai_member(part, at->member);
         if (!gb_openai_there(at->body) && kinds[i].put != put_nothing) {
-            return refuse(call, "missing_required_parameter", at->param,
+            return refuse(call, "missing_required_parameter", place_param(at),
                           apr_psprintf(call->pool, "a part of type '%s' needs '%s'.", kinds[i].type,
                                        kinds[i].member));
         }
         return kinds[i].put(at);
     }
-    return refuse(call, "invalid_value", apr_pstrcat(call->pool, at->param, ".type", NULL),
+    return refuse(call, "invalid_value", apr_pstrcat(call->pool, place_param(at), ".type", NULL),
                   "supported are text, image_url, input_audio, file, video_url, input_video and "
                   "refusal.");
 }
@@ -639,12 +651,11 @@ apr_status_t gb_openai_content_put(gb_openai_turns_t *turns, const gb_openai_mes
 {
     gb_openai_call_t *call = turns->call;
     place_t at = {
-        turns, message, NULL, "", {NULL, 0}
+        turns, message, 0, 0, "", {NULL, 0}
     };
     gb_json_iter_t it;
     apr_status_t rv;
 
-    at.param = apr_psprintf(call->pool, "messages[%" APR_SIZE_T_FMT "].content", message->index);
     switch (gb_json_kind(content)) {
     case GB_JSON_NONE:
         return APR_SUCCESS;
@@ -654,12 +665,12 @@ apr_status_t gb_openai_content_put(gb_openai_turns_t *turns, const gb_openai_mes
     case GB_JSON_ARRAY:
         break;
     default:
-        return refuse(call, "invalid_type", at.param, "expected a string or an array of parts.");
+        return refuse(call, "invalid_type", place_param(&at),
+                      "expected a string or an array of parts.");
     }
     for (gb_json_iter(&it, content); gb_json_next(&it);) {
-        at.param = apr_psprintf(call->pool,
-                                "messages[%" APR_SIZE_T_FMT "].content[%" APR_SIZE_T_FMT "]",
-                                message->index, it.index);
+        at.is_part = 1;
+        at.index = it.index;
         if (gb_json_kind(it.value) == GB_JSON_STRING) {
             at.body = it.value;
             rv = put_text(&at);

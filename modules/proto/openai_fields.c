@@ -220,9 +220,29 @@ static apr_status_t check_model(gb_openai_call_t *call, const char *name, gb_spa
     return check_string(call, name, value);
 }
 
-static apr_status_t check_messages(gb_openai_call_t *call, const char *name, gb_span_t value)
+/* Far above what anyone sends: so that nobody can make a small body cost much. */
+static apr_status_t check_length(gb_openai_call_t *call, const char *name, gb_span_t value,
+                                 size_t max)
 {
     apr_status_t rv = check_array(call, name, value);
+    size_t n = rv == APR_SUCCESS ? gb_json_count(value) : 0;
+
+    return n <= max ? rv
+                    : gb_error_set(call->err, 400, "array_above_max_length", name,
+                                   "Invalid '%s': array too long. Expected an array with maximum "
+                                   "length %" APR_SIZE_T_FMT
+                                   ", but got an array with length %" APR_SIZE_T_FMT " instead.",
+                                   name, max, n);
+}
+
+static apr_status_t check_tools(gb_openai_call_t *call, const char *name, gb_span_t value)
+{
+    return check_length(call, name, value, GB_OPENAI_MAX_TOOLS);
+}
+
+static apr_status_t check_messages(gb_openai_call_t *call, const char *name, gb_span_t value)
+{
+    apr_status_t rv = check_length(call, name, value, GB_OPENAI_MAX_MESSAGES);
 
     if (rv == APR_SUCCESS && gb_json_count(value) == 0) {
         return gb_error_set(call->err, 400, "empty_array", name,
@@ -298,14 +318,14 @@ static int field_find(gb_span_t key)
 /* A header carries these: only what may stand in one, and not without end. */
 static void ignored_add(gb_openai_call_t *call, gb_span_t key)
 {
-    const char *name = gb_openai_text(key, call->pool);
-    const char *before = call->plan->ignored;
-    char *clean = apr_pstrndup(call->pool, name != NULL ? name : "", 64);
-    char *c;
+    const char *before = call->plan->ignored, *name;
+    char *clean, *c;
 
     if (before != NULL && strlen(before) > 512) {
         return;
     }
+    name = gb_openai_text(key, call->pool);
+    clean = apr_pstrndup(call->pool, name != NULL ? name : "", 64);
     for (c = clean; *c != '\0'; c++) {
         if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 127 || *c == ',' || *c == '"') {
             *c = '_';

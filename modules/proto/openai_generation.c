@@ -273,7 +273,7 @@ static void json_sentence(gb_openai_call_t *call, gb_span_t schema)
 
     gb_buf_init_pool(&text, GB_BUF_MAX_REQUEST, call->pool);
     gb_buf_init_pool(&compact, GB_BUF_MAX_REQUEST, call->pool);
-    gb_buf_puts(&text, "\"When you do not call a function, answer with one JSON value only, "
+    gb_buf_puts(&text, "\"When you call no function, answer with one JSON value only, "
                        "without any text or Markdown around it");
     if (gb_openai_there(schema)) {
         gb_buf_puts(&text, ", that is valid against this JSON Schema: ");
@@ -329,7 +329,8 @@ static apr_status_t response_format(config_t *config)
         with_schema = 0;
     }
     call->json_answer = 1;
-    if (call->n_tools > 0 && !gb_model_at_least(&call->model, 3, 0)) {
+    if ((call->n_tools > 0 || gb_openai_tools_own(call))
+        && !gb_model_at_least(&call->model, 3, 0)) {
         json_sentence(call, with_schema ? schema : (gb_span_t){NULL, 0});
         return APR_SUCCESS;
     }
@@ -492,6 +493,11 @@ apr_status_t gb_openai_generation_put(gb_openai_call_t *call, gb_buf_t *out)
     gb_buf_init_pool(&config.out, GB_BUF_MAX_REQUEST, call->pool);
     gb_buf_init_pool(&thinking, GB_BUF_MAX_LINE, call->pool);
     config.own = gb_json_get2(call->google, "generation_config", "generationConfig");
+    if (gb_json_kind(config.own) == GB_JSON_OBJECT
+        && gb_json_count(config.own) > GB_OPENAI_MAX_OPTIONS) {
+        return gb_error_set(call->err, 400, "invalid_value", "extra_body.google.generation_config",
+                            "Invalid value for 'generation_config': too many members.");
+    }
     max_tokens(&config);
     if (call->n > 1 && call->plan->fan_out <= 1 && member(&config, "candidateCount")) {
         gb_buf_printf(&config.out, "%d", call->n);

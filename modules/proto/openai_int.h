@@ -38,10 +38,10 @@
     X(TOP_LOGPROBS, "top_logprobs", MAP, check_top_logprobs, "`logprobs` (0 to 20); needs `logprobs: true`") \
     X(LOGIT_BIAS, "logit_bias", REJECT, check_logit_bias, "refused unless empty: the token ids are of another tokenizer") \
     X(RESPONSE_FORMAT, "response_format", MAP, check_object, "`responseMimeType` and `responseJsonSchema`") \
-    X(TOOLS, "tools", MAP, check_array, "`tools` with `parametersJsonSchema`; `custom` tools become functions of one text") \
+    X(TOOLS, "tools", MAP, check_tools, "`tools` with `parametersJsonSchema`; `custom` tools become functions of one text") \
     X(TOOL_CHOICE, "tool_choice", MAP, check_choice, "`toolConfig.functionCallingConfig`")         \
     X(PARALLEL_TOOL_CALLS, "parallel_tool_calls", MAP, check_bool, "`false`: only the first call of an answer is handed on") \
-    X(FUNCTIONS, "functions", MAP, check_array, "as `tools`; the answer then has `function_call`") \
+    X(FUNCTIONS, "functions", MAP, check_tools, "as `tools`; the answer then has `function_call`") \
     X(FUNCTION_CALL, "function_call", MAP, check_choice, "as `tool_choice`")                       \
     X(REASONING_EFFORT, "reasoning_effort", MAP, check_effort, "`thinkingLevel` from Gemini 3 on, `thinkingBudget` before") \
     X(VERBOSITY, "verbosity", IGNORE, check_string, "no counterpart")                              \
@@ -70,6 +70,12 @@ typedef enum {
 #undef GB_OPENAI_FIELD_ID
         GB_OPENAI_FIELD_N
 } gb_openai_field_t;
+
+/* Bounds of what is not bounded by the body's size alone. */
+#define GB_OPENAI_MAX_MESSAGES 65536
+#define GB_OPENAI_MAX_TOOLS    1024
+#define GB_OPENAI_MAX_CALLS    1024 /* of one message */
+#define GB_OPENAI_MAX_OPTIONS  200  /* members of generation_config */
 
 /* What a model's name carried beside the model. */
 #define GB_OPENAI_SEARCH       1u
@@ -130,6 +136,7 @@ typedef struct gb_openai_call_t {
     gb_span_t google;                   /* extra_body.google, or google */
     gb_openai_message_t *messages;
     int n_messages;
+    apr_hash_t *call_names; /* id of any call -> its name upstream; made when asked */
 
     gb_model_t model; /* the one that is called */
     unsigned variant;
@@ -212,6 +219,8 @@ const char *gb_openai_sniff(const char *bytes, size_t len);
 apr_status_t gb_openai_tools_read(gb_openai_call_t *call);
 /* Writes ,"tools":..,"toolConfig":.. where there is something to write. */
 apr_status_t gb_openai_tools_put(gb_openai_call_t *call, gb_buf_t *out);
+/* Whether Google's own tools are wanted by the client or by the model's name. */
+int gb_openai_tools_own(const gb_openai_call_t *call);
 const char *gb_openai_tool_upstream(const gb_openai_call_t *call, const char *name);
 /* By the upstream's name; NULL when the client declared none like it. */
 const gb_openai_tool_t *gb_openai_tool_find(const gb_openai_call_t *call, const char *upstream);
@@ -222,6 +231,8 @@ const gb_openai_tool_t *gb_openai_tool_find(const gb_openai_call_t *call, const 
 apr_status_t gb_openai_calls_put(gb_openai_turns_t *turns, const gb_openai_message_t *message);
 /* All tool messages from position at on in one turn; *next is the first that is none. */
 apr_status_t gb_openai_results_put(gb_openai_turns_t *turns, int at, int *next);
+/* Under which a model turn with Google's own tools is remembered, beside signatures. */
+const char *gb_openai_parts_id(const char *first_call_id, apr_pool_t *p);
 /* A signature in extra_content.google of a message or call, {NULL,0} if none. */
 gb_span_t gb_openai_signature(gb_span_t extra_content);
 

@@ -226,10 +226,32 @@ static apr_status_t system_collect(gb_openai_call_t *call, gb_buf_t *out, int *o
 
 /* ---- messages ---- */
 
+/* What the client sent back, or what we remember by the turn's first call. */
+static gb_span_t kept_parts(const gb_openai_call_t *call, const gb_openai_message_t *message)
+{
+    gb_span_t parts = gb_json_path(message->extra_content, "google.parts");
+    const gb_memory_t *memory = call->request.memory;
+    gb_json_fault_t fault;
+    const char *id, *text;
+
+    if (gb_json_kind(parts) == GB_JSON_ARRAY) {
+        return parts;
+    }
+    id = gb_openai_text(gb_json_path(message->tool_calls, "0.id"), call->pool);
+    if (id == NULL || memory == NULL || memory->signature_get == NULL
+        || (text = memory->signature_get(memory->ctx, gb_openai_parts_id(id, call->pool),
+                                         call->pool))
+               == NULL
+        || gb_json_check(text, strlen(text), &fault) != APR_SUCCESS) {
+        return (gb_span_t){NULL, 0};
+    }
+    return gb_json_root(text, strlen(text));
+}
+
 /* A model turn that was kept whole: parts of server-side tools must come back as they were. */
 static int kept_parts_put(gb_openai_turns_t *turns, const gb_openai_message_t *message)
 {
-    gb_span_t parts = gb_json_path(message->extra_content, "google.parts");
+    gb_span_t parts = kept_parts(turns->call, message);
     gb_json_iter_t it;
 
     if (gb_json_kind(parts) != GB_JSON_ARRAY || gb_json_count(parts) == 0) {

@@ -148,12 +148,11 @@ static apr_status_t tool_add(gb_openai_call_t *call, gb_span_t body, int custom,
     return APR_SUCCESS;
 }
 
-static apr_status_t tool_read(gb_openai_call_t *call, gb_span_t value, size_t index,
-                              builtin_set_t *set)
+static apr_status_t tool_read(gb_openai_call_t *call, gb_span_t value, size_t index)
 {
     const char *param = apr_psprintf(call->pool, "tools[%" APR_SIZE_T_FMT "]", index);
     gb_span_t type = gb_openai_member(value, "type");
-    int custom = gb_json_eq(type, "custom"), builtin;
+    int custom = gb_json_eq(type, "custom");
     gb_span_t body = gb_openai_member(value, custom ? "custom" : "function");
     const char *name;
 
@@ -165,16 +164,15 @@ static apr_status_t tool_read(gb_openai_call_t *call, gb_span_t value, size_t in
                             param);
     }
     name = gb_openai_text(gb_openai_member(body, "name"), call->pool);
-    if (!custom && name != NULL && (builtin = builtin_index(name)) >= 0) {
-        set->client |= 1u << builtin;
-        return APR_SUCCESS;
+    if (!custom && name != NULL && builtin_index(name) >= 0) {
+        return APR_SUCCESS; /* no function: see client_tools */
     }
     return tool_add(
         call, body, custom,
         apr_pstrcat(call->pool, param, custom ? ".custom.name" : ".function.name", NULL));
 }
 
-static apr_status_t functions_read(gb_openai_call_t *call, builtin_set_t *set)
+apr_status_t gb_openai_tools_read(gb_openai_call_t *call)
 {
     gb_span_t tools = call->field[GB_OPENAI_TOOLS], functions = call->field[GB_OPENAI_FUNCTIONS];
     size_t n = gb_openai_there(tools) ? gb_json_count(tools) : 0;
@@ -184,7 +182,7 @@ static apr_status_t functions_read(gb_openai_call_t *call, builtin_set_t *set)
     n += gb_openai_there(functions) ? gb_json_count(functions) : 0;
     call->tools = apr_pcalloc(call->pool, (n + 1) * sizeof(*call->tools));
     for (gb_json_iter(&it, tools); gb_json_next(&it);) {
-        if ((rv = tool_read(call, it.value, it.index, set)) != APR_SUCCESS) {
+        if ((rv = tool_read(call, it.value, it.index)) != APR_SUCCESS) {
             return rv;
         }
     }
@@ -208,7 +206,8 @@ static void operator_tools(gb_openai_call_t *call, builtin_set_t *set)
     if (call->variant & GB_OPENAI_SEARCH) {
         set->ours |= 1u << SEARCH;
     }
-    if (settings->url_context_enabled && gb_list_has(&settings->url_context_models, model)) {
+    if (settings->url_context_enabled && !call->json_answer
+        && gb_list_has(&settings->url_context_models, model)) {
         set->ours |= 1u << URL_CONTEXT;
     }
     if (settings->tools_code_execution_enabled && !((set->client | set->ours) & 1u << SEARCH)
@@ -219,32 +218,33 @@ static void operator_tools(gb_openai_call_t *call, builtin_set_t *set)
     }
 }
 
-static builtin_set_t builtins_wanted(gb_openai_call_t *call)
+static unsigned client_tools(const gb_openai_call_t *call)
 {
-    builtin_set_t set = {0, 0};
-    gb_span_t tools = call->field[GB_OPENAI_TOOLS];
+    unsigned set = gb_openai_there(call->field[GB_OPENAI_WEB_SEARCH_OPTIONS]) ? 1u << SEARCH : 0;
     gb_json_iter_t it;
     const char *name;
     int i;
 
-    for (gb_json_iter(&it, tools); gb_json_next(&it);) {
+    for (gb_json_iter(&it, call->field[GB_OPENAI_TOOLS]); gb_json_next(&it);) {
         name = gb_openai_text(gb_json_path(it.value, "function.name"), call->pool);
         if (name != NULL && (i = builtin_index(name)) >= 0) {
-            set.client |= 1u << i;
+            set |= 1u << i;
         }
     }
-    if (gb_openai_there(call->field[GB_OPENAI_WEB_SEARCH_OPTIONS])) {
-        set.client |= 1u << SEARCH;
-    }
-    operator_tools(call, &set);
     return set;
 }
 
-apr_status_t gb_openai_tools_read(gb_openai_call_t *call)
+int gb_openai_tools_own(const gb_openai_call_t *call)
 {
-    builtin_set_t set = {0, 0};
+    return client_tools(call) != 0 || (call->variant & GB_OPENAI_SEARCH) != 0;
+}
 
-    return functions_read(call, &set);
+static builtin_set_t builtins_wanted(gb_openai_call_t *call)
+{
+    builtin_set_t set = {client_tools(call), 0};
+
+    operator_tools(call, &set);
+    return set;
 }
 
 /* ---- declarations ---- */

@@ -118,9 +118,14 @@ gb_span_t gb_schema_target(const schema_run_t *run, gb_span_t ref)
 static void property_add(schema_run_t *run, view_t *view, gb_span_t key, gb_span_t value)
 {
     size_t len = 0, *slot;
-    const char *name = gb_json_str(key, &len, run->p);
+    const char *name;
     property_t *property;
 
+    if (++run->members > GB_SCHEMA_MAX_NODES) {
+        run->nodes = GB_SCHEMA_MAX_NODES + 1;
+        return;
+    }
+    name = gb_json_str(key, &len, run->p);
     slot = apr_hash_get(view->by_name, name, (apr_ssize_t)len);
     if (slot != NULL) {
         APR_ARRAY_IDX(view->properties, *slot, property_t).value = value;
@@ -197,7 +202,9 @@ void gb_schema_merge(schema_run_t *run, view_t *view, gb_span_t value, int depth
         else if ((gb_json_eq(it.key, "$defs") || gb_json_eq(it.key, "definitions"))
                  && gb_json_kind(it.value) == GB_JSON_OBJECT) {
             for (gb_json_iter(&member, it.value); gb_json_next(&member);) {
-                APR_ARRAY_PUSH(view->defs, property_t) = (property_t){member.key, member.value};
+                if (++run->members <= GB_SCHEMA_MAX_NODES) {
+                    APR_ARRAY_PUSH(view->defs, property_t) = (property_t){member.key, member.value};
+                }
             }
         }
         else if (gb_json_eq(it.key, "required")) {

@@ -82,6 +82,7 @@ typedef struct schema_run_t {
     unsigned flags;
     int depth;
     int nodes;
+    int members;              /* of properties and $defs, of all views */
     apr_array_header_t *open; /* of const char *: targets of $ref that are unfolded now */
 } schema_run_t;
 

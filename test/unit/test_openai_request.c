@@ -127,11 +127,73 @@ static void test_refusals(void **state)
     apr_pool_destroy(p);
 }
 
+/* ---- bounds ---- */
+
+static const char *repeated(const char *before, const char *item, int n, const char *after,
+                            apr_pool_t *p)
+{
+    gb_buf_t out;
+    int i;
+
+    gb_buf_init_pool(&out, GB_BUF_MAX_REQUEST, p);
+    gb_buf_puts(&out, before);
+    for (i = 0; i < n; i++) {
+        gb_buf_puts(&out, i > 0 ? "," : "");
+        gb_buf_printf(&out, item, i);
+    }
+    gb_buf_puts(&out, after);
+    return out.data;
+}
+
+/* A body of some megabytes must not cost minutes or gigabytes. */
+static void test_bounds(void **state)
+{
+    static const struct {
+        const char *before, *item, *after;
+        int n, refused;
+    } rows[] = {
+        {"{\"model\":\"m\",\"messages\":[",                                                   "{\"role\":\"user\"}",                         "]}",    100000, 1},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[",                   "\"%d\"",                                      "]}]}",
+         300000,                                                                                                                                              0},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tools\":[",
+         "{\"type\":\"function\",\"function\":{\"name\":\"f%d\"}}",                                                                          "]}",    5000,   1},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tools\":[",
+         "{\"type\":\"function\",\"function\":{\"name\":\"f %d\"}}",                                                                         "]}",    1000,   0},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[",
+         "{\"id\":\"%d\",\"function\":{\"name\":\"f\"}}",                                                                                    "]}]}",  5000,   1},
+        {"{\"model\":\"m\",\"messages\":[",                                                   "{\"role\":\"tool\",\"tool_call_id\":\"%d\"}", "]}",
+         60000,                                                                                                                                               1},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],",            "\"u%d\":1",                                   "}",
+         300000,                                                                                                                                              0},
+        {"{\"model\":\"gemini-2.5-pro\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+         "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{"
+         "\"properties\":{",                                                         "\"p%d\":{}",                                  "}}}}}", 200000, 1},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"google\":{"
+         "\"generation_config\":{",                                                  "\"p%d\":1",                                   "}}}",   100000, 1},
+    };
+    openai_case_t c;
+    apr_pool_t *p;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        apr_pool_create(&p, NULL);
+        openai_case_plain(&c, &gb_openai_dialect, "POST", "/chat/completions",
+                          repeated(rows[i].before, rows[i].item, rows[i].n, rows[i].after, p), NULL,
+                          p);
+        if ((c.plan == NULL) != rows[i].refused) {
+            fail_msg("row %zu: %d %s", i, c.err.status, c.err.message);
+        }
+        apr_pool_destroy(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bounds),
     };
     int failed;
 
