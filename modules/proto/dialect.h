@@ -24,13 +24,14 @@ typedef struct gb_translator_t gb_translator_t;
 typedef struct gb_dialect_t gb_dialect_t;
 
 /*
- * What a process remembers between calls, each part optional (NULL).  Asked in
- * the worker that parses, told from the engine's thread: the owner locks.
+ * What a process remembers between calls, each part optional (NULL).  Asked and
+ * told from any thread (a request is translated anew in the engine's): the owner
+ * locks.
  */
 typedef struct gb_memory_t {
     void *ctx;
-    /* Thought signatures by the id of a tool call, for clients that drop them.  The text comes
-     * from p; NULL when unknown.  Bounded by the owner; a signature may be 1 MiB long. */
+    /* Thought signatures by the id of a tool call, for clients that drop them; under "parts/<id>"
+     * a whole model turn as JSON.  The text comes from p; NULL when unknown.  Bounded by the owner; a signature may be 1 MiB long. */
     const char *(*signature_get)(void *ctx, const char *call_id, apr_pool_t *p);
     void (*signature_put)(void *ctx, const char *call_id, const char *signature, size_t len);
     /* Whether Google lists that model: 1, 0, or -1 when no list is known yet. */
@@ -144,7 +145,8 @@ struct gb_dialect_t {
     apr_status_t (*on_chunk)(gb_translator_t *t, const char *bytes, size_t len, gb_buf_t *out);
 
     /*
-     * The upstream has ended well.  APR_INCOMPLETE: it ended too early (no
+     * The upstream has ended well.  With nothing appended there is nothing to deliver, and the
+     * facts say why (empty, malformed).  APR_INCOMPLETE: it ended too early (no
      * finish reason, half an event): the exchange treats that as a reset.
      */
     apr_status_t (*on_end)(gb_translator_t *t, gb_buf_t *out);
