@@ -239,18 +239,23 @@ static int is_service(gb_class_t cls)
     return cls == GB_CLASS_SERVICE || cls == GB_CLASS_OVERLOADED;
 }
 
-/* Two keys that give the same unknown answer to one call: then it is the request. */
+/*
+ * Two keys that give the same unknown answer to one call: then it is the
+ * request, and the client gets Google's words.
+ */
 static void settle_unknown(gb_leg_t *leg)
 {
-    if (leg->verdict.cls == GB_CLASS_UNKNOWN_AUTH && leg->unknowns > 1) {
-        leg->verdict.error.status = 400;
-        apr_cpystrn(leg->verdict.error.type, "invalid_request_error",
-                    sizeof(leg->verdict.error.type));
-        apr_cpystrn(leg->verdict.error.code, "invalid_value", sizeof(leg->verdict.error.code));
-        leg->verdict.error.google_status[0] = '\0';
-        apr_cpystrn(leg->verdict.error.message, leg->verdict.message,
-                    sizeof(leg->verdict.error.message));
+    gb_verdict_t *v = &leg->verdict;
+
+    if (v->cls != GB_CLASS_UNKNOWN_AUTH) {
+        return;
     }
+    if (leg->unknown_row == v->row && strcmp(leg->unknown_reason, v->reason) == 0) {
+        gb_error_set(&v->error, 400, NULL, NULL, "%s", v->message);
+        v->error.should_retry = GB_RETRY_NO;
+    }
+    leg->unknown_row = v->row;
+    apr_cpystrn(leg->unknown_reason, v->reason, sizeof(leg->unknown_reason));
 }
 
 static void fail(gb_leg_t *leg, const gb_error_t *err)
@@ -295,10 +300,8 @@ static void retry_or_fail(gb_leg_t *leg)
     else if (class_allows(leg)) {
         again = leg->attempts < (int)leg->conf->settings->max_retries;
     }
+    settle_unknown(leg);
     keep_upstream_body(leg);
-    if (!again) {
-        settle_unknown(leg);
-    }
     report(leg);
     if (!again) {
         fail(leg, &leg->verdict.error);

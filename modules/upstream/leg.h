@@ -41,6 +41,8 @@ struct gb_leg_t {
     gb_pick_t pick;
     int attempts, extra;            /* extra: re-sends that do not count against MAX_RETRIES */
     int empties, unknowns, same_service;
+    const char *unknown_row;        /* of the last unknown 401 or 403, NULL: none */
+    char unknown_reason[64];
     int keep_key;                   /* the next attempt uses the same key */
 
     /* of the attempt that runs or ran last */

@@ -130,13 +130,14 @@ static int excluded(const gb_pick_t *pick, int slot)
     return 0;
 }
 
-static int refuse(const fake_refusal_t *refusal, apr_interval_time_t *wait, gb_error_t *err)
+static int refuse(const fake_refusal_t *refusal, int by_script, apr_interval_time_t *wait,
+                  gb_error_t *err)
 {
-    if (refusal->rc == GB_PICK_WAIT) {
+    if (by_script && refusal->rc == GB_PICK_WAIT) {
         *wait = refusal->wait;
         return GB_PICK_WAIT;
     }
-    gb_error_set(err, refusal->rc ? refusal->rc : 503, "no_keys", NULL, "no key is left");
+    gb_error_set(err, refusal->rc > 0 ? refusal->rc : 503, "no_keys", NULL, "no key is left");
     err->retry_after = refusal->retry_after;
     err->should_retry = GB_RETRY_NO;
     return err->status;
@@ -152,7 +153,7 @@ static int host_pick(void *baton, const gb_pick_t *pick, gb_key_t *key, apr_inte
     pthread_mutex_lock(&host->lock);
     host->picks++;
     if (refusal->at && host->picks >= refusal->at && host->picks < refusal->at + refusal->times) {
-        rc = refuse(refusal, wait, err);
+        rc = refuse(refusal, 1, wait, err);
     }
     for (i = 0; rc == 1 && i < host->n_keys; i++) {
         int slot = host->next % host->n_keys + 1;
@@ -171,7 +172,7 @@ static int host_pick(void *baton, const gb_pick_t *pick, gb_key_t *key, apr_inte
         }
     }
     if (rc == 1) {
-        rc = refuse(refusal, wait, err);
+        rc = refuse(refusal, 0, wait, err);
     }
     pthread_mutex_unlock(&host->lock);
     return rc;
