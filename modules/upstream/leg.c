@@ -251,7 +251,7 @@ static void settle_unknown(gb_leg_t *leg)
         return;
     }
     if (leg->unknown_row == v->row && strcmp(leg->unknown_reason, v->reason) == 0) {
-        gb_error_set(&v->error, 400, NULL, NULL, "%s", v->message);
+        gb_error_set(&v->error, 400, "invalid_value", NULL, "%s", v->message);
         v->error.should_retry = GB_RETRY_NO;
     }
     leg->unknown_row = v->row;

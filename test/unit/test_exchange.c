@@ -583,7 +583,7 @@ static const retry_t retries[] = {
     {"the same unknown 403 from two keys",
      3, 5,
      {FORBIDDEN, FORBIDDEN, "+say a|stop"},
-     400, "error 400  You shall not pass.",
+     400, "error 400 invalid_value You shall not pass.",
      2, {GB_CLASS_UNKNOWN_AUTH, GB_CLASS_UNKNOWN_AUTH},
      "unknown_auth"},
     {"two unknown answers that differ",
