@@ -19,26 +19,26 @@
 #include "base/timeutil.h"
 
 #define STOCK_MAX       256
-#define RETRY_AFTER_MAX 31536000    /* seconds */
+#define RETRY_AFTER_MAX 31536000 /* seconds */
 
 struct gb_call_t {
-    gb_call_t *next, *prev;         /* in stock, or among those that run */
+    gb_call_t *next, *prev; /* in stock, or among those that run */
     gb_engine_t *engine;
     CURL *easy;
     struct curl_slist *headers;
-    gb_timer_t timer;               /* silence, or the news of a call that could not start */
+    gb_timer_t timer; /* silence, or the news of a call that could not start */
 
     const gb_call_events_t *events; /* NULL: cancelled */
     void *baton;
     apr_pool_t *pool;
     apr_interval_time_t silence;
-    apr_time_t heard;               /* monotonic: the last byte, or the start */
+    apr_time_t heard; /* monotonic: the last byte, or the start */
 
-    apr_table_t *answer;            /* headers of the response that is being read */
+    apr_table_t *answer; /* headers of the response that is being read */
     int told_head;
-    int paused;                     /* the caller wants no bytes */
-    int curl_paused;                /* curl was told so */
-    int added;                      /* the multi handle knows it */
+    int paused;      /* the caller wants no bytes */
+    int curl_paused; /* curl was told so */
+    int added;       /* the multi handle knows it */
     char why[CURL_ERROR_SIZE];
 };
 
@@ -46,7 +46,7 @@ struct gb_call_stock_t {
     gb_call_t *free;
     int n;
     gb_call_t *running;
-    int depth;                      /* of curl's callbacks, of any call: curl refuses most verbs there */
+    int depth; /* of curl's callbacks, of any call: curl refuses most verbs there */
 };
 
 /* ---- stock ---- */
@@ -220,16 +220,16 @@ static const struct {
     CURLcode code;
     gb_transport_t transport;
 } codes[] = {
-    { CURLE_OK,                     GB_TRANSPORT_OK      },
-    { CURLE_COULDNT_RESOLVE_HOST,   GB_TRANSPORT_CONNECT },
-    { CURLE_COULDNT_CONNECT,        GB_TRANSPORT_CONNECT },
-    { CURLE_COULDNT_RESOLVE_PROXY,  GB_TRANSPORT_PROXY   },
-    { CURLE_PROXY,                  GB_TRANSPORT_PROXY   },
-    { CURLE_SSL_CONNECT_ERROR,      GB_TRANSPORT_TLS     },
-    { CURLE_PEER_FAILED_VERIFICATION, GB_TRANSPORT_TLS   },
-    { CURLE_SSL_CACERT_BADFILE,     GB_TRANSPORT_TLS     },
-    { CURLE_SSL_CERTPROBLEM,        GB_TRANSPORT_TLS     },
-    { CURLE_OPERATION_TIMEDOUT,     GB_TRANSPORT_TIMEOUT },
+    {CURLE_OK,                       GB_TRANSPORT_OK     },
+    {CURLE_COULDNT_RESOLVE_HOST,     GB_TRANSPORT_CONNECT},
+    {CURLE_COULDNT_CONNECT,          GB_TRANSPORT_CONNECT},
+    {CURLE_COULDNT_RESOLVE_PROXY,    GB_TRANSPORT_PROXY  },
+    {CURLE_PROXY,                    GB_TRANSPORT_PROXY  },
+    {CURLE_SSL_CONNECT_ERROR,        GB_TRANSPORT_TLS    },
+    {CURLE_PEER_FAILED_VERIFICATION, GB_TRANSPORT_TLS    },
+    {CURLE_SSL_CACERT_BADFILE,       GB_TRANSPORT_TLS    },
+    {CURLE_SSL_CERTPROBLEM,          GB_TRANSPORT_TLS    },
+    {CURLE_OPERATION_TIMEDOUT,       GB_TRANSPORT_TIMEOUT},
 };
 
 static gb_transport_t transport_of(const gb_call_t *call, CURLcode code)
@@ -239,10 +239,10 @@ static gb_transport_t transport_of(const gb_call_t *call, CURLcode code)
 
     curl_easy_getinfo(call->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
     if (code != CURLE_OK && connect_status >= 300) {
-        return GB_TRANSPORT_PROXY;      /* it refused the tunnel: curl calls that a failed read */
+        return GB_TRANSPORT_PROXY; /* it refused the tunnel: curl calls that a failed read */
     }
     if (code == CURLE_OK && !call->told_head) {
-        return GB_TRANSPORT_RESET;      /* curl is content with half a head */
+        return GB_TRANSPORT_RESET; /* curl is content with half a head */
     }
     for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (codes[i].code == code) {
@@ -277,7 +277,8 @@ void gb_call_reap(gb_engine_t *engine)
         CURLcode code = msg->data.result;
 
         curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **)&call);
-        call_end(call, transport_of(call, code), call->why[0] ? call->why : curl_easy_strerror(code));
+        call_end(call, transport_of(call, code),
+                 call->why[0] ? call->why : curl_easy_strerror(code));
     }
 }
 
@@ -297,7 +298,7 @@ static void on_timer(gb_timer_t *timer)
     }
     left = call->heard + call->silence - gb_mono_now();
     if (call->paused) {
-        left = call->silence;       /* the silence is ours */
+        left = call->silence; /* the silence is ours */
     }
     if (left > 0) {
         gb_timer_set(call->engine, &call->timer, left);

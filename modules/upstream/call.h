@@ -18,19 +18,19 @@ typedef struct gb_call_t gb_call_t;
 typedef struct gb_call_conf_t {
     const char *method;
     const char *url;
-    const char *const *headers;             /* "Name: value", NULL at the end */
-    const char *body;                       /* NULL: none */
+    const char *const *headers; /* "Name: value", NULL at the end */
+    const char *body;           /* NULL: none */
     size_t body_len;
-    const char *proxy;                      /* URL, NULL: none */
+    const char *proxy; /* URL, NULL: none */
     apr_interval_time_t connect_timeout;
-    apr_interval_time_t silence;            /* longest time without a byte, to the first and between */
+    apr_interval_time_t silence; /* longest time without a byte, to the first and between */
 } gb_call_conf_t;
 
 typedef struct gb_call_head_t {
     int status;
-    const char *content_type;               /* "" when none */
-    apr_interval_time_t retry_after;        /* -1 none */
-    const apr_table_t *headers;             /* all of them, last response only */
+    const char *content_type;        /* "" when none */
+    apr_interval_time_t retry_after; /* -1 none */
+    const apr_table_t *headers;      /* all of them, last response only */
 } gb_call_head_t;
 
 /*

@@ -35,33 +35,33 @@ struct gb_engine_t {
     apr_pool_t *pool;
     apr_thread_t *thread;
     int epfd;
-    int curl_epfd;                  /* curl's sockets, see socket_changed; itself watched in epfd */
+    int curl_epfd; /* curl's sockets, see socket_changed; itself watched in epfd */
     gb_watch_t curl_watch;
-    int curl_ready;                 /* something waits there */
+    int curl_ready; /* something waits there */
 
-    apr_thread_mutex_t *lock;       /* guards the queue and `ended` */
+    apr_thread_mutex_t *lock; /* guards the queue and `ended` */
     gb_msg_t *head, **tail;
     int ended;
     gb_watch_t wakeup;
-    volatile apr_uint32_t stop;     /* set by gb_engine_stop, atomic */
-    volatile apr_uint32_t turned;   /* seconds of the monotonic clock at the last turn, atomic */
+    volatile apr_uint32_t stop;   /* set by gb_engine_stop, atomic */
+    volatile apr_uint32_t turned; /* seconds of the monotonic clock at the last turn, atomic */
 
-    gb_timer_t **heap;              /* 1-based */
+    gb_timer_t **heap; /* 1-based */
     int n_timers, cap_timers;
 
-    struct epoll_event *batch;      /* what is being worked off */
+    struct epoll_event *batch; /* what is being worked off */
     int batch_n, batch_at;
 
-    apr_allocator_t *allocator;     /* for exchanges, with a lock of its own */
-    volatile apr_uint32_t usual;    /* microseconds: a moving average of whole answers, atomic */
+    apr_allocator_t *allocator;  /* for exchanges, with a lock of its own */
+    volatile apr_uint32_t usual; /* microseconds: a moving average of whole answers, atomic */
 
     CURLM *multi;
     gb_timer_t curl_timer;
     gb_timer_t tick;
     struct gb_call_stock_t *stock;
 
-    gb_drain_t drains;              /* ring with this as its head */
-    int phase;                      /* -1 serving, else the last that was told */
+    gb_drain_t drains; /* ring with this as its head */
+    int phase;         /* -1 serving, else the last that was told */
     apr_time_t stopping_since;
 };
 
@@ -197,7 +197,7 @@ void gb_timer_set(gb_engine_t *engine, gb_timer_t *timer, apr_interval_time_t af
         gb_timer_t **heap = realloc(engine->heap, (size_t)cap * sizeof(gb_timer_t *));
 
         if (!heap) {
-            abort();                /* a wait that never ends would be worse */
+            abort(); /* a wait that never ends would be worse */
         }
         engine->heap = heap;
         engine->cap_timers = cap;
@@ -543,7 +543,7 @@ static apr_status_t engine_close(void *data)
         close(engine->epfd);
     }
     if (engine->allocator) {
-        apr_allocator_mutex_set(engine->allocator, NULL);   /* it went with its pool */
+        apr_allocator_mutex_set(engine->allocator, NULL); /* it went with its pool */
         apr_allocator_destroy(engine->allocator);
     }
     return APR_SUCCESS;

@@ -21,9 +21,9 @@
 typedef struct gb_engine_t gb_engine_t;
 
 typedef struct gb_engine_conf_t {
-    const char *user_agent;         /* of calls that bring none of their own */
-    const char *ca_file;            /* CA bundle instead of the system's, NULL for the system's */
-    apr_interval_time_t drain;      /* how long calls may run on once the child is stopping */
+    const char *user_agent;    /* of calls that bring none of their own */
+    const char *ca_file;       /* CA bundle instead of the system's, NULL for the system's */
+    apr_interval_time_t drain; /* how long calls may run on once the child is stopping */
     /* Asked once a second: 1 when this child has been told to stop. */
     int (*stopping)(void *baton);
     void *baton;
@@ -63,7 +63,7 @@ int gb_engine_is_stopping(gb_engine_t *engine);
 typedef struct gb_msg_t {
     struct gb_msg_t *next;
     void (*fn)(struct gb_msg_t *msg);
-    int queued;                     /* guarded by the engine's queue lock */
+    int queued; /* guarded by the engine's queue lock */
 } gb_msg_t;
 
 /* Any thread.  APR_EEXIST: it is waiting already; APR_EOF: the engine has ended, fn will never run. */
@@ -72,8 +72,8 @@ apr_status_t gb_engine_post(gb_engine_t *engine, gb_msg_t *msg);
 /* ---- timers ---- */
 
 typedef struct gb_timer_t {
-    apr_time_t due;                 /* monotonic */
-    int at;                         /* place in the heap, 0 = not set */
+    apr_time_t due; /* monotonic */
+    int at;         /* place in the heap, 0 = not set */
     void (*fn)(struct gb_timer_t *timer);
 } gb_timer_t;
 
@@ -84,7 +84,7 @@ void gb_timer_cancel(gb_engine_t *engine, gb_timer_t *timer);
 /* ---- descriptors ---- */
 
 typedef struct gb_watch_t {
-    int fd;                         /* -1 = not watched */
+    int fd; /* -1 = not watched */
     void (*fn)(struct gb_watch_t *watch, uint32_t events);
 } gb_watch_t;
 

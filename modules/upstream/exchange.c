@@ -17,18 +17,18 @@
 #include "base/timeutil.h"
 #include "upstream/leg.h"
 
-#define HIGH_WATER (64 * 1024)      /* bytes waiting for the client: the upstream pauses */
+#define HIGH_WATER (64 * 1024) /* bytes waiting for the client: the upstream pauses */
 #define LOW_WATER  (16 * 1024)
 
 struct gb_exchange_t {
     apr_pool_t *pool;
-    atomic_uint refs;               /* not APR's: ThreadSanitizer cannot see those */
+    atomic_uint refs; /* not APR's: ThreadSanitizer cannot see those */
     gb_engine_t *engine;
     const gb_exchange_conf_t *conf;
     gb_plan_t *plan;
-    gb_sink_t *sink;                /* NULL after end() */
+    gb_sink_t *sink; /* NULL after end() */
 
-    gb_msg_t start, wake, cancel;   /* each queued one holds a reference */
+    gb_msg_t start, wake, cancel; /* each queued one holds a reference */
     gb_timer_t total;
     gb_drain_t drain;
     apr_time_t began;
@@ -38,10 +38,10 @@ struct gb_exchange_t {
 
     gb_head_t head;
     gb_buf_t out;
-    size_t sent;                    /* bytes of out that the sink has taken */
-    int committed;                  /* the answer is being given: no retry any more */
-    int begun;                      /* the sink took the head */
-    int complete;                   /* nothing will be appended to out */
+    size_t sent;   /* bytes of out that the sink has taken */
+    int committed; /* the answer is being given: no retry any more */
+    int begun;     /* the sink took the head */
+    int complete;  /* nothing will be appended to out */
     int paused;
 
     gb_summary_t summary;
@@ -122,7 +122,7 @@ static void end(gb_exchange_t *x, apr_status_t rv)
     x->sink = NULL;
     summarize(x);
     sink->end(sink, rv);
-    gb_exchange_unref(x);           /* the engine's */
+    gb_exchange_unref(x); /* the engine's */
 }
 
 /* ---- towards the client ---- */
@@ -222,11 +222,13 @@ static void pump(gb_exchange_t *x)
 /* ---- headers of the answer ---- */
 
 /* What is between us and the upstream, or between it and its own clients. */
+/* clang-format off */
 static const char *const not_passed[] = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade", "content-length", "content-type", "content-encoding", "date",
     "server", "alt-svc", "server-timing", "set-cookie", "via", "retry-after", "x-request-id", NULL
 };
+/* clang-format on */
 
 static int passes(const char *name)
 {
@@ -372,7 +374,8 @@ static void leg_done(gb_leg_t *leg)
         return;
     }
     if (x->n_legs > 1 && merge(x) != APR_SUCCESS) {
-        gb_error_set(&err, 502, "upstream_error", NULL, "The upstream's answers could not be read.");
+        gb_error_set(&err, 502, "upstream_error", NULL,
+                     "The upstream's answers could not be read.");
         fail(x, &err);
         return;
     }
@@ -384,7 +387,7 @@ static void leg_done(gb_leg_t *leg)
     pump(x);
 }
 
-static const gb_leg_events_t leg_events = { leg_flowed, leg_restarts, leg_done, leg_failed };
+static const gb_leg_events_t leg_events = {leg_flowed, leg_restarts, leg_done, leg_failed};
 
 /* ---- what else happens ---- */
 
@@ -394,7 +397,7 @@ static void on_total(gb_timer_t *timer)
     gb_error_t err;
 
     if (x->complete) {
-        end(x, APR_TIMEUP);         /* the client takes it too slowly */
+        end(x, APR_TIMEUP); /* the client takes it too slowly */
         return;
     }
     /* no fault of the key when it is the client who takes it too slowly */
@@ -508,7 +511,7 @@ apr_status_t gb_exchange_start(gb_exchange_t *x, gb_sink_t *sink)
     apr_status_t rv;
 
     x->sink = sink;
-    gb_exchange_ref(x);             /* the engine's, until end */
+    gb_exchange_ref(x); /* the engine's, until end */
     rv = post(x, &x->start);
     if (rv != APR_SUCCESS) {
         x->sink = NULL;

@@ -22,16 +22,16 @@ typedef struct gb_exchange_t gb_exchange_t;
 /* One upstream call, for the journal. */
 typedef struct gb_attempt_t {
     const char *request_id;
-    int number;                     /* 1-based within the call */
-    int final;                      /* no other follows: calls and tokens count this one */
+    int number; /* 1-based within the call */
+    int final;  /* no other follows: calls and tokens count this one */
     const char *key_id;
-    int status;                     /* the upstream's, 0 = no answer */
-    apr_time_t began;               /* wall clock */
+    int status;       /* the upstream's, 0 = no answer */
+    apr_time_t began; /* wall clock */
     apr_interval_time_t latency;
     apr_interval_time_t first_byte; /* -1: none came */
     const gb_verdict_t *verdict;
     const gb_facts_t *facts;
-    apr_uint64_t bytes;             /* from the upstream */
+    apr_uint64_t bytes; /* from the upstream */
 } gb_attempt_t;
 
 /* Who an exchange asks and tells.  Everything runs in the engine's thread and must not block. */
@@ -52,8 +52,8 @@ typedef struct gb_exchange_conf_t {
     const gb_settings_t *settings;
     const char *pool_name;
     const char *request_id;
-    apr_uint64_t caller;            /* hash of who calls */
-    const char *const *headers;     /* "Name: value" to send upstream, NULL at the end */
+    apr_uint64_t caller;        /* hash of who calls */
+    const char *const *headers; /* "Name: value" to send upstream, NULL at the end */
 } gb_exchange_conf_t;
 
 /* What the access log and the journal want to know at the end. */

@@ -37,7 +37,7 @@ static apr_uint64_t hash_pair(const char *a, const char *b)
     for (; *b; b++) {
         h = (h ^ (unsigned char)*b) * 1099511628211ULL;
     }
-    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL;    /* FNV leaves the high bits of like texts alike */
+    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL; /* FNV leaves the high bits of like texts alike */
     h = (h ^ (h >> 27)) * 0x94d049bb133111ebULL;
     return h ^ (h >> 31);
 }
@@ -85,8 +85,7 @@ static const char *const *headers_of(const gb_leg_t *leg)
 
     all[n++] = apr_pstrcat(leg->pool, plan->bearer ? BEARER_HEADER : KEY_HEADER, leg->key.secret,
                            NULL);
-    all[n++] = apr_psprintf(leg->pool, "x-request-id: %s.%d", leg->conf->request_id,
-                            leg->number);
+    all[n++] = apr_psprintf(leg->pool, "x-request-id: %s.%d", leg->conf->request_id, leg->number);
     if (plan->content_type && plan->body) {
         all[n++] = apr_pstrcat(leg->pool, "Content-Type: ", plan->content_type, NULL);
     }
@@ -176,7 +175,8 @@ static void step_after(gb_leg_t *leg, int to, apr_interval_time_t wait)
 /* 0.25 s doubling to 4 s, each between half and one and a half of it. */
 static apr_interval_time_t backoff(int attempts)
 {
-    apr_interval_time_t wait = BACKOFF_FIRST << (attempts > 1 ? (attempts - 1 < 4 ? attempts - 1 : 4) : 0);
+    apr_interval_time_t wait = BACKOFF_FIRST
+                               << (attempts > 1 ? (attempts - 1 < 4 ? attempts - 1 : 4) : 0);
     apr_uint32_t dice;
 
     gb_random(&dice, sizeof(dice));
@@ -466,13 +466,13 @@ static void on_done(void *baton, gb_transport_t transport, const char *detail)
     judge(leg);
 }
 
-static const gb_call_events_t call_events = { on_head, on_data, on_done };
+static const gb_call_events_t call_events = {on_head, on_data, on_done};
 
 /* ---- sending ---- */
 
 static void attempt_reset(gb_leg_t *leg)
 {
-    gb_facts_t none = { 0 };
+    gb_facts_t none = {0};
 
     none.prompt_tokens = none.completion_tokens = none.thought_tokens = -1;
     none.cached_tokens = none.total_tokens = -1;

@@ -28,41 +28,41 @@ struct gb_leg_t {
     const gb_exchange_conf_t *conf;
     gb_plan_t *plan;
     apr_pool_t *pool;
-    gb_buf_t *out;                  /* the exchange's: where a stream is translated to */
-    int streams;                    /* translate as it comes; else collect in raw */
-    int committed;                  /* the client has bytes of it: no retry */
+    gb_buf_t *out; /* the exchange's: where a stream is translated to */
+    int streams;   /* translate as it comes; else collect in raw */
+    int committed; /* the client has bytes of it: no retry */
 
-    gb_timer_t step;                /* back-off, waiting for a key, news from a callback */
+    gb_timer_t step; /* back-off, waiting for a key, news from a callback */
     gb_timer_t first_token;
     enum { GB_STEP_NEXT, GB_STEP_JUDGE } step_to;
 
-    gb_call_t *call;                /* NULL between attempts */
-    gb_key_t key;                   /* slot 0: none is held */
+    gb_call_t *call; /* NULL between attempts */
+    gb_key_t key;    /* slot 0: none is held */
     gb_pick_t pick;
-    int attempts, extra;            /* extra: re-sends that do not count against MAX_RETRIES */
+    int attempts, extra; /* extra: re-sends that do not count against MAX_RETRIES */
     int empties, unknowns, same_service;
-    const char *unknown_row;        /* of the last unknown 401 or 403, NULL: none */
+    const char *unknown_row; /* of the last unknown 401 or 403, NULL: none */
     char unknown_reason[64];
-    int keep_key;                   /* the next attempt uses the same key */
+    int keep_key; /* the next attempt uses the same key */
 
     /* of the attempt that runs or ran last */
-    int number;                     /* 1-based, re-sends counted */
-    int open;                       /* the host was not told yet that it ended */
-    const char *body;               /* what was sent */
-    apr_interval_time_t latency;    /* once it is over */
+    int number;                  /* 1-based, re-sends counted */
+    int open;                    /* the host was not told yet that it ended */
+    const char *body;            /* what was sent */
+    apr_interval_time_t latency; /* once it is over */
     int status;
     apr_interval_time_t retry_after;
-    const char *answer_type;        /* the upstream's Content-Type */
+    const char *answer_type; /* the upstream's Content-Type */
     const apr_table_t *answer_headers;
     gb_transport_t transport;
-    gb_buf_t raw;                   /* an error body, or a whole answer */
+    gb_buf_t raw; /* an error body, or a whole answer */
     gb_translator_t *translator;
     gb_facts_t facts;
     apr_time_t began_mono, began;
     apr_interval_time_t first_byte;
     apr_uint64_t bytes;
     int incomplete;
-    gb_verdict_t verdict;           /* of the last attempt that was judged */
+    gb_verdict_t verdict; /* of the last attempt that was judged */
 };
 
 void gb_leg_init(gb_leg_t *leg, gb_exchange_t *x, const gb_leg_events_t *events);

@@ -28,26 +28,26 @@
 #define LEFT (EPOLLRDHUP | EPOLLHUP | EPOLLERR)
 
 struct gb_park_t {
-    gb_sink_t sink;                 /* first */
+    gb_sink_t sink; /* first */
     gb_engine_t *engine;
     gb_exchange_t *x;
     const gb_park_ops_t *ops;
     apr_interval_time_t timeout;
 
-    apr_thread_mutex_t *lock;       /* guards all below */
+    apr_thread_mutex_t *lock; /* guards all below */
     gb_park_state_t state;
-    void *conn;                     /* NULL once detached or done */
-    gb_watch_t watch;               /* the client's socket, while PARKED or BLOCKED */
-    int wants;                      /* the exchange was told to wait for us */
-    int ended;                      /* the exchange is over */
+    void *conn;       /* NULL once detached or done */
+    gb_watch_t watch; /* the client's socket, while PARKED or BLOCKED */
+    int wants;        /* the exchange was told to wait for us */
+    int ended;        /* the exchange is over */
     apr_status_t rv;
     const gb_head_t *whole;
     apr_time_t parked_at, progress_at;
-    int fd;                         /* the client's socket */
-    int watches;                    /* watch it as soon as it is parked */
-    apr_thread_cond_t *lingers;     /* NULL: this answer is not waited for */
+    int fd;                     /* the client's socket */
+    int watches;                /* watch it as soon as it is parked */
+    apr_thread_cond_t *lingers; /* NULL: this answer is not waited for */
 
-    gb_timer_t timer;               /* the engine's alone */
+    gb_timer_t timer; /* the engine's alone */
     apr_time_t began;
 };
 
@@ -72,8 +72,8 @@ int gb_park_allows(gb_park_state_t from, gb_park_state_t to)
 
 const char *gb_park_state_name(gb_park_state_t state)
 {
-    static const char *const names[GB_PARK_STATES] = { "ASKED",     "PARKED",   "BLOCKED", "NUDGED",
-                                                       "FINISHING", "DETACHED", "DONE" };
+    static const char *const names[GB_PARK_STATES] = {"ASKED",     "PARKED",   "BLOCKED", "NUDGED",
+                                                      "FINISHING", "DETACHED", "DONE"};
 
     return names[state];
 }
@@ -200,7 +200,7 @@ static apr_status_t park_data(gb_sink_t *sink, const char *bytes, apr_size_t len
         room = park->ops->room(park->conn);
         if (room == 0) {
             go_locked(park, GB_PARK_BLOCKED);
-            park->wants = 1;        /* a nudge may come before the client can take more */
+            park->wants = 1; /* a nudge may come before the client can take more */
             watch_locked(park);
             gb_watch_change(park->engine, &park->watch, LEFT | EPOLLOUT);
             rv = APR_EAGAIN;
@@ -228,7 +228,7 @@ static void park_end(gb_sink_t *sink, apr_status_t rv)
         hand_over_locked(park, GB_PARK_FINISHING);
     }
     unlock(park);
-    tell_lingerer(park);            /* unlocked: it would only run into the lock */
+    tell_lingerer(park); /* unlocked: it would only run into the lock */
     gb_watch_forget(park->engine, &park->watch);
 }
 
@@ -384,7 +384,7 @@ void gb_park_parked(gb_park_t *park, int fd)
         park->progress_at = park->parked_at;
     }
     if (park->ended) {
-        hand_over_locked(park, GB_PARK_FINISHING);      /* it was over before we were ready */
+        hand_over_locked(park, GB_PARK_FINISHING); /* it was over before we were ready */
     }
     else if (park->watches) {
         watch_locked(park);
@@ -392,7 +392,7 @@ void gb_park_parked(gb_park_t *park, int fd)
     wake = park->wants;
     park->wants = 0;
     if (wake) {
-        gb_exchange_ref(x);         /* once unlocked, the connection may be through with it */
+        gb_exchange_ref(x); /* once unlocked, the connection may be through with it */
     }
     unlock(park);
     if (wake) {

@@ -89,8 +89,8 @@ void gb_park_detach(gb_park_t *park);
 
 /* FINISHING: what is left to do, valid until gb_park_done. */
 typedef struct gb_park_rest_t {
-    const gb_head_t *whole;         /* not NULL: nothing was written yet, write all of this */
-    apr_status_t rv;                /* not APR_SUCCESS: the client left or the answer broke off */
+    const gb_head_t *whole; /* not NULL: nothing was written yet, write all of this */
+    apr_status_t rv;        /* not APR_SUCCESS: the client left or the answer broke off */
     gb_exchange_t *x;
 } gb_park_rest_t;
 

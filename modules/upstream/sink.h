@@ -14,8 +14,8 @@
 typedef struct gb_head_t {
     int status;
     const char *content_type;
-    const apr_table_t *headers;     /* beside the type; may be empty */
-    apr_int64_t content_length;     /* -1: not known, the answer is a stream */
+    const apr_table_t *headers; /* beside the type; may be empty */
+    apr_int64_t content_length; /* -1: not known, the answer is a stream */
     /*
      * The whole answer, when it is there already (content_length bytes, kept until
      * the last reference to the exchange goes).  A sink that wants to deliver it

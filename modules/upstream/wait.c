@@ -13,13 +13,13 @@
 #define QUEUE_MAX (64 * 1024)
 
 struct gb_wait_t {
-    gb_sink_t sink;                 /* first */
+    gb_sink_t sink; /* first */
     gb_exchange_t *x;
-    apr_thread_mutex_t *lock;       /* guards all below */
+    apr_thread_mutex_t *lock; /* guards all below */
     apr_thread_cond_t *cond;
-    const gb_head_t *head;          /* until the worker has taken it */
+    const gb_head_t *head; /* until the worker has taken it */
     gb_buf_t queue;
-    int wants;                      /* the exchange waits for room */
+    int wants; /* the exchange waits for room */
     int ended;
     apr_status_t rv;
 };
