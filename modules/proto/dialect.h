@@ -31,7 +31,8 @@ typedef struct gb_dialect_t gb_dialect_t;
 typedef struct gb_memory_t {
     void *ctx;
     /* Thought signatures by the id of a tool call, for clients that drop them; under "parts/<id>"
-     * a whole model turn as JSON.  The text comes from p; NULL when unknown.  Bounded by the owner; a signature may be 1 MiB long. */
+     * a whole model turn as JSON.  The text comes from p; NULL when unknown.  Bounded by the
+     * owner; a text may be 1 MiB long. */
     const char *(*signature_get)(void *ctx, const char *call_id, apr_pool_t *p);
     void (*signature_put)(void *ctx, const char *call_id, const char *signature, size_t len);
     /* Whether Google lists that model: 1, 0, or -1 when no list is known yet. */
@@ -42,24 +43,24 @@ typedef struct gb_memory_t {
 
 /* Something by URL that must be fetched before the call can go upstream. */
 typedef struct gb_fetch_t {
-    const char *url;        /* http or https */
-    const char *param;      /* where the client named it: for its error */
-    const char *bytes;      /* filled by who fetched; live as long as the plan */
+    const char *url;   /* http or https */
+    const char *param; /* where the client named it: for its error */
+    const char *bytes; /* filled by who fetched; live as long as the plan */
     size_t len;
 } gb_fetch_t;
 
 /* A client's request as the glue read it. */
 typedef struct gb_request_t {
-    const char *method;         /* "GET", "POST" ...; HEAD arrives as GET */
-    const char *path;           /* below the surface's mount, decoded once: "/chat/completions" */
-    const char *args;           /* the query without credentials, NULL if none */
-    const char *content_type;   /* NULL if none */
-    const char *body;           /* whole body; lives as long as the exchange */
+    const char *method;       /* "GET", "POST" ...; HEAD arrives as GET */
+    const char *path;         /* below the surface's mount, decoded once: "/chat/completions" */
+    const char *args;         /* the query without credentials, NULL if none */
+    const char *content_type; /* NULL if none */
+    const char *body;         /* whole body; lives as long as the exchange */
     size_t body_len;
-    apr_time_t now;             /* wall clock: for `created` and ids */
-    unsigned char entropy[16];  /* random bytes: for ids */
-    const gb_memory_t *memory;  /* NULL: none */
-    int can_fetch;              /* whether plan->fetches will be served; else URLs go upstream */
+    apr_time_t now;            /* wall clock: for `created` and ids */
+    unsigned char entropy[16]; /* random bytes: for ids */
+    const gb_memory_t *memory; /* NULL: none */
+    int can_fetch;             /* whether plan->fetches will be served; else URLs go upstream */
 } gb_request_t;
 
 /*
@@ -68,44 +69,46 @@ typedef struct gb_request_t {
  */
 typedef struct gb_facts_t {
     int has_candidate;
-    int has_content;            /* a part that a client would miss: text, thought, call, media; or the
+    int has_content;        /* a part that a client would miss: text, thought, call, media; or the
                                  * answer ended for a reason that a retry would not change */
-    int blocked;                /* promptFeedback.blockReason, or a finish reason of that kind */
-    int finished;               /* a finishReason (or what stands for it) was seen */
-    int malformed;              /* MALFORMED_FUNCTION_CALL and its like, with nothing delivered */
-    int has_error;              /* an error object stood in the stream: error_json */
-    const char *error_json;     /* from the plan's pool */
+    int blocked;            /* promptFeedback.blockReason, or a finish reason of that kind */
+    int finished;           /* a finishReason (or what stands for it) was seen */
+    int malformed;          /* MALFORMED_FUNCTION_CALL and its like, with nothing delivered */
+    int has_error;          /* an error object stood in the stream: error_json */
+    const char *error_json; /* from the plan's pool */
     size_t error_len;
     /* -1 unknown; as OpenAI counts: prompt with tool prompts and cached, completion with thoughts */
     apr_int64_t prompt_tokens, completion_tokens, thought_tokens, cached_tokens, total_tokens;
-    char finish_reason[40];     /* Gemini's word for it */
+    char finish_reason[40]; /* Gemini's word for it */
     char model_version[96];
     char response_id[64];
 } gb_facts_t;
 
 struct gb_plan_t {
     const gb_dialect_t *dialect;
-    apr_pool_t *pool;               /* the exchange's; dies with it */
-    void *state;                    /* the dialect's own */
+    apr_pool_t *pool; /* the exchange's; dies with it */
+    void *state;      /* the dialect's own */
 
     /* the upstream call */
-    const char *method;             /* "POST" or "GET" */
-    const char *path;               /* below BASE_URL, with query: "/models/m:generateContent" */
-    const char *content_type;       /* "application/json", NULL when there is no body */
-    const char *body;               /* from pool, or the client's own bytes */
+    const char *method;       /* "POST" or "GET" */
+    const char *path;         /* below BASE_URL, with query: "/models/m:generateContent" */
+    const char *content_type; /* "application/json", NULL when there is no body */
+    const char *body;         /* from pool, or the client's own bytes */
     size_t body_len;
-    int bearer;                     /* the key travels as Authorization: Bearer (OpenAI-format endpoint) */
+    int bearer; /* the key travels as Authorization: Bearer (OpenAI-format endpoint) */
 
     /* who asked for what */
-    char model[96];                 /* as the client named it, "" for none */
-    char model_used[96];            /* the model in the path: what the pool picks for */
-    const char *operation;          /* "chat", "generate", "models" ...: static, for logs */
-    int stream;                     /* the client gets a stream */
-    int upstream_stream;            /* the upstream is asked for one */
-    int expects_content;            /* an answer without candidates counts as empty and is retried */
-    int fan_out;                    /* so many equal calls, merged by one translator; 0 and 1 = one */
-    const char *ignored;            /* names of unknown fields, comma-separated, for x-gbalance-ignored; NULL */
-    apr_uint64_t affinity;          /* hash of what should stay on one key (prompt_cache_key, user), 0 = none */
+    char model[96];        /* as the client named it, "" for none */
+    char model_used[96];   /* the model in the path: what the pool picks for */
+    const char *operation; /* "chat", "generate", "models" ...: static, for logs */
+    int stream;            /* the client gets a stream */
+    int upstream_stream;   /* the upstream is asked for one */
+    int expects_content;   /* an answer without candidates counts as empty and is retried */
+    int fan_out;           /* so many equal calls, merged by one translator; 0 and 1 = one */
+    const char
+        *ignored; /* names of unknown fields, comma-separated, for x-gbalance-ignored; NULL */
+    apr_uint64_t
+        affinity; /* hash of what should stay on one key (prompt_cache_key, user), 0 = none */
 
     /*
      * To be fetched first (of gb_fetch_t), NULL for nothing: body is NULL until
@@ -114,12 +117,12 @@ struct gb_plan_t {
     apr_array_header_t *fetches;
 
     /* the client's answer */
-    const char *answer_type;        /* Content-Type of a successful answer; NULL = the upstream's */
+    const char *answer_type; /* Content-Type of a successful answer; NULL = the upstream's */
 };
 
 struct gb_dialect_t {
-    const char *name;               /* "openai", "gemini": for logs and the journal */
-    const char *error_type;         /* Content-Type of error bodies */
+    const char *name;       /* "openai", "gemini": for logs and the journal */
+    const char *error_type; /* Content-Type of error bodies */
 
     /*
      * Parses and translates.  On success *pplan is complete.  Otherwise *err
