@@ -13,7 +13,7 @@
 
 _Static_assert(sizeof(key_rec_t) % 8 == 0, "records are aligned");
 _Static_assert(sizeof(cell_rec_t) % 8 == 0, "records are aligned");
-_Static_assert(sizeof(cell_rec_t) <= 320, "a cell stays small: there are four per key");
+_Static_assert(sizeof(cell_rec_t) <= 384, "a cell stays small: there are four per key");
 _Static_assert(sizeof(view_rec_t) % 8 == 0, "records are aligned");
 
 /* One table: what it costs and where it begins. */

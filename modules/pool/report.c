@@ -618,6 +618,7 @@ void gb_pool_report_locked(gb_pool_t *pool, const gb_pool_got_t *got, const char
     int counted = hold && pool->holds[hold].cell != 0;
     i64 tokens = hold && counted ? pool->holds[hold].tokens : 0;
 
+    pool_timer_run(pool, clock, TICK_MAX); /* what has ended meanwhile must not be judged */
     r.slot = got->slot;
     r.key = key_of(pool, got->slot, got->generation);
     if (hold) {

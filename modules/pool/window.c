@@ -88,7 +88,7 @@ i64 pool_window_used(cell_rec_t *cell, gb_pool_limit_t which, const gb_pool_cloc
         return (i64)cell->rpd;
     }
     if (which == GB_LIMIT_RPM) {
-        for (s = cell->rpm_slice; s > cell->rpm_slice - WINDOW_RPM_N + 1 && s >= 0; s--) {
+        for (s = cell->rpm_slice; s > cell->rpm_slice - WINDOW_RPM_SPAN && s >= 0; s--) {
             sum += cell->rpm[s % WINDOW_RPM_N];
         }
         return sum;
@@ -136,7 +136,7 @@ static apr_time_t rpm_room_at(const cell_rec_t *cell, i64 limit)
 {
     i64 s, sum = 0;
 
-    for (s = cell->rpm_slice; s > cell->rpm_slice - WINDOW_RPM_N + 1 && s >= 0; s--) {
+    for (s = cell->rpm_slice; s > cell->rpm_slice - WINDOW_RPM_SPAN && s >= 0; s--) {
         sum += cell->rpm[s % WINDOW_RPM_N];
         if (sum >= limit) {
             return (s + 1) * WINDOW_RPM_SLICE + WINDOW_MINUTE;
