@@ -287,9 +287,6 @@ static void answered(int status, const char *text)
 #define UNAVAILABLE                                                                                \
     "503 {\"error\":{\"code\":503,\"message\":\"The service is currently unavailable.\","          \
     "\"status\":\"UNAVAILABLE\"}}"
-#define INTERNAL                                                                                   \
-    "500 {\"error\":{\"code\":500,\"message\":\"An internal error has occurred.\","                \
-    "\"status\":\"INTERNAL\"}}"
 #define DEAD_KEY                                                                                   \
     "400 {\"error\":{\"code\":400,\"message\":\"API key not valid. Please pass a valid API "       \
     "key.\",\"status\":\"INVALID_ARGUMENT\",\"details\":[{\"@type\":"                              \
@@ -426,8 +423,7 @@ static void headers_of_the_upstream_are_chosen(void **state)
 static void other_framings(void **state)
 {
     static const char *const raw[] = {
-        "raw:HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nsay "
-        "one\nstop\n",
+        "raw:HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nsay one\nstop\n",
         "raw:HTTP/1.1 200 OK\r\n\r\nsay one\nstop\n",
         "raw:HTTP/1.0 200 OK\r\n\r\nsay one\nstop\n",
     };
@@ -665,7 +661,7 @@ static void service_faults_wait_before_the_next(void **state)
 
 static void no_retry_after_the_first_byte(void **state)
 {
-    static const char *const scripts[] = {"!say a", "-say a", "+say a", "+say a|" STREAM_ERROR};
+    static const char *const scripts[] = {"!say a", "-say a", "+say a", ("+say a|" STREAM_ERROR)};
     static const char *const texts[] = {"a\n!502 upstream_error", "a\n!502 upstream_error",
                                         "a\n!502 upstream_error", "a\n!503 upstream_error busy"};
     size_t i;
@@ -937,7 +933,7 @@ static void refuse_the_field(void *baton, up_conn_t *c, const up_request_t *req)
     (void)baton;
     if (strcmp(req->body, "ask") == 0) {
         up_rest(c, 50); /* until all legs have been sent with it */
-        up_answer(c, 400, "application/json", BAD_FIELD + 4);
+        up_answer(c, 400, "application/json", &BAD_FIELD[4]);
     }
     else {
         up_answer(c, 200, NULL, "say a\nstop\n");
