@@ -34,6 +34,9 @@ struct gb_call_t {
     apr_interval_time_t silence;
     apr_time_t heard; /* monotonic: the last byte, or the start */
 
+    int (*guard)(void *baton, const struct sockaddr *addr);
+    int redirects; /* may be followed: such a 3xx is not told */
+
     apr_table_t *answer; /* headers of the response that is being read */
     int told_head;
     int paused;      /* the caller wants no bytes */
@@ -156,6 +159,13 @@ static void tell_head(gb_call_t *call)
     callback_leave(call);
 }
 
+/* curl goes on to where it points: this head is not the answer's. */
+static int is_followed(const gb_call_t *call, long status)
+{
+    return call->redirects > 0 && status >= 300 && status < 400
+           && apr_table_get(call->answer, "Location") != NULL;
+}
+
 /* A header line.  A new status line starts over: 100 Continue and the like are not told. */
 static size_t on_header(char *line, size_t size, size_t n, void *userp)
 {
@@ -187,7 +197,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *userp)
         long status = 0;
 
         curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-        if (status >= 200) {
+        if (status >= 200 && !is_followed(call, status)) {
             tell_head(call);
         }
     }
@@ -318,7 +328,6 @@ static CURL *easy_make(gb_engine_t *engine)
 
     if (easy) {
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-        curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
         curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
         curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
         curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -411,6 +420,33 @@ static void set_version(gb_call_t *call, const gb_call_conf_t *conf)
     curl_easy_setopt(call->easy, CURLOPT_PIPEWAIT, tls ? 1L : 0L);
 }
 
+/* The address that curl has resolved is asked about, so no name can be moved behind our back. */
+static curl_socket_t open_guarded(void *userp, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    gb_call_t *call = userp;
+
+    (void)purpose;
+    if (!call->events || !call->guard(call->baton, &address->addr)) {
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static void set_guard(gb_call_t *call, const gb_call_conf_t *conf)
+{
+    long alone = conf->guard != NULL;
+
+    call->guard = conf->guard;
+    call->redirects = conf->redirects;
+    curl_easy_setopt(call->easy, CURLOPT_FOLLOWLOCATION, conf->redirects > 0 ? 1L : 0L);
+    curl_easy_setopt(call->easy, CURLOPT_MAXREDIRS, (long)conf->redirects);
+    curl_easy_setopt(call->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETFUNCTION, alone ? open_guarded : NULL);
+    curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETDATA, call);
+    curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, alone);
+    curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, alone);
+}
+
 gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
                          const gb_call_events_t *events, void *baton, apr_pool_t *p)
 {
@@ -427,6 +463,7 @@ gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
         set_method(call, conf);
         set_headers(call, conf);
         set_version(call, conf);
+        set_guard(call, conf);
         curl_easy_setopt(call->easy, CURLOPT_URL, conf->url);
         curl_easy_setopt(call->easy, CURLOPT_PROXY, conf->proxy ? conf->proxy : "");
         curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS,

@@ -4,11 +4,13 @@
  * they come, paused and resumed, cancelled, with the deadlines of an attempt.
  * It knows no key, no retry and no client.
  *
- * Redirects are never followed (a call carries a key); http and https only;
- * certificates are verified; no compression is asked for.
+ * Redirects are not followed unless asked for (a call carries a key); http and
+ * https only; certificates are verified; no compression is asked for.
  */
 #ifndef GB_CALL_H
 #define GB_CALL_H
+
+#include <sys/socket.h>
 
 #include "upstream/engine.h"
 
@@ -24,6 +26,13 @@ typedef struct gb_call_conf_t {
     const char *proxy; /* URL, NULL: none */
     apr_interval_time_t connect_timeout;
     apr_interval_time_t silence; /* longest time without a byte, to the first and between */
+    /*
+     * For URLs that a stranger named: how many redirects may be followed, and
+     * who may be connected to (asked with baton before every connection; then
+     * none is shared with other calls).  0 and NULL for everything else.
+     */
+    int redirects;
+    int (*guard)(void *baton, const struct sockaddr *addr);
 } gb_call_conf_t;
 
 typedef struct gb_call_head_t {

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/timeutil.h"
+#include "upstream/fetch.h"
 #include "upstream/leg.h"
 
 #define HIGH_WATER (64 * 1024) /* bytes waiting for the client: the upstream pauses */
@@ -33,6 +34,7 @@ struct gb_exchange_t {
     gb_drain_t drain;
     apr_time_t began;
 
+    gb_fetcher_t *fetcher; /* what the request names by URL comes first; NULL: nothing */
     gb_leg_t *legs;
     int n_legs, n_done;
 
@@ -106,6 +108,14 @@ static void summarize(gb_exchange_t *x)
     x->summary.facts = leg->facts;
 }
 
+static void stop_fetching(gb_exchange_t *x)
+{
+    if (x->fetcher) {
+        gb_fetch_cancel(x->fetcher);
+        x->fetcher = NULL;
+    }
+}
+
 static void end(gb_exchange_t *x, apr_status_t rv)
 {
     gb_sink_t *sink = x->sink;
@@ -114,6 +124,7 @@ static void end(gb_exchange_t *x, apr_status_t rv)
     if (!sink) {
         return;
     }
+    stop_fetching(x);
     for (i = 0; i < x->n_legs; i++) {
         gb_leg_cancel(&x->legs[i], GB_TRANSPORT_CANCELLED);
     }
@@ -294,6 +305,7 @@ static void fail(gb_exchange_t *x, const gb_error_t *err)
     if (x->complete) {
         return;
     }
+    stop_fetching(x);
     gb_log(GB_LOG_INFO, 0, GBLOGNO(5002) "req %s: %s after %d attempt(s): %d %s",
            x->conf->request_id, x->committed ? "broke off" : "failed", x->legs[0].attempts,
            err->status, err->message);
@@ -466,16 +478,48 @@ static void legs_make(gb_exchange_t *x)
     }
 }
 
+static void start_legs(gb_exchange_t *x)
+{
+    int i;
+
+    gb_exchange_ref(x);
+    for (i = 0; i < x->n_legs && !x->complete; i++) {
+        gb_leg_next(&x->legs[i]);
+    }
+    gb_exchange_unref(x);
+}
+
+/* What the request names by URL is there: now its body can be made. */
+static void on_fetched(void *baton, const gb_error_t *err)
+{
+    gb_exchange_t *x = baton;
+    gb_error_t refused;
+
+    x->fetcher = NULL;
+    memset(&refused, 0, sizeof(refused));
+    if (!err && x->plan->dialect->resume(x->plan, &refused) != APR_SUCCESS) {
+        err = &refused;
+    }
+    if (err) {
+        fail(x, err);
+    }
+    else {
+        start_legs(x);
+    }
+}
+
 static void on_start(gb_msg_t *msg)
 {
     gb_exchange_t *x = (gb_exchange_t *)((char *)msg - offsetof(gb_exchange_t, start));
-    int i;
 
     gb_drain_add(x->engine, &x->drain);
     gb_timer_set(x->engine, &x->total, x->conf->settings->time_out_total);
     x->sink->start(x->sink);
-    for (i = 0; i < x->n_legs && !x->complete; i++) {
-        gb_leg_next(&x->legs[i]);
+    if (x->plan->fetches) {
+        x->fetcher = gb_fetch_start(x->engine, x->plan, x->conf->settings, on_fetched, x);
+    }
+    else {
+        start_legs(x);
     }
     gb_exchange_unref(x);
 }

@@ -420,10 +420,13 @@ static apr_status_t look_through(gb_leg_t *leg)
     const gb_dialect_t *dialect = leg->plan->dialect;
     gb_translator_t *t = dialect->start(leg->plan, leg->answer_type, &leg->facts);
     gb_buf_t scratch;
-    gb_buf_t *out = leg->plan->fan_out > 1 ? &scratch : leg->out;
+    gb_buf_t *out = leg->out;
     apr_status_t rv;
 
     gb_buf_init(&scratch, GB_BUF_MAX_ANSWER);
+    if (leg->plan->fan_out > 1) {
+        out = &scratch;
+    }
     rv = dialect->on_chunk(t, leg->raw.data ? leg->raw.data : "", leg->raw.len, out);
     if (rv == APR_SUCCESS && !leg->facts.has_error) {
         rv = dialect->on_end(t, out);
