@@ -69,11 +69,22 @@ static int is_separator(char c)
     return (unsigned char)c <= 0x20 || (unsigned char)c >= 0x7f || strchr(",;|\"'`()[]{}<>", c);
 }
 
-/* Words of a fair length; what stands before `=` or `:` is a name. */
+/* Behind the name of an assignment in a .env file; a key may hold any other `=`. */
+static const char *behind_name(const char *from, const char *end)
+{
+    const char *at = from;
+
+    while (at < end && (apr_isupper(*at) || apr_isdigit(*at) || *at == '_')) {
+        at++;
+    }
+    return at > from && at < end && *at == '=' ? at + 1 : from;
+}
+
+/* Words of a fair length. */
 static int next_word(gb_paste_t *paste, const char **key, apr_size_t *len)
 {
     while (paste->at < paste->end) {
-        const char *from, *cut;
+        const char *from;
 
         while (paste->at < paste->end && is_separator(*paste->at)) {
             paste->at++;
@@ -82,13 +93,8 @@ static int next_word(gb_paste_t *paste, const char **key, apr_size_t *len)
         while (paste->at < paste->end && !is_separator(*paste->at)) {
             paste->at++;
         }
-        for (cut = from; cut < paste->at; cut++) {
-            if ((*cut == '=' || *cut == ':') && cut + 1 < paste->at) {
-                from = cut + 1;
-            }
-        }
-        *key = from;
-        *len = (apr_size_t)(paste->at - from);
+        *key = behind_name(from, paste->at);
+        *len = (apr_size_t)(paste->at - *key);
         if (*len >= WORD_LEAST && *len <= WORD_MOST) {
             return 1;
         }
