@@ -124,7 +124,9 @@ class Bench:
         report = streams.wait()
         assert report.failed == 0 and report.other_than_200 == 0, f"{way}: {report}"
         self.keep("KB per parked stream", way, (after - before) / PARKED / 1024)
-        self.server.graceful()          # or what the allocators kept would be missing next time
+        old = self.server.children()    # what their allocators keep would be missing next time
+        self.server.graceful()
+        tools.wait_until(lambda: not any(map(procfs.alive, old)), "old children to leave", timeout=30)
 
     # ---- the report
 

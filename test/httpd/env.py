@@ -181,7 +181,8 @@ class Server:
         return int(self.status()["BusyWorkers"])
 
     def cpu_seconds(self):
-        return sum(procfs.cpu_seconds(pid) for pid in self.processes())
+        """Of all processes since the start, dead ones included."""
+        return sum(procfs.cpu_seconds(pid) for pid in [self.pid, *procfs.children(self.pid, with_dead=True)])
 
     def access_lines(self):
         with open(os.path.join(self.root, "access.log"), encoding="utf-8", errors="replace") as f:

@@ -19,12 +19,13 @@ def alive(pid):
     return stat is not None and stat[0] not in "ZX"
 
 
-def children(pid):
+def children(pid, with_dead=False):
+    """Its children; with those that have ended and were not asked for yet."""
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             stat = _stat(entry)
-            if stat and stat[0] not in "ZX" and int(stat[1]) == pid:
+            if stat and int(stat[1]) == pid and (with_dead or stat[0] not in "ZX"):
                 found.append(int(entry))
     return sorted(found)
 
@@ -36,7 +37,7 @@ def start_time(pid):
 
 
 def cpu_seconds(pid):
-    """Its own and that of its children that have ended."""
+    """Its own and that of its children that it has buried."""
     stat = _stat(pid)
     return sum(int(n) for n in stat[11:15]) / TICKS if stat else 0.0
 
