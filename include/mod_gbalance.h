@@ -25,17 +25,17 @@
 #include "proto/dialect.h"
 #include "upstream/key.h"
 
-#define GBALANCE_VERSION "0.1.0"
+#define GBALANCE_VERSION       "0.1.0"
 #define GBALANCE_DECLARE(type) type
 
 /* ---- for surfaces ---- */
 
 /* Who calls, once gbalance's authentication has said yes. */
 typedef struct gb_caller_t {
-    const char *name;       /* the token's id (never its text) or r->user */
-    const char *vhost;      /* "name:port" of the VirtualHost */
-    const char *pool;       /* the pool that serves it */
-    int by_apache;          /* r->user, not a token */
+    const char *name;  /* the token's id (never its text) or r->user */
+    const char *vhost; /* "name:port" of the VirtualHost */
+    const char *pool;  /* the pool that serves it */
+    int by_apache;     /* r->user, not a token */
 } gb_caller_t;
 
 /*
@@ -45,24 +45,24 @@ typedef struct gb_caller_t {
  * the surface's mount.  DECLINED where `GBalance On` does not stand.
  */
 APR_DECLARE_OPTIONAL_FN(int, gbalance_call_start,
-                        (request_rec *r, const gb_dialect_t *dialect, const char *path));
+                        (request_rec * r, const gb_dialect_t *dialect, const char *path));
 
 /* The snapshot that is in force for this request; valid until its pool is destroyed. */
-APR_DECLARE_OPTIONAL_FN(const gb_settings_t *, gbalance_settings_get, (request_rec *r));
+APR_DECLARE_OPTIONAL_FN(const gb_settings_t *, gbalance_settings_get, (request_rec * r));
 
 /* APR_SUCCESS, or APR_EACCES with *err filled when nobody (or nobody welcome) calls. */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_caller_get,
-                        (request_rec *r, gb_caller_t *caller, gb_error_t *err));
+                        (request_rec * r, gb_caller_t *caller, gb_error_t *err));
 
 /* The path below the Location that mounts the handler ("/chat/completions"); NULL: not ours. */
-APR_DECLARE_OPTIONAL_FN(const char *, gbalance_path, (request_rec *r));
+APR_DECLARE_OPTIONAL_FN(const char *, gbalance_path, (request_rec * r));
 
 /* ---- for key modules ---- */
 
 /* A pool as configured: the VirtualHost that defines it settles its settings. */
 typedef struct gb_pool_conf_t {
-    const char *name;                   /* "default" or GBalancePool's */
-    const gb_settings_t *settings;      /* lives as long as the configuration */
+    const char *name;              /* "default" or GBalancePool's */
+    const gb_settings_t *settings; /* lives as long as the configuration */
     server_rec *s;
 } gb_pool_conf_t;
 
@@ -79,7 +79,7 @@ APR_DECLARE_OPTIONAL_FN(const char *, gbalance_state_dir, (void));
  * was refused, which never stops httpd (gbalance's locations answer 503).
  */
 APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, segment_tenants,
-                          (apr_array_header_t *specs))     /* of gb_tenant_spec_t; run all */
+                          (apr_array_header_t * specs)) /* of gb_tenant_spec_t; run all */
 APR_DECLARE_OPTIONAL_FN(gb_tenant_t *, gbalance_tenant_get, (const char *name));
 
 /*
@@ -90,12 +90,14 @@ APR_DECLARE_OPTIONAL_FN(gb_tenant_t *, gbalance_tenant_get, (const char *name));
  */
 APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, key_pick,
                           (const gb_pick_t *pick, gb_key_t *key, apr_interval_time_t *wait,
-                           gb_error_t *err))                /* run first */
-APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, key_report, (const gb_report_t *report))  /* run all */
+                           gb_error_t *err)) /* run first */
+APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, key_report,
+                          (const gb_report_t *report)) /* run all */
 
 /* Whether the pool can serve anything: for /health.  *reason is static text ("no_keys", "all_dead" ...). */
 APR_DECLARE_EXTERNAL_HOOK(gbalance, GBALANCE, int, pool_health,
-                          (const char *pool, const char **reason))      /* run first; OK, DECLINED, 503 */
+                          (const char *pool,
+                           const char **reason)) /* run first; OK, DECLINED, 503 */
 
 /* ---- asking the upstream about one key ---- */
 

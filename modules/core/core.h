@@ -26,7 +26,7 @@ typedef enum { CORE_AUTH_TOKEN, CORE_AUTH_APACHE, CORE_AUTH_ANY } core_auth_mode
 typedef struct core_value_t {
     const gb_setting_t *row;
     const char *text;
-    const char *where;              /* "file:line" */
+    const char *where; /* "file:line" */
 } core_value_t;
 
 /* A token as it is compared: by digest, named by its id. */
@@ -37,8 +37,8 @@ typedef struct core_token_t {
 
 /* A Location that one of our handlers serves. */
 typedef struct core_mount_t {
-    const char *prefix;             /* "/llm/v1" */
-    const char *handler;            /* "gbalance-openai" */
+    const char *prefix;  /* "/llm/v1" */
+    const char *handler; /* "gbalance-openai" */
 } core_mount_t;
 
 /* Per server_rec. */
@@ -46,18 +46,18 @@ typedef struct core_conf_t {
     int on;
     int parking;
     int auth_mode;
-    const char *pool_name;          /* GBalancePool, NULL for the default pool */
-    apr_off_t max_body;             /* bytes, CORE_UNSET */
-    apr_hash_t *values;             /* name -> core_value_t of this server alone */
+    const char *pool_name; /* GBalancePool, NULL for the default pool */
+    apr_off_t max_body;    /* bytes, CORE_UNSET */
+    apr_hash_t *values;    /* name -> core_value_t of this server alone */
     /* of the main server alone */
     const char *env_file, *state_dir, *ca_file;
     int max_keys;
     apr_interval_time_t drain;
     /* made by check_config */
     const gb_settings_t *settings;
-    apr_array_header_t *tokens;     /* of core_token_t */
-    apr_array_header_t *mounts;     /* of core_mount_t, longest prefix first */
-    const char *vhost;              /* "name:port" */
+    apr_array_header_t *tokens; /* of core_token_t */
+    apr_array_header_t *mounts; /* of core_mount_t, longest prefix first */
+    const char *vhost;          /* "name:port" */
 } core_conf_t;
 
 extern const command_rec core_directives[];
@@ -75,8 +75,8 @@ int core_is_used(void);
 typedef struct core_request_t {
     const core_mount_t *mount;
     const char *request_id;
-    unsigned char entropy[16];      /* random, for ids that the dialect makes */
-    const char *credential;         /* what the client presented, NULL */
+    unsigned char entropy[16]; /* random, for ids that the dialect makes */
+    const char *credential;    /* what the client presented, NULL */
     int is_preflight;
 } core_request_t;
 
@@ -122,8 +122,36 @@ void core_park_hooks(void);
 
 /* ---- core_engine.c: what lives once per child ---- */
 void core_child_init(apr_pool_t *pchild, server_rec *s);
-gb_engine_t *core_engine(void);     /* NULL: it could not be started */
+gb_engine_t *core_engine(void); /* NULL: it could not be started */
 const gb_exchange_host_t *core_host(void);
+
+/* ---- core_inner.c: calls of our own ---- */
+
+/* Once, in the engine's thread.  status 0: it was broken off. */
+typedef void core_inner_done_fn(void *baton, int status, const char *body, apr_size_t len);
+
+typedef struct core_inner_t {
+    const char *purpose; /* "probe": how its request id begins */
+    const char *pool_name;
+    const gb_settings_t *settings;
+    const gb_exchange_host_t *host;
+    const gb_dialect_t *dialect;
+    const gb_request_t *request; /* read at once, but for what it points to */
+    core_inner_done_fn *done;
+    void *baton;
+} core_inner_t;
+
+/* pool came from gb_exchange_pool and goes with the exchange (at once on failure).  Any thread. */
+apr_status_t core_inner_start(const core_inner_t *call, apr_pool_t *pool);
+/* NULL when there is no such pool. */
+const gb_settings_t *core_pool_settings(const char *pool_name);
+
+/* ---- core_memory.c ---- */
+void core_memory_tenants(apr_array_header_t *specs);
+void core_memory_child_init(apr_pool_t *p);
+const gb_memory_t *core_memory_get(const char *pool_name);
+void core_memory_refused(const gb_plan_t *plan, const char *field);
+void core_memory_apply(gb_plan_t *plan);
 
 /* ---- core_probe.c ---- */
 apr_status_t core_probe(const char *pool_name, const gb_key_t *key, const char *model,

@@ -99,7 +99,7 @@ static const char *take_query_key(request_rec *r)
 /* The first present counts; all leave the request. */
 const char *core_credential_take(request_rec *r)
 {
-    static const char *const headers[] = { "x-goog-api-key", "x-api-key" };
+    static const char *const headers[] = {"x-goog-api-key", "x-api-key"};
     const core_conf_t *conf = core_conf_get(r->server);
     const char *found = NULL, *key;
     size_t i;
@@ -133,7 +133,7 @@ static const core_token_t *find_token(const core_conf_t *conf, const char *crede
         const core_token_t *token = &APR_ARRAY_IDX(conf->tokens, i, core_token_t);
 
         if (gb_equal_ct(digest, token->digest, GB_DIGEST_LEN)) {
-            found = token;          /* go on: the time must not tell which */
+            found = token; /* go on: the time must not tell which */
         }
     }
     return found;
@@ -149,7 +149,8 @@ static apr_status_t refuse(gb_error_t *err, const char *text)
 static apr_status_t by_apache(request_rec *r, gb_caller_t *caller, gb_error_t *err)
 {
     if (!r->user || !*r->user) {
-        return refuse(err, "Nobody is logged in: this server expects Apache's own authentication here.");
+        return refuse(err,
+                      "Nobody is logged in: this server expects Apache's own authentication here.");
     }
     caller->name = r->user;
     caller->by_apache = 1;
@@ -167,10 +168,11 @@ static apr_status_t by_token(const core_conf_t *conf, const char *credential, gb
     }
     token = find_token(conf, credential);
     if (!token) {
-        return refuse(err, conf->tokens->nelts
-                               ? "Incorrect API key provided: this server does not know the token."
-                               : "No client token is configured on this server (ALLOWED_TOKENS), so "
-                                 "nobody gets in.");
+        return refuse(err,
+                      conf->tokens->nelts
+                          ? "Incorrect API key provided: this server does not know the token."
+                          : "No client token is configured on this server (ALLOWED_TOKENS), so "
+                            "nobody gets in.");
     }
     caller->name = token->id;
     caller->by_apache = 0;

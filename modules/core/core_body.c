@@ -19,7 +19,7 @@ APLOG_USE_MODULE(gbalance);
 
 typedef struct body_t {
     gb_buf_t buf;
-    apr_file_t *file;               /* NULL while it fits into memory */
+    apr_file_t *file; /* NULL while it fits into memory */
     apr_off_t len, max;
     apr_pool_t *pool;
 } body_t;
@@ -28,7 +28,8 @@ static apr_status_t too_large(gb_error_t *err, const body_t *body)
 {
     return gb_error_set(err, HTTP_REQUEST_ENTITY_TOO_LARGE, "request_too_large", NULL,
                         "The request body is larger than the %" APR_OFF_T_FMT
-                        " bytes that this server takes (GBalanceMaxBody).", body->max);
+                        " bytes that this server takes (GBalanceMaxBody).",
+                        body->max);
 }
 
 static apr_status_t spill(body_t *body)
@@ -67,8 +68,9 @@ static apr_status_t take(body_t *body, const char *bytes, apr_size_t len, gb_err
                         : gb_buf_append(&body->buf, bytes, len);
     }
     if (rv != APR_SUCCESS) {
-        gb_error_set(err, HTTP_INTERNAL_SERVER_ERROR, "storage_error", NULL,
-                     "The server could not keep the request body (is its temporary directory full?).");
+        gb_error_set(
+            err, HTTP_INTERNAL_SERVER_ERROR, "storage_error", NULL,
+            "The server could not keep the request body (is its temporary directory full?).");
     }
     return rv;
 }
@@ -180,7 +182,7 @@ apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen
     if (rv == APR_SUCCESS) {
         rv = read_all(r, body, err);
         if (rv != APR_SUCCESS) {
-            r->connection->keepalive = AP_CONN_CLOSE;   /* what follows is the rest of the body */
+            r->connection->keepalive = AP_CONN_CLOSE; /* what follows is the rest of the body */
         }
     }
     if (rv != APR_SUCCESS) {

@@ -26,8 +26,9 @@ static apr_uint64_t hash_text(const char *text)
 /* ---- headers that go upstream ---- */
 
 /* A native client's own headers, as Google's clients send them. */
-static const char *const native_headers[] = { "User-Agent", "x-goog-api-client", "X-Server-Timeout",
-                                              "x-goog-fieldmask", "Accept-Language", NULL };
+static const char *const native_headers[] = {"User-Agent",       "x-goog-api-client",
+                                             "X-Server-Timeout", "x-goog-fieldmask",
+                                             "Accept-Language",  NULL};
 
 static const char *const *upstream_headers(request_rec *r, const gb_plan_t *plan,
                                            const gb_settings_t *settings, apr_pool_t *pool)
@@ -39,8 +40,8 @@ static const char *const *upstream_headers(request_rec *r, const gb_plan_t *plan
         const char *value = apr_table_get(r->headers_in, native_headers[i]);
 
         if (value) {
-            APR_ARRAY_PUSH(list, const char *)
-                = apr_pstrcat(pool, native_headers[i], ": ", value, NULL);
+            APR_ARRAY_PUSH(list, const char *) = apr_pstrcat(pool, native_headers[i], ": ", value,
+                                                             NULL);
         }
     }
     for (i = 0; i < settings->custom_headers.n; i++) {
@@ -64,7 +65,7 @@ static int json_type(const char *type)
 }
 
 static apr_status_t request_read(gb_request_t *req, request_rec *r, const char *path,
-                                 gb_error_t *err, apr_pool_t *pool)
+                                 const char *pool_name, gb_error_t *err, apr_pool_t *pool)
 {
     const char *type = apr_table_get(r->headers_in, "Content-Type");
 
@@ -75,6 +76,8 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const char *
     req->content_type = type ? apr_pstrdup(pool, type) : NULL;
     req->now = apr_time_now();
     memcpy(req->entropy, core_request_get(r)->entropy, sizeof(req->entropy));
+    req->memory = core_memory_get(pool_name);
+    req->can_fetch = 1;
     req->body = "";
     if (r->method_number == M_GET) {
         ap_discard_request_body(r);
@@ -83,7 +86,8 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const char *
     if (!json_type(type)) {
         r->connection->keepalive = AP_CONN_CLOSE;
         return gb_error_set(err, HTTP_UNSUPPORTED_MEDIA_TYPE, NULL, NULL,
-                            "Content-Type \"%s\" is not supported here: send application/json.", type);
+                            "Content-Type \"%s\" is not supported here: send application/json.",
+                            type);
     }
     return core_body_read(r, &req->body, &req->body_len, err, pool);
 }
@@ -141,7 +145,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
     memset(&err, 0, sizeof(err));
     if (core_caller_get(r, &caller, &err) != APR_SUCCESS) {
         if (r->expecting_100) {
-            r->connection->keepalive = AP_CONN_CLOSE;   /* a stranger's body is not asked for */
+            r->connection->keepalive = AP_CONN_CLOSE; /* a stranger's body is not asked for */
         }
         ap_discard_request_body(r);
         return core_answer_error(r, dialect, NULL, &err);
@@ -151,12 +155,13 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         return not_serving(r, dialect);
     }
     pool = gb_exchange_pool(core_engine());
-    if (request_read(&req, r, path, &err, pool) != APR_SUCCESS
+    if (request_read(&req, r, path, caller.pool, &err, pool) != APR_SUCCESS
         || dialect->parse_request(&plan, &req, settings, &err, pool) != APR_SUCCESS) {
         int rc = core_answer_error(r, dialect, plan, &err);
 
         apr_pool_destroy(pool);
         return rc;
     }
+    core_memory_apply(plan);
     return exchange(r, dialect, plan, &caller, settings, pool);
 }

@@ -21,7 +21,7 @@ APLOG_USE_MODULE(gbalance);
 #define DEFAULT_DRAIN    apr_time_from_sec(600)
 
 /* Set anew by every check_config: DSOs are reloaded on restart. */
-static apr_array_header_t *pools;   /* of gb_pool_conf_t */
+static apr_array_header_t *pools; /* of gb_pool_conf_t */
 static int used;
 
 core_conf_t *core_conf_get(const server_rec *s)
@@ -85,7 +85,8 @@ static const char *read_secret_file(apr_pool_t *p, const char *path, const char 
     if (!path || apr_file_open(&file, path, APR_FOPEN_READ, 0, p) != APR_SUCCESS) {
         return apr_psprintf(p, "cannot read the file \"%s\" that holds the secret", path);
     }
-    if (apr_file_info_get(&info, APR_FINFO_SIZE, file) != APR_SUCCESS || info.size > 8 * 1024 * 1024) {
+    if (apr_file_info_get(&info, APR_FINFO_SIZE, file) != APR_SUCCESS
+        || info.size > 8 * 1024 * 1024) {
         return apr_psprintf(p, "\"%s\" is too large for a file of secrets", path);
     }
     len = (apr_size_t)info.size;
@@ -176,7 +177,7 @@ static const char *set_setting(cmd_parms *cmd, void *dir, const char *args)
 /* ---- what a server's values amount to ---- */
 
 typedef struct sources_t {
-    apr_table_t *file;              /* GBalanceEnvFile */
+    apr_table_t *file; /* GBalanceEnvFile */
     const char *file_name;
     apr_table_t *environment;
 } sources_t;
@@ -189,7 +190,8 @@ static apr_status_t set_from(gb_settings_t *settings, const gb_setting_t *row, c
     if (!text || gb_settings_set(settings, row, text, &why, p) == APR_SUCCESS) {
         return APR_SUCCESS;
     }
-    ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, GBLOGNO(8001) "%s in %s: %s", row->name, where, why);
+    ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, GBLOGNO(8001) "%s in %s: %s", row->name, where,
+                 why);
     return APR_EINVAL;
 }
 
@@ -273,10 +275,13 @@ static apr_status_t definer_of(const core_conf_t **pdefiner, const char *name, s
             continue;
         }
         if (*pdefiner) {
-            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, GBLOGNO(8002)
-                         "VirtualHost %s: another VirtualHost has settled the pool \"%s\" already; "
-                         "give one of them a GBalancePool of its own, or put the shared directives "
-                         "into the main server", conf->vhost, name);
+            ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s,
+                         GBLOGNO(8002) "VirtualHost %s: another VirtualHost has settled the pool "
+                                       "\"%s\" already; "
+                                       "give one of them a GBalancePool of its own, or put the "
+                                       "shared directives "
+                                       "into the main server",
+                         conf->vhost, name);
             return APR_EINVAL;
         }
         *pdefiner = conf;
@@ -406,8 +411,7 @@ int core_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     for (s = main; s; s = s->next) {
-        if (core_conf_get(s)->on == 1
-            && server_settle(s, main, &sources, pconf) != APR_SUCCESS) {
+        if (core_conf_get(s)->on == 1 && server_settle(s, main, &sources, pconf) != APR_SUCCESS) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -441,7 +445,8 @@ static const char *set_pool(cmd_parms *cmd, void *dir, const char *name)
         }
     }
     if (!*name || *at || strlen(name) > 31) {
-        return "GBalancePool wants a name of up to 31 letters, digits, dots, dashes and underscores";
+        return "GBalancePool wants a name of up to 31 letters, digits, dots, dashes and "
+               "underscores";
     }
     core_conf_get(cmd->server)->pool_name = name;
     return NULL;
@@ -449,7 +454,7 @@ static const char *set_pool(cmd_parms *cmd, void *dir, const char *name)
 
 static const char *set_auth(cmd_parms *cmd, void *dir, const char *mode)
 {
-    static const char *const modes[] = { "token", "apache", "any" };
+    static const char *const modes[] = {"token", "apache", "any"};
     int i;
 
     (void)dir;
@@ -488,8 +493,7 @@ static const char *set_path(cmd_parms *cmd, void *dir, const char *path)
         return why;
     }
     *member = ap_server_root_relative(cmd->pool, path);
-    return *member ? NULL
-                   : apr_psprintf(cmd->pool, "%s: \"%s\" is no path", cmd->cmd->name, path);
+    return *member ? NULL : apr_psprintf(cmd->pool, "%s: \"%s\" is no path", cmd->cmd->name, path);
 }
 
 static const char *set_max_keys(cmd_parms *cmd, void *dir, const char *text)
@@ -586,7 +590,6 @@ void *core_conf_merge(apr_pool_t *p, void *basev, void *addv)
     GB_MERGE(auth_mode, CORE_UNSET);
     GB_MERGE(max_body, CORE_UNSET);
     GB_MERGE(pool_name, NULL);
-    conf->values = add->values;     /* settings are put together by settings_make */
+    conf->values = add->values; /* settings are put together by settings_make */
     return conf;
 }
-

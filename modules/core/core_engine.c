@@ -53,15 +53,23 @@ static void host_ended(void *baton, gb_exchange_t *x, const gb_attempt_t *attemp
     const gb_plan_t *plan = gb_exchange_plan(x);
     server_rec *s = baton;
 
-    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s, GBLOGNO(5003)
-                 "req %s.%d: %s %s key %s: %d %s (%s) in %" APR_TIME_T_FMT " ms", attempt->request_id,
-                 attempt->number, plan->dialect->name, plan->model_used[0] ? plan->model_used : "-",
-                 attempt->key_id, attempt->status, gb_class_name(attempt->verdict->cls),
+    ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s,
+                 GBLOGNO(5003) "req %s.%d: %s %s key %s: %d %s (%s) in %" APR_TIME_T_FMT " ms",
+                 attempt->request_id, attempt->number, plan->dialect->name,
+                 plan->model_used[0] ? plan->model_used : "-", attempt->key_id, attempt->status,
+                 gb_class_name(attempt->verdict->cls),
                  attempt->verdict->row ? attempt->verdict->row : "-",
                  apr_time_as_msec(attempt->latency));
 }
 
-static gb_exchange_host_t host = { NULL, host_pick, host_report, host_begins, host_ended };
+static void host_refused(void *baton, const gb_plan_t *plan, const char *field)
+{
+    (void)baton;
+    core_memory_refused(plan, field);
+}
+
+static gb_exchange_host_t host = {NULL,        host_pick,  host_report,
+                                  host_begins, host_ended, host_refused};
 
 const gb_exchange_host_t *core_host(void)
 {
@@ -101,6 +109,7 @@ void core_child_init(apr_pool_t *pchild, server_rec *s)
     host.baton = s;
     core_park_child_init();
     curl_global_init(CURL_GLOBAL_DEFAULT);
+    core_memory_child_init(s->process->pconf);
     memset(&settings, 0, sizeof(settings));
     settings.user_agent = "gbalance/" GBALANCE_VERSION;
     settings.ca_file = conf->ca_file;
@@ -110,8 +119,9 @@ void core_child_init(apr_pool_t *pchild, server_rec *s)
     rv = gb_engine_start(&engine, &settings, s->process->pconf);
     if (rv != APR_SUCCESS) {
         engine = NULL;
-        ap_log_error(APLOG_MARK, APLOG_ALERT, rv, s, GBLOGNO(8020)
-                     "cannot start the engine: gbalance's locations answer 503 in this child");
+        ap_log_error(
+            APLOG_MARK, APLOG_ALERT, rv, s,
+            GBLOGNO(8020) "cannot start the engine: gbalance's locations answer 503 in this child");
         return;
     }
     apr_pool_pre_cleanup_register(pchild, NULL, engine_pre_cleanup);

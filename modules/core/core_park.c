@@ -43,13 +43,13 @@ APLOG_USE_MODULE(gbalance);
 /* Per connection, made with the first request that is parked on it. */
 typedef struct park_conn_t {
     conn_rec *c;
-    request_rec *r;                 /* the request that is parked */
-    gb_park_t *park;                /* NULL: none */
-    int efd;                        /* what the MPM polls while parked */
-    apr_os_sock_t fd;               /* the client's descriptor, while parked */
-    apr_socket_t *io;               /* a second apr_socket_t on it: the filters write to it */
-    int swapped;                    /* the MPM's socket holds efd, the filters' is io */
-    apr_size_t piece;               /* what one write may be without blocking */
+    request_rec *r;   /* the request that is parked */
+    gb_park_t *park;  /* NULL: none */
+    int efd;          /* what the MPM polls while parked */
+    apr_os_sock_t fd; /* the client's descriptor, while parked */
+    apr_socket_t *io; /* a second apr_socket_t on it: the filters write to it */
+    int swapped;      /* the MPM's socket holds efd, the filters' is io */
+    apr_size_t piece; /* what one write may be without blocking */
     apr_bucket_brigade *bb;
 } park_conn_t;
 
@@ -89,11 +89,11 @@ static void sockets_swap(park_conn_t *pc)
 
     apr_os_sock_get(&pc->fd, sock);
     if (!pc->io) {
-        apr_os_sock_put(&pc->io, &pc->fd, pc->c->pool);     /* registers no cleanup */
+        apr_os_sock_put(&pc->io, &pc->fd, pc->c->pool); /* registers no cleanup */
         pc->piece = piece_of(pc->fd);
     }
     apr_socket_timeout_get(sock, &timeout);
-    apr_socket_timeout_set(pc->io, timeout);                /* or the descriptor would turn blocking */
+    apr_socket_timeout_set(pc->io, timeout); /* or the descriptor would turn blocking */
     network_of(pc->c)->client_socket = pc->io;
     apr_os_sock_put(&sock, &pc->efd, pc->c->pool);
     pc->swapped = 1;
@@ -133,7 +133,7 @@ static void conn_begin(void *conn, const gb_head_t *head)
 static apr_size_t conn_room(void *conn)
 {
     park_conn_t *pc = conn;
-    struct pollfd pfd = { .fd = pc->fd, .events = POLLOUT };
+    struct pollfd pfd = {.fd = pc->fd, .events = POLLOUT};
 
     return poll(&pfd, 1, 0) > 0 ? pc->piece : 0;
 }
@@ -157,7 +157,7 @@ static void conn_wake(void *conn)
     (void)!write(((park_conn_t *)conn)->efd, &one, sizeof(one));
 }
 
-static const gb_park_ops_t conn_ops = { conn_begin, conn_room, conn_write, conn_wake };
+static const gb_park_ops_t conn_ops = {conn_begin, conn_room, conn_write, conn_wake};
 
 /* ---- the connection ---- */
 
@@ -269,7 +269,7 @@ static int finish(park_conn_t *pc)
     tell_scoreboard(r);
     deliver_rest(pc);
     ap_finalize_request_protocol(r);
-    ap_process_request_after_handler(r);        /* r is gone after this */
+    ap_process_request_after_handler(r); /* r is gone after this */
     return OK;
 }
 
@@ -293,7 +293,7 @@ static int park_process_connection(conn_rec *c)
         if (gb_park_state(pc->park) == GB_PARK_FINISHING) {
             return finish(pc);
         }
-        return park_again(c);                   /* nudged */
+        return park_again(c); /* nudged */
     }
     rc = call_the_others(c);
     pc = conn_get(c);
@@ -342,7 +342,7 @@ static void park_resume(conn_rec *c, request_rec *r)
         gb_park_state_t state = gb_park_state(pc->park);
 
         if (state == GB_PARK_PARKED || state == GB_PARK_BLOCKED) {
-            gb_park_detach(pc->park);           /* nobody woke it: the MPM ends it */
+            gb_park_detach(pc->park); /* nobody woke it: the MPM ends it */
             pc->park = NULL;
             c->aborted = 1;
         }
@@ -353,8 +353,8 @@ static void park_resume(conn_rec *c, request_rec *r)
 /* Filters that sleep or talk back must not run in the engine's thread. */
 static int has_unfit_filter(request_rec *r)
 {
-    static const char *const unfit[] = { "rate_limit", "includes", "substitute", "ext_filter",
-                                         "buffer", NULL };
+    static const char *const unfit[] = {"rate_limit", "includes", "substitute",
+                                        "ext_filter", "buffer",   NULL};
     ap_filter_t *f;
     int i;
 

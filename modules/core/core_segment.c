@@ -26,7 +26,8 @@ gb_tenant_t *core_tenant_get(const char *name)
 static void log_line(void *baton, const char *file, int line, gb_log_level_t level, apr_status_t rv,
                      const char *message)
 {
-    ap_log_error(file, line, APLOG_MODULE_INDEX, (int)level, rv, (server_rec *)baton, "%s", message);
+    ap_log_error(file, line, APLOG_MODULE_INDEX, (int)level, rv, (server_rec *)baton, "%s",
+                 message);
 }
 
 void core_log_install(server_rec *s)
@@ -51,9 +52,11 @@ static void raise_descriptors(server_rec *s)
     }
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
     if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < (rlim_t)(threads * 3 + 1024)) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, GBLOGNO(8021)
-                     "only %lu open files are allowed: a parked stream needs three. Raise the hard "
-                     "limit (ulimit -Hn, LimitNOFILE=)", (unsigned long)limit.rlim_cur);
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     GBLOGNO(8021) "only %lu open files are allowed: a parked stream needs three. "
+                                   "Raise the hard "
+                                   "limit (ulimit -Hn, LimitNOFILE=)",
+                     (unsigned long)limit.rlim_cur);
     }
 }
 
@@ -65,17 +68,17 @@ static void open_segment(server_rec *s, apr_pool_t *ptemp)
     apr_status_t rv;
 
     segment = NULL;
+    core_memory_tenants(specs);
     gbalance_run_segment_tenants(specs);
-    if (!specs->nelts) {
-        return;
-    }
     rv = gb_segment_open(&segment, (const gb_tenant_spec_t *)specs->elts, specs->nelts,
                          s->process->pool, ptemp);
     if (rv != APR_SUCCESS) {
         segment = NULL;
-        ap_log_error(APLOG_MARK, APLOG_ALERT, rv, s, GBLOGNO(8022)
-                     "shared memory was refused: gbalance's locations answer 503. Allow more, or "
-                     "lower GBalanceMaxKeys");
+        ap_log_error(
+            APLOG_MARK, APLOG_ALERT, rv, s,
+            GBLOGNO(
+                8022) "shared memory was refused: gbalance's locations answer 503. Allow more, or "
+                      "lower GBalanceMaxKeys");
     }
 }
 

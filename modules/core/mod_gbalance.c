@@ -16,7 +16,7 @@
 /* ---- the hooks that key modules implement: the first answer counts ---- */
 
 APR_IMPLEMENT_OPTIONAL_HOOK_RUN_ALL(gbalance, GBALANCE, int, segment_tenants,
-                                    (apr_array_header_t *specs), (specs), OK, DECLINED)
+                                    (apr_array_header_t * specs), (specs), OK, DECLINED)
 APR_IMPLEMENT_OPTIONAL_HOOK_RUN_ALL(gbalance, GBALANCE, int, key_pick,
                                     (const gb_pick_t *pick, gb_key_t *key,
                                      apr_interval_time_t *wait, gb_error_t *err),
@@ -111,13 +111,8 @@ static void register_hooks(apr_pool_t *p)
 }
 
 AP_DECLARE_MODULE(gbalance) = {
-    STANDARD20_MODULE_STUFF,
-    NULL,
-    NULL,
-    core_conf_create,
-    core_conf_merge,
-    core_directives,
-    register_hooks,
+    STANDARD20_MODULE_STUFF, NULL,           NULL, core_conf_create, core_conf_merge,
+    core_directives,         register_hooks,
 #ifdef AP_MODULE_FLAG_NONE
     AP_MODULE_FLAG_NONE
 #endif

@@ -15,15 +15,15 @@
 module AP_MODULE_DECLARE_DATA gbalance_openai_module;
 
 /* Fetched anew whenever the configuration is read. */
-static APR_OPTIONAL_FN_TYPE(gbalance_call_start) *call_start;
-static APR_OPTIONAL_FN_TYPE(gbalance_path) *path_of;
+static APR_OPTIONAL_FN_TYPE(gbalance_call_start) * call_start;
+static APR_OPTIONAL_FN_TYPE(gbalance_path) * path_of;
 
 static const struct {
     const char *handler;
     const gb_dialect_t *dialect;
 } surfaces[] = {
-    { "gbalance-openai", &gb_openai_dialect },
-    { "gbalance-openai-direct", &gb_openai_direct_dialect },
+    {"gbalance-openai",        &gb_openai_dialect       },
+    {"gbalance-openai-direct", &gb_openai_direct_dialect},
 };
 
 static int openai_handler(request_rec *r)
@@ -46,14 +46,16 @@ static void openai_optional_fn_retrieve(void)
     path_of = APR_RETRIEVE_OPTIONAL_FN(gbalance_path);
 }
 
-static int openai_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
+static int openai_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                               server_rec *s)
 {
     (void)pconf;
     (void)plog;
     (void)ptemp;
     if (!APR_RETRIEVE_OPTIONAL_FN(gbalance_call_start)) {
-        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, GBLOGNO(2001)
-                     "mod_gbalance_openai needs mod_gbalance: add LoadModule gbalance_module");
+        ap_log_error(
+            APLOG_MARK, APLOG_EMERG, 0, s,
+            GBLOGNO(2001) "mod_gbalance_openai needs mod_gbalance: add LoadModule gbalance_module");
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     return OK;
@@ -67,15 +69,9 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(openai_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
 
-AP_DECLARE_MODULE(gbalance_openai) = {
-    STANDARD20_MODULE_STUFF,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    NULL,
-    register_hooks,
+AP_DECLARE_MODULE(gbalance_openai) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL,
+                                      register_hooks,
 #ifdef AP_MODULE_FLAG_NONE
-    AP_MODULE_FLAG_NONE
+                                      AP_MODULE_FLAG_NONE
 #endif
 };

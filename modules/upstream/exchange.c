@@ -412,8 +412,8 @@ static void on_total(gb_timer_t *timer)
         end(x, APR_TIMEUP); /* the client takes it too slowly */
         return;
     }
-    /* no fault of the key when it is the client who takes it too slowly */
-    gb_leg_cancel(&x->legs[0], x->paused ? GB_TRANSPORT_CANCELLED : GB_TRANSPORT_TIMEOUT);
+    /* no fault of the key when it was answering */
+    gb_leg_cancel(&x->legs[0], x->committed ? GB_TRANSPORT_CANCELLED : GB_TRANSPORT_TIMEOUT);
     gb_error_set(&err, 504, "timeout", NULL,
                  "The call took longer than %d seconds (TIME_OUT_TOTAL) with all its attempts.",
                  (int)apr_time_sec(x->conf->settings->time_out_total));

@@ -231,7 +231,13 @@ static int drop_refused_field(gb_leg_t *leg)
     if (leg->body != leg->plan->body) {
         return 1;
     }
-    return dialect->drop_field(leg->plan, leg->verdict.field) == APR_SUCCESS;
+    if (dialect->drop_field(leg->plan, leg->verdict.field) != APR_SUCCESS) {
+        return 0;
+    }
+    if (leg->conf->host->refused) {
+        leg->conf->host->refused(leg->conf->host->baton, leg->plan, leg->verdict.field);
+    }
+    return 1;
 }
 
 static int is_service(gb_class_t cls)

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the server remembers between calls, for dialects: thought signatures by
+ * call id and fields that a model refused, shared by all children through the
+ * segment; and Google's list of models, which each child holds for itself.
+ */
+#include "core.h"
+
+#include "apr_strings.h"
+#include "base/recall.h"
+#include "base/timeutil.h"
+#include "proto/gemini.h"
+#include "proto/openai.h"
+
+APLOG_USE_MODULE(gbalance);
+
+#define TENANT        "recall"
+#define RECALL_SIZE   (32 * 1024 * 1024) /* pages that nobody touched cost nothing */
+#define SIGNATURE_TTL apr_time_from_sec(6 * 3600)
+#define REFUSED_TTL   apr_time_from_sec(3600)
+#define MODELS_TTL    apr_time_from_sec(600)
+#define MODELS_RETRY  apr_time_from_sec(30)
+
+void core_memory_tenants(apr_array_header_t *specs)
+{
+    APR_ARRAY_PUSH(specs, gb_tenant_spec_t) = gb_recall_spec(TENANT, RECALL_SIZE);
+}
+
+/* ---- signatures ---- */
+
+static const char *signature_get(void *ctx, const char *call_id, apr_pool_t *p)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    size_t len;
+
+    (void)ctx;
+    return tenant ? gb_recall_get(tenant, apr_pstrcat(p, "signature/", call_id, NULL), &len, p)
+                  : NULL;
+}
+
+static void signature_put(void *ctx, const char *call_id, const char *signature, size_t len)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    char key[256];
+
+    (void)ctx;
+    if (tenant && strlen(call_id) < sizeof(key) - 16) {
+        apr_snprintf(key, sizeof(key), "signature/%s", call_id);
+        gb_recall_put(tenant, key, signature, len, SIGNATURE_TTL);
+    }
+}
+
+/* ---- fields that a model refused ---- */
+
+static const char *refused_key(const char *model, char key[128])
+{
+    apr_snprintf(key, 128, "refused/%s", model);
+    return key;
+}
+
+/* The engine's thread: the model answered 400 because of that field. */
+void core_memory_refused(const gb_plan_t *plan, const char *field)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    const char *known;
+    char key[128];
+    size_t len;
+
+    if (!tenant || !plan->model_used[0]) {
+        return;
+    }
+    known = gb_recall_get(tenant, refused_key(plan->model_used, key), &len, plan->pool);
+    if (known && strstr(known, field)) {
+        return;
+    }
+    known = known ? apr_pstrcat(plan->pool, known, ",", field, NULL) : field;
+    gb_recall_put(tenant, key, known, strlen(known), REFUSED_TTL);
+}
+
+/* A new call does without what its model has refused within the hour. */
+void core_memory_apply(gb_plan_t *plan)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    const char *list;
+    char *field, *last;
+    char key[128];
+    size_t len;
+
+    if (!tenant || !plan->dialect->drop_field || !plan->model_used[0] || plan->fetches) {
+        return;
+    }
+    list = gb_recall_get(tenant, refused_key(plan->model_used, key), &len, plan->pool);
+    for (field = list ? apr_strtok((char *)list, ",", &last) : NULL; field;
+         field = apr_strtok(NULL, ",", &last)) {
+        plan->dialect->drop_field(plan, field);
+    }
+}
+
+/* ---- the list of models ---- */
+
+/* One list, as it was read; replaced as a whole. */
+typedef struct models_t {
+    apr_pool_t *pool;
+    apr_hash_t *limits; /* name -> apr_int64_t */
+} models_t;
+
+/* Per pool of keys and child. */
+typedef struct memory_t {
+    gb_memory_t face;
+    const char *pool_name;
+    apr_thread_mutex_t *lock; /* guards all below */
+    models_t *models;         /* NULL: not known yet */
+    apr_time_t asked, read;   /* monotonic */
+    int asking;
+} memory_t;
+
+/* Set in child_init. */
+static memory_t *memories;
+static int n_memories;
+
+static void models_add(models_t *models, gb_span_t item)
+{
+    const char *name = gb_json_str(gb_json_get(item, "name"), NULL, models->pool);
+    apr_int64_t *limit = apr_pcalloc(models->pool, sizeof(*limit));
+
+    if (name) {
+        gb_json_int(gb_json_get(item, "outputTokenLimit"), limit);
+        apr_hash_set(models->limits, strncmp(name, "models/", 7) == 0 ? name + 7 : name,
+                     APR_HASH_KEY_STRING, limit);
+    }
+}
+
+static models_t *models_read(const char *body, apr_size_t len)
+{
+    gb_json_fault_t fault;
+    gb_json_iter_t it;
+    apr_pool_t *pool;
+    models_t *models;
+
+    if (gb_json_check(body, len, &fault) != APR_SUCCESS) {
+        return NULL;
+    }
+    if (apr_pool_create_unmanaged_ex(&pool, NULL, NULL) != APR_SUCCESS) {
+        return NULL;
+    }
+    models = apr_pcalloc(pool, sizeof(*models));
+    models->pool = pool;
+    models->limits = apr_hash_make(pool);
+    for (gb_json_iter(&it, gb_json_get(gb_json_root(body, len), "models")); gb_json_next(&it);) {
+        models_add(models, it.value);
+    }
+    return models;
+}
+
+/* The engine's thread. */
+static void models_came(void *baton, int status, const char *body, apr_size_t len)
+{
+    memory_t *memory = baton;
+    models_t *models = status == 200 ? models_read(body, len) : NULL;
+    models_t *old = NULL;
+
+    apr_thread_mutex_lock(memory->lock);
+    memory->asking = 0;
+    if (models) {
+        old = memory->models;
+        memory->models = models;
+        memory->read = gb_mono_now();
+    }
+    apr_thread_mutex_unlock(memory->lock);
+    if (old) {
+        apr_pool_destroy(old->pool);
+    }
+}
+
+static void models_ask(memory_t *memory)
+{
+    core_inner_t call;
+    gb_request_t request;
+
+    memset(&call, 0, sizeof(call));
+    memset(&request, 0, sizeof(request));
+    request.method = "GET";
+    request.path = "/models";
+    request.args = "pageSize=1000";
+    request.body = "";
+    call.purpose = "models";
+    call.pool_name = memory->pool_name;
+    call.settings = core_pool_settings(memory->pool_name);
+    call.host = core_host();
+    call.dialect = &gb_gemini_dialect;
+    call.request = &request;
+    call.done = models_came;
+    call.baton = memory;
+    if (core_inner_start(&call, gb_exchange_pool(core_engine())) != APR_SUCCESS) {
+        models_came(memory, 0, "", 0);
+    }
+}
+
+/* With the lock held: whether somebody must ask Google for the list now. */
+static int models_due_locked(memory_t *memory)
+{
+    apr_time_t now = gb_mono_now();
+
+    if (memory->asking || (memory->asked && now - memory->asked < MODELS_RETRY)
+        || (memory->models && now - memory->read < MODELS_TTL)) {
+        return 0;
+    }
+    memory->asking = 1;
+    memory->asked = now;
+    return 1;
+}
+
+/* 1 and the output limit, 0, or -1 while no list is known. */
+static int models_look(memory_t *memory, const char *name, apr_int64_t *limit)
+{
+    const apr_int64_t *found = NULL;
+    int due, known;
+
+    apr_thread_mutex_lock(memory->lock);
+    due = models_due_locked(memory);
+    known = memory->models != NULL;
+    if (known) {
+        found = apr_hash_get(memory->models->limits, name, APR_HASH_KEY_STRING);
+        *limit = found ? *found : 0;
+    }
+    apr_thread_mutex_unlock(memory->lock);
+    if (due) {
+        models_ask(memory);
+    }
+    return known ? found != NULL : -1;
+}
+
+static int model_is_real(void *ctx, const char *name)
+{
+    apr_int64_t limit;
+
+    return models_look(ctx, name, &limit);
+}
+
+static apr_int64_t model_output_limit(void *ctx, const char *name)
+{
+    apr_int64_t limit = 0;
+
+    return models_look(ctx, name, &limit) == 1 ? limit : 0;
+}
+
+/* ---- per child ---- */
+
+void core_memory_child_init(apr_pool_t *p)
+{
+    int i;
+    const gb_pool_conf_t *pools = core_pools(&n_memories);
+
+    memories = apr_pcalloc(p, sizeof(*memories) * (apr_size_t)(n_memories + 1));
+    for (i = 0; i < n_memories; i++) {
+        memory_t *memory = &memories[i];
+
+        memory->pool_name = pools[i].name;
+        memory->face.ctx = memory;
+        memory->face.signature_get = signature_get;
+        memory->face.signature_put = signature_put;
+        memory->face.model_is_real = model_is_real;
+        memory->face.model_output_limit = model_output_limit;
+        if (apr_thread_mutex_create(&memory->lock, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS) {
+            n_memories = i;
+            return;
+        }
+    }
+}
+
+const gb_memory_t *core_memory_get(const char *pool_name)
+{
+    int i;
+
+    for (i = 0; i < n_memories; i++) {
+        if (strcmp(memories[i].pool_name, pool_name) == 0) {
+            return &memories[i].face;
+        }
+    }
+    return NULL;
+}
