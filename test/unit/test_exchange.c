@@ -890,6 +890,8 @@ static void the_whole_call_has_a_deadline(void **state)
         stage->call.settings->time_out_total = apr_time_from_msec(300);
         run();
         answered(i == 1 ? 200 : 504, texts[i]);
+        assert_int_equal(stage->host.reports[0].cls,
+                         i == 1 ? GB_CLASS_CANCELLED : GB_CLASS_SERVICE);
         leave();
         finish(state);
         begin(state);
