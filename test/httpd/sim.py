@@ -10,6 +10,9 @@ from client import Client
 from tools import wait_until
 
 
+OWN_CALLS = ("models-", "probe-")      # how the gateway names what it asks for itself
+
+
 class Simulator:
     SEQ, SEQ_FIRST = '"c', 1        # how the chunks of [[seq]] are numbered: "c000001 ..."
     STAMP, STAMPED_SEQ = '"@', " c"  # [[stamp seq]]: "@nanoseconds c000001 ..."
@@ -73,15 +76,17 @@ class Simulator:
     def stats(self):
         return self.client.get("/_sim/stats").json()
 
-    def calls(self, query=""):
-        """Records of all calls since the last reset."""
+    def calls(self, own=False):
+        """Records of all calls for clients since the last reset; with `own`, those too that
+        the gateway makes for itself (list of models, checks of keys)."""
         found, start = [], 0
         while True:
-            page = self.client.get(f"/_sim/calls?from={start}{query}").json()
-            found += page["calls"]
+            page = self.client.get(f"/_sim/calls?from={start}").json()
+            found += [c for c in page["calls"] if not c["request_id"].startswith("models-")]
             if not page["more"]:
-                return found
+                break
             start = page["next"]
+        return [call for call in found if own or not call["request_id"].startswith(OWN_CALLS)]
 
     def wait_open(self, count):
         """Until so many calls run at the same time."""
