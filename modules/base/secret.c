@@ -68,16 +68,23 @@ const char *gb_secret_id(const gb_secret_t *secret)
 }
 
 /* What is shown must leave at least half of the secret in the dark. */
-const char *gb_secret_masked(const gb_secret_t *secret, apr_pool_t *p)
+void gb_mask(char out[GB_MASK_LEN], const char *text, size_t len)
 {
     static const char dots[] = "\xe2\x80\xa6";
-    size_t head = secret->len >= 16 ? 4 : 0;
-    size_t tail = secret->len >= 16 ? 4 : secret->len >= 8 ? 2 : 0;
-    char *text = apr_palloc(p, head + sizeof(dots) + tail);
+    size_t head = len >= 16 ? 4 : 0;
+    size_t tail = len >= 16 ? 4 : len >= 8 ? 2 : 0;
 
-    memcpy(text, secret->text, head);
-    memcpy(text + head, dots, sizeof(dots) - 1);
-    memcpy(text + head + sizeof(dots) - 1, secret->text + secret->len - tail, tail + 1);
+    memcpy(out, text, head);
+    memcpy(out + head, dots, sizeof(dots) - 1);
+    memcpy(out + head + sizeof(dots) - 1, text + len - tail, tail);
+    out[head + sizeof(dots) - 1 + tail] = '\0';
+}
+
+const char *gb_secret_masked(const gb_secret_t *secret, apr_pool_t *p)
+{
+    char *text = apr_palloc(p, GB_MASK_LEN);
+
+    gb_mask(text, secret->text, secret->len);
     return text;
 }
 

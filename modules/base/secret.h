@@ -27,6 +27,9 @@ size_t gb_secret_len(const gb_secret_t *secret);
 const char *gb_secret_id(const gb_secret_t *secret);
 /* "AIza…wXyZ" style: at most the last four characters, fewer for short ones.  From p. */
 const char *gb_secret_masked(const gb_secret_t *secret, apr_pool_t *p);
+/* The same of a text, into GB_MASK_LEN bytes. */
+#define GB_MASK_LEN 12
+void gb_mask(char out[GB_MASK_LEN], const char *text, size_t len);
 
 void gb_digest(unsigned char digest[GB_DIGEST_LEN], const void *bytes, size_t len);
 /* out takes 2 * n + 1 bytes */

@@ -9,6 +9,7 @@
 #include "ap_mpm.h"
 #include "apr_lib.h"
 #include "apr_strings.h"
+#include "proto/url.h"
 
 APLOG_USE_MODULE(gbalance);
 
@@ -73,6 +74,7 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const char *
     req->method = r->header_only ? "GET" : apr_pstrdup(pool, r->method);
     req->path = apr_pstrdup(pool, path);
     req->args = r->args ? apr_pstrdup(pool, r->args) : NULL;
+    req->version = core_is_vertex(r) ? NULL : gb_url_version(core_request_get(r)->mount->prefix);
     req->content_type = type ? apr_pstrdup(pool, type) : NULL;
     req->now = apr_time_now();
     memcpy(req->entropy, core_request_get(r)->entropy, sizeof(req->entropy));
@@ -103,6 +105,7 @@ static gb_exchange_conf_t *exchange_conf(request_rec *r, const gb_plan_t *plan,
     conf->pool_name = caller->pool;
     conf->request_id = apr_pstrdup(pool, core_request_get(r)->request_id);
     conf->caller = hash_text(caller->name);
+    conf->caller_name = apr_pstrdup(pool, caller->name);
     conf->headers = upstream_headers(r, plan, settings, pool);
     return conf;
 }
@@ -117,6 +120,17 @@ static int not_serving(request_rec *r, const gb_dialect_t *dialect)
                  "This server cannot reach its upstream now: its engine is not running. Its error "
                  "log says why.");
     err.retry_after = apr_time_from_sec(1);
+    return core_answer_error(r, dialect, NULL, &err);
+}
+
+static int no_vertex_keys(request_rec *r, const gb_dialect_t *dialect)
+{
+    gb_error_t err;
+
+    gb_error_set(&err, HTTP_SERVICE_UNAVAILABLE, "no_healthy_keys", NULL,
+                 "Vertex AI in express mode has no key here: the operator of this server sets "
+                 "VERTEX_API_KEYS (GBalanceVertexApiKeys).");
+    ap_discard_request_body(r);
     return core_answer_error(r, dialect, NULL, &err);
 }
 
@@ -151,10 +165,17 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         return core_answer_error(r, dialect, NULL, &err);
     }
     apr_table_set(r->subprocess_env, "GB_TOKEN_ID", caller.name);
+    if (core_is_vertex(r) && !settings->vertex_api_keys.n) {
+        return no_vertex_keys(r, dialect);
+    }
     if (!core_engine() || !gb_engine_alive(core_engine())) {
         return not_serving(r, dialect);
     }
     pool = gb_exchange_pool(core_engine());
+    if (core_is_vertex(r)) {
+        settings = core_vertex_settings(settings, pool);
+        caller.pool = core_vertex_pool(caller.pool, pool);
+    }
     if (request_read(&req, r, path, caller.pool, &err, pool) != APR_SUCCESS
         || dialect->parse_request(&plan, &req, settings, &err, pool) != APR_SUCCESS) {
         int rc = core_answer_error(r, dialect, plan, &err);

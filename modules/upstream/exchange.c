@@ -584,6 +584,11 @@ const gb_plan_t *gb_exchange_plan(const gb_exchange_t *x)
     return x->plan;
 }
 
+const gb_exchange_conf_t *gb_exchange_conf(const gb_exchange_t *x)
+{
+    return x->conf;
+}
+
 apr_pool_t *gb_exchange_own_pool(const gb_exchange_t *x)
 {
     return x->pool;

@@ -19,12 +19,20 @@
 
 typedef struct gb_exchange_t gb_exchange_t;
 
+/* What the host keeps of an attempt from its begin to its end; all zero before. */
+typedef struct gb_ticket_t {
+    apr_uint32_t slot;
+    unsigned char uid[16];
+} gb_ticket_t;
+
 /* One upstream call, for the journal. */
 typedef struct gb_attempt_t {
+    gb_ticket_t *ticket;
     const char *request_id;
     int number; /* 1-based within the call */
     int final;  /* no other follows: calls and tokens count this one */
     const char *key_id;
+    char key_masked[GB_MASK_LEN];
     int status;       /* the upstream's, 0 = no answer */
     apr_time_t began; /* wall clock */
     apr_interval_time_t latency;
@@ -55,6 +63,7 @@ typedef struct gb_exchange_conf_t {
     const char *pool_name;
     const char *request_id;
     apr_uint64_t caller;        /* hash of who calls */
+    const char *caller_name;    /* for the journal: the token's id or the user */
     const char *const *headers; /* "Name: value" to send upstream, NULL at the end */
 } gb_exchange_conf_t;
 
@@ -94,6 +103,7 @@ void gb_exchange_unref(gb_exchange_t *x);
 /* After end() only. */
 const gb_summary_t *gb_exchange_summary(const gb_exchange_t *x);
 const gb_plan_t *gb_exchange_plan(const gb_exchange_t *x);
+const gb_exchange_conf_t *gb_exchange_conf(const gb_exchange_t *x);
 apr_pool_t *gb_exchange_own_pool(const gb_exchange_t *x);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/timeutil.h"
+#include "proto/url.h"
 
 #define BACKOFF_FIRST apr_time_from_msec(250)
 #define BACKOFF_MAX   apr_time_from_sec(4)
@@ -21,9 +22,17 @@
 
 /* ---- the request that goes out ---- */
 
+/* BASE_URL ends in the version that is called, unless the plan wants another one. */
 static const char *url_of(const gb_leg_t *leg)
 {
-    return apr_pstrcat(leg->pool, leg->conf->settings->base_url, leg->plan->path, NULL);
+    const char *base = leg->conf->settings->base_url;
+    const char *own = leg->plan->version ? gb_url_version(base) : NULL;
+
+    if (own) {
+        base = apr_pstrcat(leg->pool, apr_pstrmemdup(leg->pool, base, (apr_size_t)(own - base)),
+                           leg->plan->version, NULL);
+    }
+    return apr_pstrcat(leg->pool, base, leg->plan->path, NULL);
 }
 
 /* FNV-1a: only to spread keys over proxies, the same way in every process. */
@@ -106,12 +115,14 @@ static apr_interval_time_t silence_of(const gb_leg_t *leg)
 
 /* ---- telling the host ---- */
 
-static void fill_attempt(const gb_leg_t *leg, gb_attempt_t *attempt)
+static void fill_attempt(gb_leg_t *leg, gb_attempt_t *attempt)
 {
     memset(attempt, 0, sizeof(*attempt));
+    attempt->ticket = &leg->ticket;
     attempt->request_id = leg->conf->request_id;
     attempt->number = leg->number;
     attempt->key_id = leg->key.id;
+    gb_mask(attempt->key_masked, leg->key.secret, strlen(leg->key.secret));
     attempt->status = leg->status;
     attempt->began = leg->began;
     attempt->latency = leg->latency;
@@ -515,6 +526,7 @@ static void send_attempt(gb_leg_t *leg)
     leg->keep_key = 0;
     leg->number = leg->attempts + leg->extra;
     leg->open = 1;
+    memset(&leg->ticket, 0, sizeof(leg->ticket));
     fill_attempt(leg, &attempt);
     host->attempt_begins(host->baton, leg->x, &attempt);
 

@@ -48,6 +48,7 @@ struct gb_leg_t {
     /* of the attempt that runs or ran last */
     int number;                  /* 1-based, re-sends counted */
     int open;                    /* the host was not told yet that it ended */
+    gb_ticket_t ticket;          /* the host's */
     const char *body;            /* what was sent */
     apr_interval_time_t latency; /* once it is over */
     int status;
