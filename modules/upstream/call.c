@@ -7,6 +7,8 @@
  */
 #include "upstream/call.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -233,6 +235,7 @@ static const struct {
     {CURLE_OK,                       GB_TRANSPORT_OK     },
     {CURLE_COULDNT_RESOLVE_HOST,     GB_TRANSPORT_CONNECT},
     {CURLE_COULDNT_CONNECT,          GB_TRANSPORT_CONNECT},
+    {CURLE_ABORTED_BY_CALLBACK,      GB_TRANSPORT_CONNECT}, /* the guard said no */
     {CURLE_COULDNT_RESOLVE_PROXY,    GB_TRANSPORT_PROXY  },
     {CURLE_PROXY,                    GB_TRANSPORT_PROXY  },
     {CURLE_SSL_CONNECT_ERROR,        GB_TRANSPORT_TLS    },
@@ -432,6 +435,31 @@ static curl_socket_t open_guarded(void *userp, curlsocktype purpose, struct curl
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
+/* After a redirect curl takes an open connection in spite of FRESH_CONNECT: it was nobody's to ask. */
+static int before_request(void *userp, char *ip, char *local_ip, int port, int local_port)
+{
+    gb_call_t *call = userp;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } addr;
+
+    (void)local_ip;
+    (void)local_port;
+    memset(&addr, 0, sizeof(addr));
+    if (inet_pton(AF_INET, ip, &addr.v4.sin_addr) == 1) {
+        addr.v4.sin_family = AF_INET;
+        addr.v4.sin_port = htons((in_port_t)port);
+    }
+    else if (inet_pton(AF_INET6, ip, &addr.v6.sin6_addr) == 1) {
+        addr.v6.sin6_family = AF_INET6;
+        addr.v6.sin6_port = htons((in_port_t)port);
+    }
+    return call->events && call->guard(call->baton, &addr.any) ? CURL_PREREQFUNC_OK
+                                                               : CURL_PREREQFUNC_ABORT;
+}
+
 static void set_guard(gb_call_t *call, const gb_call_conf_t *conf)
 {
     long alone = conf->guard != NULL;
@@ -443,6 +471,8 @@ static void set_guard(gb_call_t *call, const gb_call_conf_t *conf)
     curl_easy_setopt(call->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETFUNCTION, alone ? open_guarded : NULL);
     curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETDATA, call);
+    curl_easy_setopt(call->easy, CURLOPT_PREREQFUNCTION, alone ? before_request : NULL);
+    curl_easy_setopt(call->easy, CURLOPT_PREREQDATA, call);
     curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, alone);
     curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, alone);
 }

@@ -560,6 +560,114 @@ static void plain_through_a_proxy(void **state)
     up_stop(proxy);
 }
 
+/* ---- URLs of strangers ---- */
+
+static atomic_int guarded;
+static int closed_port; /* nobody may be connected to there */
+
+static int guard(void *baton, const struct sockaddr *addr)
+{
+    (void)baton;
+    atomic_fetch_add(&guarded, 1);
+    return addr->sa_family == AF_INET
+           && ntohs(((const struct sockaddr_in *)(const void *)addr)->sin_port) != closed_port;
+}
+
+static void point_there(void *baton, up_conn_t *c, const up_request_t *req)
+{
+    (void)req;
+    up_printf(c,
+              "HTTP/1.1 302 Go\r\nLocation: %s/there\r\nContent-Type: no\r\n"
+              "Content-Length: 5\r\n\r\nthere",
+              (const char *)baton);
+}
+
+static void redirects_are_followed_where_allowed(void **state)
+{
+    up_t *there = up_start(echo, NULL);
+    up_t *here = up_start(point_there, (void *)up_url(there));
+    note_t note;
+    int redirects;
+
+    (void)state;
+    closed_port = 0;
+    for (redirects = 0; redirects < 2; redirects++) {
+        atomic_store(&guarded, 0);
+        note_init(&note, up_url(here));
+        note.conf.redirects = redirects;
+        note.conf.guard = guard;
+        whole_call(&note);
+        assert_int_equal(note.transport, GB_TRANSPORT_OK);
+        assert_int_equal(note.heads, 1);
+        assert_int_equal(note.status, redirects ? 200 : 302);
+        assert_string_equal(note.type, redirects ? "text/plain" : "no");
+        assert_int_equal(strncmp(note.data.data, redirects ? "GET /there " : "there", 5), 0);
+        assert_true(atomic_load(&guarded) >= 1 + redirects);
+    }
+    note_init(&note, up_url(here)); /* the next user of the handle follows nothing */
+    whole_call(&note);
+    assert_int_equal(note.status, 302);
+    up_stop(here);
+    up_stop(there);
+}
+
+/* Neither at once, nor by a redirect, nor on a connection that somebody else has left open. */
+static void nobody_gets_past_the_guard(void **state)
+{
+    up_t *closed = up_start(echo, NULL);
+    up_t *here = up_start(point_there, (void *)up_url(closed));
+    note_t warm, direct, led;
+
+    (void)state;
+    closed_port = up_port(closed);
+    note_init(&direct, up_url(closed));
+    direct.conf.guard = guard;
+    whole_call(&direct);
+    assert_int_equal(direct.transport, GB_TRANSPORT_CONNECT);
+    assert_int_equal(up_connections(closed), 0);
+
+    note_init(&warm, up_url(closed));
+    whole_call(&warm);
+    assert_int_equal(warm.transport, GB_TRANSPORT_OK);
+
+    note_init(&direct, up_url(closed));
+    direct.conf.guard = guard;
+    whole_call(&direct);
+    assert_int_equal(direct.transport, GB_TRANSPORT_CONNECT);
+
+    note_init(&led, up_url(here));
+    led.conf.guard = guard;
+    led.conf.redirects = 3;
+    whole_call(&led);
+    assert_int_equal(led.transport, GB_TRANSPORT_CONNECT);
+    assert_int_equal(led.heads, 0);
+    assert_int_equal(up_requests(closed), 1);
+    up_stop(here);
+    up_stop(closed);
+}
+
+static void point_to_itself(void *baton, up_conn_t *c, const up_request_t *req)
+{
+    (void)baton;
+    (void)req;
+    up_put(c, "HTTP/1.1 302 Go\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n");
+}
+
+static void redirects_have_an_end(void **state)
+{
+    up_t *up = up_start(point_to_itself, NULL);
+    note_t note;
+
+    (void)state;
+    note_init(&note, up_url(up));
+    note.conf.guard = guard;
+    note.conf.redirects = 3;
+    whole_call(&note);
+    assert_int_equal(note.transport, GB_TRANSPORT_RESET);
+    assert_int_equal(up_requests(up), 4);
+    up_stop(up);
+}
+
 /* ---- silence ---- */
 
 static void stall(void *baton, up_conn_t *c, const up_request_t *req)
@@ -914,6 +1022,9 @@ int main(void)
         CASE(no_tls_is_told),
         CASE(what_cannot_start_is_told),
         CASE(plain_through_a_proxy),
+        CASE(redirects_are_followed_where_allowed),
+        CASE(nobody_gets_past_the_guard),
+        CASE(redirects_have_an_end),
         CASE(silence_ends_a_call),
         CASE(a_paused_call_reads_no_more),
         CASE(pausing_again_and_again_loses_nothing),
