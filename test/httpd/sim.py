@@ -51,11 +51,10 @@ class Simulator:
         self._control("reset")
 
     def fault(self, kind="status", *, key=None, model=None, count=None, **members):
-        """Adds a fault rule: kind is one of the simulator's, or the name of one of Google's errors."""
+        """Adds a fault rule: kind is one of the simulator's, or the name of one of Google's errors.
+        It hits calls that generate, not the gateway's own ones for the list of models."""
         match = {name: value for name, value in (("key", key), ("model", model)) if value}
-        rule = {"kind": kind, **members}
-        if match:
-            rule["match"] = match
+        rule = {"kind": kind, "match": {"method": "*enerateContent", **match}, **members}
         if count:
             rule["count"] = count
         self._control("faults", rule)

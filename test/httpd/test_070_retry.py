@@ -80,7 +80,8 @@ class TestEveryKeyFault:
                 assert surface is Gemini or not stream or answer.body.endswith(OpenAI.done)
         calls = site.sim.calls()
         assert keys_of(calls).count(KEYS[1]) >= 6
-        assert 1 <= keys_of(calls).count(KEYS[0]) <= 6
+        # by request id: libcurl sends a call once more when a kept connection turns out to be dead
+        assert 1 <= len({c["request_id"] for c in calls if c["key"] == KEYS[0]}) <= 6
 
     @pytest.mark.parametrize("fault", ["key invalid", "key expired", "key leaked"])
     def test_a_dead_key_is_asked_once(self, make_site, fault):
