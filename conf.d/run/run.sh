@@ -197,7 +197,8 @@ END
 }
 
 error_log=/dev/stderr
-if ! (: >>/dev/stderr) 2>/dev/null; then
+# Behind sudo or su the terminal may belong to somebody else.
+if ! (: >>/dev/fd/3) 3>&2 2>/dev/null; then
     error_log=$state/logs/error.log
     say "errors go to $error_log"
 fi
@@ -211,7 +212,7 @@ write_conf() {
     cat <<END
 ServerRoot "$state"
 DefaultRuntimeDir "$state/run"
-PidFile "$state/run/httpd.pid"
+PidFile "$pid_file"
 ServerName localhost
 DocumentRoot "$state/htdocs"
 <Directory />
@@ -239,6 +240,12 @@ END
 }
 
 conf=$state/httpd.conf
+pid_file=$state/run/httpd.pid
+# A pid file that a crash left may name any process by now.
+if pid=$(cat "$pid_file" 2>/dev/null) && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$conf"; then
+    die "process $pid already serves from $state; end it or choose another STATE_DIR"
+fi
+rm -f "$pid_file"
 (umask 077 && write_conf >"$conf")
 
 # ---- serve ----
@@ -250,13 +257,18 @@ if ! "$GB_HTTPD" -t -f "$conf" >"$state/run/configtest" 2>&1; then
     stop
     die "httpd does not accept the configuration $conf"
 fi
-tell_tokens
-say "serving on http://127.0.0.1:$port, state in $state; Ctrl-C ends it"
 
 # httpd takes the terminal's SIGWINCH for a graceful stop, so it gets a session of
 # its own; it ends with this script whatever becomes of that.
 setsid setpriv --pdeathsig TERM "$GB_HTTPD" -DFOREGROUND -f "$conf" &
 httpd_pid=$!
+while [ ! -s "$pid_file" ] && kill -0 "$httpd_pid" 2>/dev/null; do
+    sleep 0.1
+done
+if [ -s "$pid_file" ]; then
+    tell_tokens
+    say "serving on http://127.0.0.1:$port, state in $state; Ctrl-C ends it"
+fi
 status=0
 wait "$httpd_pid" || status=$?
 httpd_pid=
