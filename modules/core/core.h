@@ -57,6 +57,7 @@ typedef struct core_conf_t {
     const gb_settings_t *settings;
     apr_array_header_t *tokens; /* of core_token_t */
     apr_array_header_t *mounts; /* of core_mount_t, longest prefix first */
+    apr_array_header_t *bases;  /* of const char *: below which they stand, "/llm" */
     const char *vhost;          /* "name:port" */
 } core_conf_t;
 
@@ -83,9 +84,20 @@ typedef struct core_request_t {
 /* NULL when the request is none of ours. */
 core_request_t *core_request_get(request_rec *r);
 void core_mounts_collect(apr_pool_t *p, server_rec *s, core_conf_t *conf);
+const core_mount_t *core_mount_of(const core_conf_t *conf, const char *path);
 int core_post_read_request(request_rec *r);
 int core_translate_name(request_rec *r);
 int core_map_to_storage(request_rec *r);
+
+/* ---- core_normalize.c: paths that clients get wrong ---- */
+void core_bases_collect(apr_pool_t *p, core_conf_t *conf);
+void core_normalize(request_rec *r);
+
+/* ---- core_vertex.c: Vertex AI in express mode, a pool and an upstream of its own ---- */
+int core_is_vertex(request_rec *r);
+/* Of the same operator, for the other upstream.  The texts are those of settings. */
+gb_settings_t *core_vertex_settings(const gb_settings_t *settings, apr_pool_t *p);
+const char *core_vertex_pool(const char *pool_name, apr_pool_t *p);
 
 /* ---- core_auth.c ---- */
 const char *core_credential_take(request_rec *r);
@@ -102,6 +114,8 @@ apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen
 void core_answer_begin(request_rec *r, const gb_head_t *head);
 int core_answer_error(request_rec *r, const gb_dialect_t *dialect, const gb_plan_t *plan,
                       const gb_error_t *err);
+/* DECLINED: it could not be made from that. */
+int core_answer_models(request_rec *r, gb_plan_t *plan, const apr_array_header_t *pages);
 /* GB_* for the access log. */
 void core_answer_note(request_rec *r, const gb_exchange_t *x);
 
@@ -152,6 +166,7 @@ void core_memory_child_init(apr_pool_t *p);
 const gb_memory_t *core_memory_get(const char *pool_name);
 void core_memory_refused(const gb_plan_t *plan, const char *field);
 void core_memory_apply(gb_plan_t *plan);
+const apr_array_header_t *core_memory_models(const gb_memory_t *face, apr_pool_t *p);
 
 /* ---- core_probe.c ---- */
 apr_status_t core_probe(const char *pool_name, const gb_key_t *key, const char *model,

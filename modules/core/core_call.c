@@ -144,6 +144,14 @@ static int exchange(request_rec *r, const gb_dialect_t *dialect, gb_plan_t *plan
     return rc == HTTP_SERVICE_UNAVAILABLE ? not_serving(r, dialect) : rc;
 }
 
+/* The list of models as it is remembered; DECLINED when it is not. */
+static int from_memory(request_rec *r, gb_plan_t *plan, const gb_memory_t *memory)
+{
+    const apr_array_header_t *pages = memory ? core_memory_models(memory, plan->pool) : NULL;
+
+    return pages ? core_answer_models(r, plan, pages) : DECLINED;
+}
+
 int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *path)
 {
     const gb_settings_t *settings = core_conf_get(r->server)->settings;
@@ -182,6 +190,10 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
 
         apr_pool_destroy(pool);
         return rc;
+    }
+    if (plan->from_models && from_memory(r, plan, req.memory) == OK) {
+        apr_pool_destroy(pool);
+        return OK;
     }
     core_memory_apply(plan);
     return exchange(r, dialect, plan, &caller, settings, pool);

@@ -98,10 +98,13 @@ void core_memory_apply(gb_plan_t *plan)
 
 /* ---- the list of models ---- */
 
+#define PAGES_MAX 50
+
 /* One list, as it was read; replaced as a whole. */
 typedef struct models_t {
     apr_pool_t *pool;
-    apr_hash_t *limits; /* name -> apr_int64_t */
+    apr_array_header_t *pages; /* of gb_span_t: Google's answers, checked */
+    apr_hash_t *limits;        /* name -> apr_int64_t */
 } models_t;
 
 /* Per pool of keys and child. */
@@ -110,6 +113,7 @@ typedef struct memory_t {
     const char *pool_name;
     apr_thread_mutex_t *lock; /* guards all below */
     models_t *models;         /* NULL: not known yet */
+    models_t *reading;        /* the pages that came so far; the engine's alone */
     apr_time_t asked, read;   /* monotonic */
     int asking;
 } memory_t;
@@ -130,50 +134,92 @@ static void models_add(models_t *models, gb_span_t item)
     }
 }
 
-static models_t *models_read(const char *body, apr_size_t len)
+static models_t *models_make(void)
 {
-    gb_json_fault_t fault;
-    gb_json_iter_t it;
     apr_pool_t *pool;
     models_t *models;
 
-    if (gb_json_check(body, len, &fault) != APR_SUCCESS) {
-        return NULL;
-    }
     if (apr_pool_create_unmanaged_ex(&pool, NULL, NULL) != APR_SUCCESS) {
         return NULL;
     }
+    apr_pool_tag(pool, "gbalance_models");
     models = apr_pcalloc(pool, sizeof(*models));
     models->pool = pool;
+    models->pages = apr_array_make(pool, 1, sizeof(gb_span_t));
     models->limits = apr_hash_make(pool);
-    for (gb_json_iter(&it, gb_json_get(gb_json_root(body, len), "models")); gb_json_next(&it);) {
-        models_add(models, it.value);
-    }
     return models;
 }
 
-/* The engine's thread. */
-static void models_came(void *baton, int status, const char *body, apr_size_t len)
+/* Adds one page.  *next is the token of the page that follows, NULL after the last. */
+static apr_status_t models_add_page(models_t *models, const char *body, apr_size_t len,
+                                    const char **next)
 {
-    memory_t *memory = baton;
-    models_t *models = status == 200 ? models_read(body, len) : NULL;
-    models_t *old = NULL;
+    gb_json_fault_t fault;
+    gb_json_iter_t it;
+    gb_span_t page, token;
+
+    if (gb_json_check(body, len, &fault) != APR_SUCCESS) {
+        return APR_EINVAL;
+    }
+    page = gb_json_root(apr_pstrmemdup(models->pool, body, len), len);
+    APR_ARRAY_PUSH(models->pages, gb_span_t) = page;
+    for (gb_json_iter(&it, gb_json_get(page, "models")); gb_json_next(&it);) {
+        models_add(models, it.value);
+    }
+    token = gb_json_get(page, "nextPageToken");
+    *next = gb_json_str(token, NULL, models->pool);
+    if (*next && (!**next || models->pages->nelts >= PAGES_MAX)) {
+        *next = NULL;
+    }
+    return APR_SUCCESS;
+}
+
+/* What was being read takes the place of what was known; nothing does when it failed. */
+static void models_settle(memory_t *memory, int complete)
+{
+    models_t *old = memory->reading;
 
     apr_thread_mutex_lock(memory->lock);
     memory->asking = 0;
-    if (models) {
+    if (complete) {
         old = memory->models;
-        memory->models = models;
+        memory->models = memory->reading;
         memory->read = gb_mono_now();
     }
     apr_thread_mutex_unlock(memory->lock);
+    memory->reading = NULL;
     if (old) {
         apr_pool_destroy(old->pool);
     }
 }
 
-static void models_ask(memory_t *memory)
+static void models_ask(memory_t *memory, const char *page_token);
+
+/* The engine's thread. */
+static void models_came(void *baton, int status, const char *body, apr_size_t len)
 {
+    memory_t *memory = baton;
+    const char *next = NULL;
+
+    if (!memory->reading) {
+        memory->reading = models_make();
+    }
+    if (status != 200 || !memory->reading
+        || models_add_page(memory->reading, body, len, &next) != APR_SUCCESS) {
+        models_settle(memory, 0);
+    }
+    else if (next) {
+        models_ask(memory, next);
+    }
+    else {
+        models_settle(memory, 1);
+    }
+}
+
+/* One asker at a time: whoever set `asking`, afterwards the engine's thread. */
+static void models_ask(memory_t *memory, const char *page_token)
+{
+    apr_pool_t *pool = gb_exchange_pool(core_engine());
     core_inner_t call;
     gb_request_t request;
 
@@ -181,7 +227,9 @@ static void models_ask(memory_t *memory)
     memset(&request, 0, sizeof(request));
     request.method = "GET";
     request.path = "/models";
-    request.args = "pageSize=1000";
+    request.args = page_token ? apr_pstrcat(pool, "pageSize=1000&pageToken=",
+                                            ap_escape_urlencoded(pool, page_token), NULL)
+                              : "pageSize=1000";
     request.body = "";
     call.purpose = "models";
     call.pool_name = memory->pool_name;
@@ -191,8 +239,8 @@ static void models_ask(memory_t *memory)
     call.request = &request;
     call.done = models_came;
     call.baton = memory;
-    if (core_inner_start(&call, gb_exchange_pool(core_engine())) != APR_SUCCESS) {
-        models_came(memory, 0, "", 0);
+    if (core_inner_start(&call, pool) != APR_SUCCESS) {
+        models_settle(memory, 0);
     }
 }
 
@@ -225,7 +273,7 @@ static int models_look(memory_t *memory, const char *name, apr_int64_t *limit)
     }
     apr_thread_mutex_unlock(memory->lock);
     if (due) {
-        models_ask(memory);
+        models_ask(memory, NULL);
     }
     return known ? found != NULL : -1;
 }
@@ -242,6 +290,34 @@ static apr_int64_t model_output_limit(void *ctx, const char *name)
     apr_int64_t limit = 0;
 
     return models_look(ctx, name, &limit) == 1 ? limit : 0;
+}
+
+/*
+ * Google's list as it came, page by page (of gb_span_t, from p); NULL when it is
+ * not known or older than ten minutes.  Asks for it then.
+ */
+const apr_array_header_t *core_memory_models(const gb_memory_t *face, apr_pool_t *p)
+{
+    memory_t *memory = face->ctx;
+    apr_array_header_t *pages = NULL;
+    int i, due;
+
+    apr_thread_mutex_lock(memory->lock);
+    due = models_due_locked(memory);
+    if (memory->models && gb_mono_now() - memory->read < MODELS_TTL) {
+        pages = apr_array_make(p, memory->models->pages->nelts, sizeof(gb_span_t));
+        for (i = 0; i < memory->models->pages->nelts; i++) {
+            gb_span_t page = APR_ARRAY_IDX(memory->models->pages, i, gb_span_t);
+
+            page.p = apr_pmemdup(p, page.p, page.len);
+            APR_ARRAY_PUSH(pages, gb_span_t) = page;
+        }
+    }
+    apr_thread_mutex_unlock(memory->lock);
+    if (due) {
+        models_ask(memory, NULL);
+    }
+    return pages;
 }
 
 /* ---- per child ---- */

@@ -54,6 +54,7 @@ typedef struct gb_request_t {
     const char *method;       /* "GET", "POST" ...; HEAD arrives as GET */
     const char *path;         /* below the surface's mount, decoded once: "/chat/completions" */
     const char *args;         /* the query without credentials, NULL if none */
+    const char *version;      /* of the API, as the mount says ("v1alpha"); NULL: it does not say */
     const char *content_type; /* NULL if none */
     const char *body;         /* whole body; lives as long as the exchange */
     size_t body_len;
@@ -92,6 +93,7 @@ struct gb_plan_t {
     /* the upstream call */
     const char *method;       /* "POST" or "GET" */
     const char *path;         /* below BASE_URL, with query: "/models/m:generateContent" */
+    const char *version;      /* takes the place of BASE_URL's ("v1alpha"); NULL: BASE_URL's own */
     const char *content_type; /* "application/json", NULL when there is no body */
     const char *body;         /* from pool, or the client's own bytes */
     size_t body_len;
@@ -105,6 +107,7 @@ struct gb_plan_t {
     int upstream_stream;   /* the upstream is asked for one */
     int expects_content;   /* an answer without candidates counts as empty and is retried */
     int fan_out;           /* so many equal calls, merged by one translator; 0 and 1 = one */
+    int from_models;     /* Google's list of models, page by page, is all that the answer needs */
     const char
         *ignored; /* names of unknown fields, comma-separated, for x-gbalance-ignored; NULL */
     apr_uint64_t

@@ -142,6 +142,7 @@ apr_status_t gb_openai_models_list(gb_openai_call_t *call)
     plan->method = "GET";
     plan->path = "/models?pageSize=1000";
     plan->operation = "models";
+    plan->from_models = 1;
     plan->answer_type = "application/json";
     return APR_SUCCESS;
 }
