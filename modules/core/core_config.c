@@ -303,6 +303,17 @@ static gb_pool_conf_t *pool_find(const char *name)
     return NULL;
 }
 
+static void pool_add(const char *name, const gb_settings_t *settings, server_rec *s)
+{
+    if (!pool_find(name)) {
+        gb_pool_conf_t *pool = apr_array_push(pools);
+
+        pool->name = name;
+        pool->settings = settings;
+        pool->s = s;
+    }
+}
+
 static void tokens_make(core_conf_t *conf, apr_pool_t *p)
 {
     const gb_list_t *list = &conf->settings->allowed_tokens;
@@ -336,12 +347,9 @@ static apr_status_t server_settle(server_rec *s, server_rec *main, const sources
     conf->settings = settings;
     tokens_make(conf, p);
     core_mounts_collect(p, s, conf);
-    if (!pool_find(pool_of(conf))) {
-        gb_pool_conf_t *pool = apr_array_push(pools);
-
-        pool->name = pool_of(conf);
-        pool->settings = settings;
-        pool->s = s;
+    pool_add(pool_of(conf), settings, s);
+    if (settings->vertex_api_keys.n) {
+        pool_add(core_vertex_pool(pool_of(conf), p), core_vertex_settings(settings, p), s);
     }
     return APR_SUCCESS;
 }

@@ -118,9 +118,10 @@ void core_mounts_collect(apr_pool_t *p, server_rec *s, core_conf_t *conf)
     if (conf->mounts->nelts) {
         qsort(conf->mounts->elts, (size_t)conf->mounts->nelts, sizeof(core_mount_t), longer_first);
     }
+    core_bases_collect(p, conf);
 }
 
-static const core_mount_t *mount_of(const core_conf_t *conf, const char *path)
+const core_mount_t *core_mount_of(const core_conf_t *conf, const char *path)
 {
     int i;
 
@@ -203,7 +204,7 @@ static core_request_t *request_make(request_rec *r)
     char *path;
 
     if (conf->on != 1 || !conf->mounts || !(path = normal_path(r))
-        || !(mount = mount_of(conf, path))) {
+        || !(mount = core_mount_of(conf, path))) {
         return NULL;
     }
     req = apr_pcalloc(r->pool, sizeof(*req));
@@ -232,6 +233,7 @@ core_request_t *core_request_get(request_rec *r)
 
 int core_post_read_request(request_rec *r)
 {
+    core_normalize(r);
     request_make(r);
     return DECLINED;
 }

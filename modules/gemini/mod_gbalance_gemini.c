@@ -23,6 +23,7 @@ static const struct {
     const gb_dialect_t *dialect;
 } surfaces[] = {
     {"gbalance-gemini", &gb_gemini_dialect},
+    {"gbalance-vertex", &gb_gemini_dialect},
 };
 
 static int gemini_handler(request_rec *r)

@@ -405,6 +405,12 @@ static apr_status_t set_path(gb_plan_t *plan, const route_t *route, const gb_req
     return APR_SUCCESS;
 }
 
+/* BASE_URL is v1beta's; a mount of another version asks for that one. */
+static const char *other_version(const char *version)
+{
+    return version != NULL && strcmp(version, "v1beta") != 0 ? version : NULL;
+}
+
 static const char *operation_of(const route_t *route, const call_t *call)
 {
     if (route->method != NULL && route->collection->has_models) {
@@ -466,6 +472,7 @@ apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *requ
     plan->method = static_method(request->method);
     plan->operation = operation_of(&route, call);
     plan->bearer = route.collection->bearer;
+    plan->version = other_version(request->version);
     if (set_path(plan, &route, request, err) != APR_SUCCESS) {
         return APR_EGENERAL;
     }

@@ -102,10 +102,11 @@ class TestBelowAPrefix:
 class TestVertex:
     CONF = Conf(keys=KEYS[:2], main="GBalanceVertexApiKeys " + " ".join(VERTEX))
 
-    @pytest.fixture(autouse=True, scope="class")
-    def _upstream(self, site):
-        site.configure(api=f"GBalanceVertexExpressBaseUrl {site.sim.url}/v1beta1/publishers/google")
-        site.graceful()
+    @pytest.fixture(scope="class")
+    def site(self, make_site):
+        site = make_site(self.CONF, start=False)
+        site.conf.api = f"GBalanceVertexExpressBaseUrl {site.sim.url}/v1beta1/publishers/google"
+        return site.start()
 
     def test_gemini_form(self, site, sim):
         answer = site.api.post(f"/vertex-express/v1beta/models/{MODEL}:generateContent", json=Gemini.body())
