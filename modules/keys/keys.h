@@ -107,6 +107,7 @@ apr_status_t keys_vault_drop(const char *pool, const unsigned char *digest, apr_
 /* ---- keys_watch.c, keys_recover.c ---- */
 
 void keys_watch_register(apr_pool_t *pconf, server_rec *s);
+void keys_watch_end(apr_pool_t *p);
 void keys_recover_step(apr_pool_t *p);
 
 typedef void keys_checked_fn(void *baton, const gb_verdict_t *verdict);

@@ -2,9 +2,11 @@
 /*
  * The state file: what the pool remembers, for the time when shared memory is
  * gone.  Written whole beside the old one and renamed, so that there is always
- * one that is complete; read once, when httpd starts.
+ * one that is complete, whoever else writes; read once, when httpd starts.
  */
 #include "keys.h"
+
+#include <unistd.h>
 
 #include "apr_file_io.h"
 #include "apr_hash.h"
@@ -133,7 +135,7 @@ static void put_cells(gb_buf_t *out)
 
 static apr_status_t write_file(const char *path, const gb_buf_t *out, apr_pool_t *p)
 {
-    const char *fresh = apr_pstrcat(p, path, ".new", NULL);
+    const char *fresh = apr_psprintf(p, "%s.%ld", path, (long)getpid());
     apr_file_t *file;
     apr_status_t rv;
 

@@ -7,7 +7,9 @@
  */
 #include "keys.h"
 
+#include "ap_mpm.h"
 #include "mod_watchdog.h"
+#include "scoreboard.h"
 
 APLOG_USE_MODULE(gbalance_keys);
 
@@ -20,12 +22,20 @@ APLOG_USE_MODULE(gbalance_keys);
 static unsigned seconds;
 static int save_failed;
 
-/* Whoever saves lets go only by ending: counters of two writers would not differ, files would. */
+/* A child that outlives a reload may work on a block of its own; the new ones save the new one. */
+static int is_outlived(void)
+{
+    int mine = 0;
+
+    return ap_mpm_query(AP_MPMQ_GENERATION, &mine) == APR_SUCCESS
+           && ap_get_scoreboard_global()->running_generation != mine;
+}
+
 static void save(apr_pool_t *p)
 {
     apr_status_t rv;
 
-    if (gb_segment_lease(keys_tenant->segment, KEYS_LEASE_SAVE, LEASE) != APR_SUCCESS) {
+    if (is_outlived()) {
         return;
     }
     rv = keys_saved_write(p);
@@ -43,7 +53,8 @@ static void save(apr_pool_t *p)
 static void step(apr_pool_t *p)
 {
     seconds++;
-    if (seconds % SAVE_EVERY == 0) {
+    if (seconds % SAVE_EVERY == 0
+        && gb_segment_lease(keys_tenant->segment, KEYS_LEASE_SAVE, LEASE) == APR_SUCCESS) {
         save(p);
     }
     if (seconds % REAP_EVERY == 0) {
@@ -59,18 +70,19 @@ static void step(apr_pool_t *p)
 static apr_status_t watch(int state, void *data, apr_pool_t *p)
 {
     (void)data;
-    if (!keys_pool) {
-        return APR_SUCCESS;
-    }
-    if (state == AP_WATCHDOG_STATE_RUNNING) {
+    if (keys_pool && state == AP_WATCHDOG_STATE_RUNNING) {
         step(p);
     }
-    else if (state == AP_WATCHDOG_STATE_STOPPING) {
-        save(p);
-        gb_segment_lease_end(keys_tenant->segment, KEYS_LEASE_SAVE);
-        gb_segment_lease_end(keys_tenant->segment, KEYS_LEASE_CHECK);
-    }
     return APR_SUCCESS;
+}
+
+/* A child that ends saves without a lease: whoever ends last knows most.  (The watchdog's own
+ * STOPPING does not come when httpd is stopped.) */
+void keys_watch_end(apr_pool_t *p)
+{
+    save(p);
+    gb_segment_lease_end(keys_tenant->segment, KEYS_LEASE_SAVE);
+    gb_segment_lease_end(keys_tenant->segment, KEYS_LEASE_CHECK);
 }
 
 void keys_watch_register(apr_pool_t *pconf, server_rec *s)

@@ -67,8 +67,8 @@ static int keys_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pte
 
 static apr_status_t keys_child_cleanup(void *data)
 {
-    (void)data;
     keys_child_leave();
+    keys_watch_end(data);
     return APR_SUCCESS;
 }
 
@@ -86,7 +86,7 @@ static void keys_child_init(apr_pool_t *pchild, server_rec *s)
             GB_POOL_CHILDREN);
     }
     /* Runs after the pre-cleanups, in which the engine ends and reports what it holds. */
-    apr_pool_cleanup_register(pchild, NULL, keys_child_cleanup, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(pchild, pchild, keys_child_cleanup, apr_pool_cleanup_null);
 }
 
 /* ---- hooks ---- */

@@ -166,7 +166,7 @@ class TestConcurrency:
 
 class TestMemory:
     """Issue 3, point 7: what the pool knows outlives everything."""
-    CONF = Conf(keys=keys_n(6), claims=(*NEWS, "AH00052"))
+    CONF = Conf(keys=keys_n(6), claims=(*NEWS, "AH00052", "AH00098"))
 
     def learn(self, site):
         """One key rests for pro until midnight, one is dead."""
