@@ -84,19 +84,8 @@ static apr_status_t replay_open(gb_writer_t *writer, gb_record_t *open, int n, a
     return rv == APR_SUCCESS && n_lost ? gb_journal_write(writer, open, n_lost, p) : rv;
 }
 
-typedef struct asked_t {
-    int (*more)(void *baton);
-    void *baton;
-} asked_t;
-
-static int go_on(const asked_t *asked)
-{
-    return !asked->more || asked->more(asked->baton);
-}
-
 /* The first pass writes what is done, the second one looks after the open ones that are left. */
-static apr_status_t replay_rows(gb_writer_t *writer, gb_spool_file_t *file, int pass,
-                                const asked_t *asked, apr_pool_t *p)
+static apr_status_t replay_rows(gb_writer_t *writer, gb_spool_file_t *file, int pass, apr_pool_t *p)
 {
     gb_record_t *records = apr_palloc(p, sizeof(*records) * BATCH);
     apr_off_t offset = 0;
@@ -117,22 +106,18 @@ static apr_status_t replay_rows(gb_writer_t *writer, gb_spool_file_t *file, int 
             rv = replay_open(writer, records, n_open, scratch);
         }
         apr_pool_clear(scratch);
-        if (rv == APR_SUCCESS && !go_on(asked)) {
-            rv = APR_INCOMPLETE;
-        }
     }
     if (torn && pass == 1) {
         gb_log(GB_LOG_WARNING, 0, GBLOGNO(6011) "journal: %d record(s) of the spool were torn",
                torn);
     }
     apr_pool_destroy(scratch);
-    return rv == APR_SUCCESS && pass == 1 && any_open ? replay_rows(writer, file, 2, asked, p) : rv;
+    return rv == APR_SUCCESS && pass == 1 && any_open ? replay_rows(writer, file, 2, p) : rv;
 }
 
 /* ---- texts ---- */
 
-static apr_status_t replay_texts(gb_writer_t *writer, gb_spool_file_t *file, const asked_t *asked,
-                                 apr_pool_t *p)
+static apr_status_t replay_texts(gb_writer_t *writer, gb_spool_file_t *file, apr_pool_t *p)
 {
     const char *lines[32], *line;
     apr_off_t offset = 0;
@@ -153,26 +138,21 @@ static apr_status_t replay_texts(gb_writer_t *writer, gb_spool_file_t *file, con
             rv = gb_journal_write_texts(writer, lines, n, scratch);
         }
         apr_pool_clear(scratch);
-        if (rv == APR_SUCCESS && n && !go_on(asked)) {
-            rv = APR_INCOMPLETE;
-        }
     } while (rv == APR_SUCCESS && n);
     apr_pool_destroy(scratch);
     return rv;
 }
 
 apr_status_t gb_journal_replay(gb_writer_t *writer, gb_spool_kind_t kind, const char *path,
-                               int (*more)(void *baton), void *baton, apr_pool_t *p)
+                               apr_pool_t *p)
 {
-    asked_t asked = {more, baton};
     gb_spool_file_t *file;
     apr_status_t rv = gb_spool_open(&file, path, p);
 
     if (rv != APR_SUCCESS) {
         return APR_STATUS_IS_ENOENT(rv) ? APR_SUCCESS : rv;
     }
-    rv = kind == GB_SPOOL_ROWS ? replay_rows(writer, file, 1, &asked, p)
-                               : replay_texts(writer, file, &asked, p);
+    rv = kind == GB_SPOOL_ROWS ? replay_rows(writer, file, 1, p) : replay_texts(writer, file, p);
     if (rv == APR_SUCCESS && unlink(path) != 0) {
         rv = APR_FROM_OS_ERROR(apr_get_os_error());
     }

@@ -36,11 +36,11 @@ apr_status_t gb_journal_write_texts(gb_writer_t *writer, const char *const *line
 
 /*
  * Writes what a file of the spool holds, and removes it.  After a failure it
- * stays, and will be read again from its beginning.  *more (may be NULL) is asked
- * between batches; 0 ends with APR_INCOMPLETE.
+ * stays, and will be read again from its beginning.  Files are short enough for
+ * that (see gb_spool_turn), and for others to have their turn in between.
  */
 apr_status_t gb_journal_replay(gb_writer_t *writer, gb_spool_kind_t kind, const char *path,
-                               int (*more)(void *baton), void *baton, apr_pool_t *p);
+                               apr_pool_t *p);
 
 /* An error row. */
 typedef struct gb_error_row_t {

@@ -529,9 +529,9 @@ static void texts(gb_writer_t *writer, apr_pool_t *p)
     assert_int_equal(gb_journal_text(&line, &row), APR_SUCCESS);
     assert_true(line.len < GB_SPOOL_TEXT_MAX);
     gb_spool_append(writer->spool, GB_SPOOL_TEXTS, line.data, line.len);
-    assert_int_equal(gb_journal_replay(writer, GB_SPOOL_TEXTS,
-                                       only_file(writer->spool, GB_SPOOL_TEXTS, p), NULL, NULL, p),
-                     APR_SUCCESS);
+    assert_int_equal(
+        gb_journal_replay(writer, GB_SPOOL_TEXTS, only_file(writer->spool, GB_SPOOL_TEXTS, p), p),
+        APR_SUCCESS);
     assert_int_equal(gb_spool_list(writer->spool, GB_SPOOL_TEXTS, p)->nelts, 0);
     assert_string_equal(CELL("SELECT COUNT(*) FROM t_error_logs"), "3");
     assert_string_equal(CELL("SELECT error_log FROM t_error_logs WHERE attempt = 1"),
@@ -548,15 +548,11 @@ static void writes_error_texts(void **state)
     on_each(*state, texts);
 }
 
-static int refuse_more(void *baton)
-{
-    return --*(int *)baton > 0;
-}
-
 static void replay(gb_writer_t *writer, apr_pool_t *p)
 {
     gb_record_t r[600], open;
-    int i, patience = 1;
+    const char *path;
+    int i;
     pid_t pid;
 
     for (i = 0; i < 600; i++) {
@@ -583,17 +579,9 @@ static void replay(gb_writer_t *writer, apr_pool_t *p)
     gb_spool_append_records(writer->spool, &open, 1);
     gb_spool_append_records(writer->spool, r, 600);
     gb_spool_append_records(writer->spool, r, 5);
-    gb_spool_turn(writer->spool, GB_SPOOL_ROWS, 0);
-    assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS,
-                                       APR_ARRAY_IDX(gb_spool_list(writer->spool, GB_SPOOL_ROWS, p),
-                                                     0, const char *),
-                                       refuse_more, &patience, p),
-                     APR_INCOMPLETE);
-    assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS,
-                                       APR_ARRAY_IDX(gb_spool_list(writer->spool, GB_SPOOL_ROWS, p),
-                                                     0, const char *),
-                                       NULL, NULL, p),
-                     APR_SUCCESS);
+    path = only_file(writer->spool, GB_SPOOL_ROWS, p);
+    assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS, path, p), APR_SUCCESS);
+    assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS, path, p), APR_SUCCESS);
     assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log"), "601");
     assert_string_equal(CELL("SELECT attempt FROM t_request_log WHERE class = 'lost'"), "1001");
     assert_string_equal(CELL("SELECT SUM(attempts) FROM gb_rollup WHERE period = 3600"), "601");
