@@ -11,6 +11,7 @@
 #include <apr_hash.h>
 #include <apr_tables.h>
 
+#include "proto/features.h"
 #include "proto/gemini.h"
 #include "proto/model.h"
 #include "proto/openai.h"
@@ -78,9 +79,9 @@ typedef enum {
 #define GB_OPENAI_MAX_OPTIONS  200  /* members of generation_config */
 
 /* What a model's name carried beside the model. */
-#define GB_OPENAI_SEARCH       1u
-#define GB_OPENAI_IMAGE        2u
-#define GB_OPENAI_NON_THINKING 4u
+#define GB_OPENAI_SEARCH       GB_VARIANT_SEARCH
+#define GB_OPENAI_IMAGE        GB_VARIANT_IMAGE
+#define GB_OPENAI_NON_THINKING GB_VARIANT_NON_THINKING
 
 /* What the upstream refused once (see gb_dialect_t.drop_field), and what a body holds. */
 #define GB_OPENAI_DROP_TEMPERATURE      0x0001u
@@ -400,7 +401,8 @@ struct gb_translator_t {
     gb_openai_answer_t *answer;
     gb_sse_t *sse;
     gb_buf_t *out;
-    gb_buf_t kept; /* models: the list so far; direct: an event that is not complete */
+    gb_buf_t kept;      /* models: the list so far; direct: an event that is not complete */
+    apr_hash_t *listed; /* models: names in it */
     apr_status_t (*chunk)(gb_translator_t *t, const char *bytes, size_t len);
     apr_status_t (*end)(gb_translator_t *t);
     apr_uint64_t passed; /* direct: bytes that were handed on */

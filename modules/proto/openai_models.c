@@ -12,93 +12,6 @@
 /* A fixed date: Google tells none, and clients only sort by it. */
 #define MODEL_CREATED "1686935002"
 
-/* A variant of a model is its name and a suffix, for the models that a setting lists. */
-typedef struct suffix_t {
-    const char *text;
-    unsigned variant;
-    size_t list; /* offset of a gb_list_t in gb_settings_t, 0: CREATE_IMAGE_MODEL */
-} suffix_t;
-
-static const suffix_t suffixes[] = {
-    {"-search",               GB_OPENAI_SEARCH, offsetof(gb_settings_t,    search_models)},
-    {"-image",                       GB_OPENAI_IMAGE,                                offsetof(gb_settings_t,                    image_models)},
-    {"-non-thinking",          GB_OPENAI_NON_THINKING,                          offsetof(gb_settings_t,                  thinking_models)},
-    {"-chat", GB_OPENAI_IMAGE,0},
-};
-
-#define N_SUFFIXES (sizeof(suffixes) / sizeof(*suffixes))
-
-/* Names that end like a variant and are none, for as long as Google's list is not known. */
-static const char *const real_names[] = {
-    "gemini-2.5-flash-image",
-    "gemini-3-pro-image",
-    "gemini-3.1-flash-image",
-    "gemini-3.1-flash-lite-image",
-};
-
-static int variant_listed(const gb_settings_t *settings, const suffix_t *suffix, const char *base)
-{
-    if (suffix->list == 0) {
-        return strcmp(settings->create_image_model, base) == 0;
-    }
-    return gb_list_has((const gb_list_t *)((const char *)settings + suffix->list), base);
-}
-
-static int is_real(const gb_openai_call_t *call, const char *name)
-{
-    const gb_memory_t *memory = call->request.memory;
-    int known = memory != NULL && memory->model_is_real != NULL
-                    ? memory->model_is_real(memory->ctx, name)
-                    : -1;
-    size_t i;
-
-    if (known >= 0) {
-        return known;
-    }
-    for (i = 0; i < sizeof(real_names) / sizeof(*real_names); i++) {
-        if (strcmp(name, real_names[i]) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static const char *strip_prefix(const char *name)
-{
-    static const char *const prefixes[] = {"models/", "google/"};
-    size_t i;
-
-    for (i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
-        if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0) {
-            return name + strlen(prefixes[i]);
-        }
-    }
-    return name;
-}
-
-/* The model behind a name, its variant added to *variant. */
-static const char *strip_suffix(const gb_openai_call_t *call, const char *name, unsigned *variant)
-{
-    size_t len = strlen(name), i, n;
-    const char *base;
-
-    if (is_real(call, name)) {
-        return name;
-    }
-    for (i = 0; i < N_SUFFIXES; i++) {
-        n = strlen(suffixes[i].text);
-        if (len <= n || strcmp(name + len - n, suffixes[i].text) != 0) {
-            continue;
-        }
-        base = apr_pstrndup(call->pool, name, len - n);
-        if (variant_listed(call->settings, &suffixes[i], base)) {
-            *variant |= suffixes[i].variant;
-            return base;
-        }
-    }
-    return name;
-}
-
 static apr_status_t not_found(gb_openai_call_t *call, const char *name)
 {
     return gb_error_set(call->err, 404, "model_not_found", "model",
@@ -108,24 +21,17 @@ static apr_status_t not_found(gb_openai_call_t *call, const char *name)
 apr_status_t gb_openai_model_resolve(gb_openai_call_t *call, const char *asked)
 {
     gb_plan_t *plan = call->plan;
-    const char *name = asked, *alias;
+    const char *name;
 
-    if (!gb_model_name_ok(name, strlen(name))) {
+    if (!gb_model_name_ok(asked, strlen(asked))) {
         return gb_error_set(call->err, 400, "invalid_value", "model",
                             "Invalid value for 'model': a name has 1 to 90 characters, letters, "
                             "digits and . _ : @ / - only.");
     }
-    alias = gb_map_get(&call->settings->model_aliases, name);
-    name = strip_prefix(alias != NULL ? alias : name);
     apr_cpystrn(plan->model, asked, sizeof(plan->model));
-    if (gb_list_has(&call->settings->filtered_models, name)) {
-        return not_found(call, asked);
-    }
-    name = strip_suffix(call, name, &call->variant);
-    if (gb_list_has(&call->settings->filtered_models, name)) {
-        return not_found(call, asked);
-    }
-    if (!gb_model_name_ok(name, strlen(name))) {
+    if (gb_feature_model(&name, &call->variant, asked, call->settings, call->request.memory,
+                         call->pool)
+        != APR_SUCCESS) {
         return not_found(call, asked);
     }
     apr_cpystrn(plan->model_used, name, sizeof(plan->model_used));
@@ -207,30 +113,43 @@ static int model_usable(gb_span_t model)
 static void entry_put(gb_translator_t *t, const gb_openai_call_t *call, const char *id,
                       gb_span_t model)
 {
-    if (gb_list_has(&call->settings->filtered_models, id)) {
+    if (gb_list_has(&call->settings->filtered_models, id)
+        || apr_hash_get(t->listed, id, APR_HASH_KEY_STRING) != NULL) {
         return;
     }
+    apr_hash_set(t->listed, id, APR_HASH_KEY_STRING, id);
     if (t->kept.len > 0) {
         gb_buf_putc(&t->kept, ',');
     }
     model_put(&t->kept, id, model);
 }
 
-static void derived_put(gb_translator_t *t, const gb_openai_call_t *call, const char *name,
-                        gb_span_t model)
+/* A name with the aliases that stand for it. */
+static void named_put(gb_translator_t *t, const gb_openai_call_t *call, const char *name,
+                      gb_span_t model)
 {
     const gb_map_t *aliases = &call->settings->model_aliases;
-    size_t i;
-    int k;
+    int i;
 
-    for (i = 0; i < N_SUFFIXES; i++) {
-        if (variant_listed(call->settings, &suffixes[i], name)) {
-            entry_put(t, call, apr_pstrcat(call->pool, name, suffixes[i].text, NULL), model);
+    entry_put(t, call, name, model);
+    for (i = 0; i < aliases->n; i++) {
+        if (strcmp(strip_prefix(aliases->pairs[i].value), name) == 0) {
+            entry_put(t, call, aliases->pairs[i].name, model);
         }
     }
-    for (k = 0; k < aliases->n; k++) {
-        if (strcmp(strip_prefix(aliases->pairs[k].value), name) == 0) {
-            entry_put(t, call, aliases->pairs[k].name, model);
+}
+
+/* A variant whose name is another model's is that model: Google lists it by itself. */
+static void variants_put(gb_translator_t *t, const gb_openai_call_t *call, const char *name,
+                         gb_span_t model)
+{
+    const char *variant;
+    size_t i;
+
+    for (i = 0; i < N_SUFFIXES; i++) {
+        variant = apr_pstrcat(call->pool, name, suffixes[i].text, NULL);
+        if (variant_listed(call->settings, &suffixes[i], name) && !is_real(call, variant)) {
+            named_put(t, call, variant, model);
         }
     }
 }
@@ -248,12 +167,12 @@ static apr_status_t list_chunk(gb_translator_t *t, const char *bytes, size_t len
     for (gb_json_iter(&it, gb_json_get(gb_json_root(bytes, len), "models")); gb_json_next(&it);) {
         name = gb_openai_text(gb_json_get(it.value, "name"), call->pool);
         if (name == NULL || !model_usable(it.value)
-            || gb_list_has(&call->settings->filtered_models, strip_prefix(name))) {
+            || gb_list_has(&call->settings->filtered_models, gb_feature_bare_name(name))) {
             continue;
         }
-        name = strip_prefix(name);
-        entry_put(t, call, name, it.value);
-        derived_put(t, call, name, it.value);
+        name = gb_feature_bare_name(name);
+        named_put(t, call, name, it.value);
+        variants_put(t, call, name, it.value);
     }
     t->n++;
     return t->kept.rv;
@@ -267,20 +186,12 @@ static apr_status_t list_end(gb_translator_t *t)
     if (t->n == 0) {
         return APR_INCOMPLETE;
     }
+    /* an image model that Google does not list is offered all the same, as in gemini-balance */
+    if (*image != '\0') {
+        entry_put(t, call, apr_pstrcat(call->pool, image, "-chat", NULL), (gb_span_t){NULL, 0});
+    }
     gb_buf_puts(t->out, "{\"object\":\"list\",\"data\":[");
     gb_buf_append(t->out, t->kept.data, t->kept.len);
-    /* an image model that Google does not list is offered all the same, as in gemini-balance */
-    if (*image != '\0'
-        && (t->kept.len == 0
-            || strstr(t->kept.data, apr_pstrcat(call->pool, "\"", image, "-chat\"", NULL))
-                   == NULL)) {
-        gb_buf_reset(&t->kept);
-        entry_put(t, call, apr_pstrcat(call->pool, image, "-chat", NULL), (gb_span_t){NULL, 0});
-        if (t->kept.len > 0 && t->out->data[t->out->len - 1] == '}') {
-            gb_buf_putc(t->out, ',');
-        }
-        gb_buf_append(t->out, t->kept.data, t->kept.len);
-    }
     gb_buf_puts(t->out, "]}");
     return t->out->rv;
 }
@@ -292,7 +203,7 @@ static apr_status_t one_chunk(gb_translator_t *t, const char *bytes, size_t len)
     if (gb_json_check(bytes, len, &fault) != APR_SUCCESS) {
         return APR_EGENERAL;
     }
-    model_put(t->out, strip_prefix(t->plan->model), gb_json_root(bytes, len));
+    model_put(t->out, gb_feature_bare_name(t->plan->model), gb_json_root(bytes, len));
     t->n++;
     return t->out->rv;
 }
@@ -305,6 +216,7 @@ static apr_status_t one_end(gb_translator_t *t)
 void gb_openai_models_begin(gb_translator_t *t, gb_openai_call_t *call)
 {
     gb_buf_init_pool(&t->kept, GB_BUF_MAX_ANSWER, call->pool);
+    t->listed = apr_hash_make(call->pool);
     t->chunk = list_chunk;
     t->end = list_end;
 }

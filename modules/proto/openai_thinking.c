@@ -19,29 +19,6 @@ typedef struct thinking_t {
     int include;        /* 1, 0, -1 = not told */
 } thinking_t;
 
-/* Models that go lower than "low". */
-static const char *const minimal_models[] = {
-    "gemini-3-flash",   "gemini-3.1-flash-lite", "gemini-3.5-flash",
-    "gemini-3.6-flash", "gemini-robotics-er-2",
-};
-
-static int takes_minimal(const char *model)
-{
-    size_t i;
-
-    for (i = 0; i < sizeof(minimal_models) / sizeof(*minimal_models); i++) {
-        if (strncmp(model, minimal_models[i], strlen(minimal_models[i])) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static const char *lowest_level(const gb_openai_call_t *call)
-{
-    return takes_minimal(call->plan->model_used) ? "MINIMAL" : "LOW";
-}
-
 /* Gemini 3.1 Flash Lite Image knows the two ends only. */
 static const char *level_mend(const gb_openai_call_t *call, const char *level)
 {
@@ -68,19 +45,10 @@ static const struct {
     {"max",     "HIGH",   24576, 32768},
 };
 
-/* Whether the model thinks at all: the field is a 400 elsewhere. */
-static int model_thinks(const gb_openai_call_t *call)
-{
-    const gb_model_t *model = &call->model;
-
-    return (model->is_gemini || model->is_alias) && !model->is_tts && !model->is_embedding
-           && !model->is_image && gb_model_at_least(model, 2, 5);
-}
-
 /* Whether it can be told how much: pictures are thought about from Gemini 3 on. */
 static int takes_effort(const gb_openai_call_t *call)
 {
-    return model_thinks(call)
+    return gb_feature_thinks(&call->model)
            || (call->model.is_image && gb_model_takes_thinking_level(&call->model));
 }
 
@@ -96,7 +64,9 @@ static void effort_apply(const gb_openai_call_t *call, thinking_t *thinking, gb_
             continue;
         }
         if (gb_model_takes_thinking_level(&call->model)) {
-            thinking->level = efforts[i].level != NULL ? efforts[i].level : lowest_level(call);
+            thinking->level = efforts[i].level != NULL
+                                  ? efforts[i].level
+                                  : gb_feature_lowest_level(call->plan->model_used);
         }
         else {
             thinking->budget = call->model.is_pro ? efforts[i].budget_pro : efforts[i].budget;
@@ -112,7 +82,7 @@ static void budget_apply(const gb_openai_call_t *call, thinking_t *thinking, apr
         thinking->budget = budget;
     }
     else if (budget >= 0) {
-        thinking->level = budget <= 1024 ? "LOW" : budget <= 8192 ? "MEDIUM" : "HIGH";
+        thinking->level = gb_feature_level_of(budget);
     }
 }
 
@@ -193,7 +163,7 @@ static apr_status_t settle(gb_openai_call_t *call, thinking_t *thinking, int *si
     }
     asked = (gb_openai_there(effort) && takes_effort(call))
             || gb_json_kind(config) == GB_JSON_OBJECT;
-    if (asked || model_thinks(call)) {
+    if (asked || gb_feature_thinks(&call->model)) {
         thinking->include = show ? 1 : -1;
     }
     effort_apply(call, thinking, effort);

@@ -14,22 +14,18 @@
 
 #define NAME_MAX_LEN 128
 
-/* Google's tools.  A function that is literally called so means the tool. */
-static const char *const builtins[] = {"googleSearch", "urlContext", "codeExecution"};
-
-enum { SEARCH, URL_CONTEXT, CODE_EXECUTION, N_BUILTINS };
-
 /* Which of them, and who wanted it: ours give way to functions. */
 typedef struct builtin_set_t {
     unsigned client, ours;
 } builtin_set_t;
 
+/* A function that is literally called as one of Google's tools means the tool. */
 static int builtin_index(const char *name)
 {
     int i;
 
-    for (i = 0; i < N_BUILTINS; i++) {
-        if (strcmp(name, builtins[i]) == 0) {
+    for (i = 0; i < GB_TOOL_N; i++) {
+        if (strcmp(name, gb_tool_names[i]) == 0) {
             return i;
         }
     }
@@ -198,29 +194,19 @@ apr_status_t gb_openai_tools_read(gb_openai_call_t *call)
 }
 
 /* What the operator and the model's name add. */
-static void operator_tools(gb_openai_call_t *call, builtin_set_t *set)
+static unsigned operator_tools(const gb_openai_call_t *call, unsigned client)
 {
-    const gb_settings_t *settings = call->settings;
-    const char *model = call->plan->model_used;
+    gb_feature_case_t about = {
+        call->settings, call->plan->model_used, &call->model,     call->variant,
+        client,         call->has_media,        call->json_answer};
 
-    if (call->variant & GB_OPENAI_SEARCH) {
-        set->ours |= 1u << SEARCH;
-    }
-    if (settings->url_context_enabled && !call->json_answer
-        && gb_list_has(&settings->url_context_models, model)) {
-        set->ours |= 1u << URL_CONTEXT;
-    }
-    if (settings->tools_code_execution_enabled && !((set->client | set->ours) & 1u << SEARCH)
-        && !(call->variant & GB_OPENAI_IMAGE) && !call->model.is_image && !call->model.is_tts
-        && call->model.is_gemini && strstr(model, "-thinking") == NULL && !call->has_media
-        && !call->json_answer) {
-        set->ours |= 1u << CODE_EXECUTION;
-    }
+    return gb_feature_tools(&about);
 }
 
 static unsigned client_tools(const gb_openai_call_t *call)
 {
-    unsigned set = gb_openai_there(call->field[GB_OPENAI_WEB_SEARCH_OPTIONS]) ? 1u << SEARCH : 0;
+    unsigned set = gb_openai_there(call->field[GB_OPENAI_WEB_SEARCH_OPTIONS]) ? 1u << GB_TOOL_SEARCH
+                                                                              : 0;
     gb_json_iter_t it;
     const char *name;
     int i;
@@ -243,7 +229,7 @@ static builtin_set_t builtins_wanted(gb_openai_call_t *call)
 {
     builtin_set_t set = {client_tools(call), 0};
 
-    operator_tools(call, &set);
+    set.ours = operator_tools(call, set.client);
     return set;
 }
 
@@ -478,9 +464,9 @@ static int builtins_put(gb_buf_t *out, unsigned set, int n)
 {
     int i;
 
-    for (i = 0; i < N_BUILTINS; i++) {
+    for (i = 0; i < GB_TOOL_N; i++) {
         if (set & 1u << i) {
-            gb_buf_printf(out, "%s{\"%s\":{}}", n++ > 0 ? "," : "", builtins[i]);
+            gb_buf_printf(out, "%s{\"%s\":{}}", n++ > 0 ? "," : "", gb_tool_names[i]);
         }
     }
     return n;
