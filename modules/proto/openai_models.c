@@ -133,7 +133,7 @@ static void named_put(gb_translator_t *t, const gb_openai_call_t *call, const ch
 
     entry_put(t, call, name, model);
     for (i = 0; i < aliases->n; i++) {
-        if (strcmp(strip_prefix(aliases->pairs[i].value), name) == 0) {
+        if (strcmp(gb_feature_bare_name(aliases->pairs[i].value), name) == 0) {
             entry_put(t, call, aliases->pairs[i].name, model);
         }
     }
@@ -143,12 +143,18 @@ static void named_put(gb_translator_t *t, const gb_openai_call_t *call, const ch
 static void variants_put(gb_translator_t *t, const gb_openai_call_t *call, const char *name,
                          gb_span_t model)
 {
-    const char *variant;
-    size_t i;
+    const char *suffix, *variant, *base;
+    unsigned what;
+    int i;
 
-    for (i = 0; i < N_SUFFIXES; i++) {
-        variant = apr_pstrcat(call->pool, name, suffixes[i].text, NULL);
-        if (variant_listed(call->settings, &suffixes[i], name) && !is_real(call, variant)) {
+    for (i = 0; (suffix = gb_feature_suffix(i, call->settings, name)) != NULL; i++) {
+        variant = apr_pstrcat(call->pool, name, suffix, NULL);
+        what = 0;
+        if (*suffix != '\0'
+            && gb_feature_model(&base, &what, variant, call->settings, call->request.memory,
+                                call->pool)
+                   == APR_SUCCESS
+            && what != 0) {
             named_put(t, call, variant, model);
         }
     }
