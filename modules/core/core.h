@@ -164,8 +164,8 @@ const gb_settings_t *core_pool_settings(const char *pool_name);
 void core_memory_tenants(apr_array_header_t *specs);
 void core_memory_child_init(apr_pool_t *p);
 const gb_memory_t *core_memory_get(const char *pool_name);
-void core_memory_refused(const gb_plan_t *plan, const char *field);
-void core_memory_apply(gb_plan_t *plan);
+void core_memory_refused(const gb_plan_t *plan, const gb_settings_t *settings, const char *field);
+void core_memory_apply(gb_plan_t *plan, const gb_settings_t *settings);
 const apr_array_header_t *core_memory_models(const gb_memory_t *face, apr_pool_t *p);
 
 /* ---- core_probe.c ---- */

@@ -195,6 +195,6 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         apr_pool_destroy(pool);
         return OK;
     }
-    core_memory_apply(plan);
+    core_memory_apply(plan, settings);
     return exchange(r, dialect, plan, &caller, settings, pool);
 }

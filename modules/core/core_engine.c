@@ -62,10 +62,11 @@ static void host_ended(void *baton, gb_exchange_t *x, const gb_attempt_t *attemp
                  apr_time_as_msec(attempt->latency));
 }
 
-static void host_refused(void *baton, const gb_plan_t *plan, const char *field)
+static void host_refused(void *baton, const gb_plan_t *plan, const gb_settings_t *settings,
+                         const char *field)
 {
     (void)baton;
-    core_memory_refused(plan, field);
+    core_memory_refused(plan, settings, field);
 }
 
 static gb_exchange_host_t host = {NULL,        host_pick,  host_report,

@@ -52,25 +52,48 @@ static void signature_put(void *ctx, const char *call_id, const char *signature,
 
 /* ---- fields that a model refused ---- */
 
-static const char *refused_key(const char *model, char key[128])
+/* Refusals of what stood in one call; the next one's may well be right. */
+static const char *const of_one_call[] = {"thoughtSignature", "schemaBounds", "responseJsonSchema",
+                                          "parametersJsonSchema", NULL};
+
+/* Another upstream may serve the same name in its own way. */
+static const char *refused_key(const gb_plan_t *plan, const gb_settings_t *settings)
 {
-    apr_snprintf(key, 128, "refused/%s", model);
-    return key;
+    return apr_pstrcat(plan->pool, "refused/", settings->base_url, "/", plan->model_used, NULL);
+}
+
+static int list_has(const char *list, const char *field)
+{
+    size_t len = strlen(field), n;
+
+    for (; list; list = list[n] ? list + n + 1 : NULL) {
+        n = strcspn(list, ",");
+        if (n == len && strncmp(list, field, len) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* The engine's thread: the model answered 400 because of that field. */
-void core_memory_refused(const gb_plan_t *plan, const char *field)
+void core_memory_refused(const gb_plan_t *plan, const gb_settings_t *settings, const char *field)
 {
     gb_tenant_t *tenant = core_tenant_get(TENANT);
-    const char *known;
-    char key[128];
+    const char *known, *key;
     size_t len;
+    int i;
 
+    for (i = 0; of_one_call[i]; i++) {
+        if (strcmp(field, of_one_call[i]) == 0) {
+            return;
+        }
+    }
     if (!tenant || !plan->model_used[0]) {
         return;
     }
-    known = gb_recall_get(tenant, refused_key(plan->model_used, key), &len, plan->pool);
-    if (known && strstr(known, field)) {
+    key = refused_key(plan, settings);
+    known = gb_recall_get(tenant, key, &len, plan->pool);
+    if (list_has(known, field)) {
         return;
     }
     known = known ? apr_pstrcat(plan->pool, known, ",", field, NULL) : field;
@@ -78,18 +101,17 @@ void core_memory_refused(const gb_plan_t *plan, const char *field)
 }
 
 /* A new call does without what its model has refused within the hour. */
-void core_memory_apply(gb_plan_t *plan)
+void core_memory_apply(gb_plan_t *plan, const gb_settings_t *settings)
 {
     gb_tenant_t *tenant = core_tenant_get(TENANT);
     const char *list;
     char *field, *last;
-    char key[128];
     size_t len;
 
-    if (!tenant || !plan->dialect->drop_field || !plan->model_used[0] || plan->fetches) {
+    if (!tenant || !plan->dialect->drop_field || !plan->model_used[0]) {
         return;
     }
-    list = gb_recall_get(tenant, refused_key(plan->model_used, key), &len, plan->pool);
+    list = gb_recall_get(tenant, refused_key(plan, settings), &len, plan->pool);
     for (field = list ? apr_strtok((char *)list, ",", &last) : NULL; field;
          field = apr_strtok(NULL, ",", &last)) {
         plan->dialect->drop_field(plan, field);

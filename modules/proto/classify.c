@@ -128,6 +128,8 @@ typedef struct field_word_t {
 
 static const field_word_t refused[] = {
   /* clang-format off */
+    {"<thought_signature>|<thoughtsignature>|thought signature is not valid", "thoughtSignature",
+     "messages"},
     {"<thinking_level>|<thinkinglevel>|<thinking level>", "thinkingLevel", "reasoning_effort"},
     {"<thinking_budget>|<thinkingbudget>|<thinking budget>|only works in thinking mode",
      "thinkingBudget", "reasoning_effort"},

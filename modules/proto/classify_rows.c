@@ -84,7 +84,7 @@ const gb_row_t gb_class_rows[] = {
      .cls = GB_CLASS_CLIENT, .status = 413, .code = "request_too_large"},
     {.name = "thought_signature", .from = 400, .to = 400,
      .texts = "<thought_signature>|<thoughtsignature>|thought signature is not valid",
-     .cls = GB_CLASS_CLIENT, .code = "invalid_value", .param = "messages"},
+     .cls = GB_CLASS_ADAPTIVE, .code = "invalid_value"},
     {.name = "value_range", .from = 400, .to = 400,
      .texts = "<temperature>*supported range|<top_p>*supported range|<topp>*supported range|<top_k>*supported range|<topk>*supported range",
      .cls = GB_CLASS_CLIENT, .code = "invalid_value"},

@@ -52,8 +52,9 @@ typedef struct gb_exchange_host_t {
     /* Before the first byte of an attempt goes out (number, key_id, began are set), and after. */
     void (*attempt_begins)(void *baton, gb_exchange_t *x, const gb_attempt_t *attempt);
     void (*attempt_ended)(void *baton, gb_exchange_t *x, const gb_attempt_t *attempt);
-    /* A model refused a field, and the call is sent again without it.  May be NULL. */
-    void (*refused)(void *baton, const gb_plan_t *plan, const char *field);
+    /* A model refused a field, and took the call without it.  May be NULL. */
+    void (*refused)(void *baton, const gb_plan_t *plan, const gb_settings_t *settings,
+                    const char *field);
 } gb_exchange_host_t;
 
 /* All of it lives at least as long as the exchange. */

@@ -245,10 +245,22 @@ static int drop_refused_field(gb_leg_t *leg)
     if (dialect->drop_field(leg->plan, leg->verdict.field) != APR_SUCCESS) {
         return 0;
     }
-    if (leg->conf->host->refused) {
-        leg->conf->host->refused(leg->conf->host->baton, leg->plan, leg->verdict.field);
-    }
+    apr_cpystrn(leg->dropped, leg->verdict.field, sizeof(leg->dropped));
     return 1;
+}
+
+/* It was that field when the call went through without it, or only another one is in the way. */
+static void tell_refused(gb_leg_t *leg)
+{
+    const gb_exchange_host_t *host = leg->conf->host;
+    const gb_verdict_t *v = &leg->verdict;
+
+    if (leg->dropped[0] && host->refused
+        && (v->cls == GB_CLASS_SUCCESS || v->cls == GB_CLASS_BLOCKED
+            || (v->cls == GB_CLASS_ADAPTIVE && strcmp(v->field, leg->dropped) != 0))) {
+        host->refused(host->baton, leg->plan, leg->conf->settings, leg->dropped);
+        leg->dropped[0] = '\0';
+    }
 }
 
 static int is_service(gb_class_t cls)
@@ -361,6 +373,7 @@ static void judge(gb_leg_t *leg)
     else {
         gb_classify(&leg->verdict, &outcome);
     }
+    tell_refused(leg);
     if (leg->verdict.cls == GB_CLASS_SUCCESS || leg->verdict.cls == GB_CLASS_BLOCKED) {
         report(leg);
         close_attempt(leg, 1);

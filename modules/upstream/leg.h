@@ -43,7 +43,8 @@ struct gb_leg_t {
     int empties, unknowns, same_service;
     const char *unknown_row; /* of the last unknown 401 or 403, NULL: none */
     char unknown_reason[64];
-    int keep_key; /* the next attempt uses the same key */
+    int keep_key;     /* the next attempt uses the same key */
+    char dropped[48]; /* a field that was refused, until it is known whether that was it */
 
     /* of the attempt that runs or ran last */
     int number;                  /* 1-based, re-sends counted */
