@@ -136,6 +136,12 @@ static apr_status_t whole_answer(gb_translator_t *t, const char *bytes, size_t l
             return APR_SUCCESS;
         }
     }
+    if (strcmp(t->plan->operation, "models") == 0
+        && gb_json_check(bytes, len, &fault) == APR_SUCCESS
+        && gb_gemini_hide_models(out, bytes, len, t->call->settings, t->plan->pool)
+               == APR_SUCCESS) {
+        return APR_SUCCESS;
+    }
     return gb_buf_append(out, bytes, len);
 }
 
@@ -268,4 +274,5 @@ const gb_dialect_t gb_gemini_dialect = {
     .on_chunk = native_chunk,
     .on_end = native_end,
     .error_body = gb_gemini_error_body,
+    .drop_field = gb_gemini_drop_field,
 };

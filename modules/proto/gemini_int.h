@@ -6,6 +6,7 @@
 #ifndef GB_GEMINI_INT_H
 #define GB_GEMINI_INT_H
 
+#include "proto/features.h"
 #include "proto/gemini.h"
 
 typedef enum {
@@ -16,13 +17,38 @@ typedef enum {
     GEMINI_BYTES   /* a download, or a form of answer that is not JSON */
 } gemini_form_t;
 
+/* What of a client's body may be edited, and what was. */
+typedef struct gemini_edit_t {
+    const gb_settings_t *settings;
+    const char *body; /* the client's own */
+    size_t body_len;
+    gb_model_t model;
+    unsigned variant;
+    unsigned added, dropped;
+} gemini_edit_t;
+
 /* plan->state */
 typedef struct gemini_call_t {
+    const gb_settings_t *settings;
+    gemini_edit_t *edit; /* NULL: nothing is ever put in */
     gemini_form_t form;
     int taps;         /* the answer is a GenerateContentResponse, or one of its family */
     int needs_finish; /* a stream without a finishReason was cut */
     int opened;       /* array form: something went out, so the bracket is open */
 } gemini_call_t;
+
+/* ---- gemini_edit.c ---- */
+
+/* Makes plan->body: the client's own bytes, or a copy with what the features ask for. */
+apr_status_t gb_gemini_edit(gb_plan_t *plan, gemini_edit_t *edit);
+apr_status_t gb_gemini_drop_field(gb_plan_t *plan, const char *field);
+/* A body that repeats the name of the path (asked) gets the one that is called. */
+void gb_gemini_rename(gb_plan_t *plan, const char *asked);
+/* A list of models without the filtered ones; APR_NOTFOUND: it has none of them. */
+apr_status_t gb_gemini_hide_models(gb_buf_t *out, const char *bytes, size_t len,
+                                   const gb_settings_t *settings, apr_pool_t *p);
+
+/* ---- gemini_route.c ---- */
 
 apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *request,
                                      const gb_settings_t *settings, gb_error_t *err, apr_pool_t *p);

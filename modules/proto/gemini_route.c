@@ -253,11 +253,13 @@ static gemini_form_t form_of(const call_t *call, const gb_request_t *request)
 }
 
 /* A response field mask may cut out finish reasons and candidates: their absence says nothing. */
-static void set_answer(gb_plan_t *plan, const call_t *call, const gb_request_t *request)
+static void set_answer(gb_plan_t *plan, const call_t *call, const gb_request_t *request,
+                       const gb_settings_t *settings)
 {
     gemini_call_t *state = apr_pcalloc(plan->pool, sizeof(*state));
     int masked = has_query_arg(request->args, "fields");
 
+    state->settings = settings;
     state->form = form_of(call, request);
     state->taps = call->taps && state->form != GEMINI_BYTES && state->form != GEMINI_EVENTS;
     state->needs_finish = call->streams && state->taps && !masked;
@@ -375,25 +377,54 @@ static void put_model_path(gb_buf_t *out, const route_t *route, const char *name
     }
 }
 
-/* What is only looked up is not picked for: a cooling model may still be described. */
-static apr_status_t set_path(gb_plan_t *plan, const route_t *route, const gb_request_t *request,
-                             gb_error_t *err)
-{
-    const char *name = model_of(route, plan->pool);
-    gb_buf_t path;
+/* What a name means is asked of these; variant is the answer. */
+typedef struct asked_t {
+    const gb_settings_t *settings;
+    const gb_memory_t *memory;
+    unsigned variant;
+} asked_t;
 
-    if (name != NULL && !gb_model_name_ok(name, strlen(name))) {
+static apr_status_t not_found(const route_t *route, const char *name, gb_error_t *err)
+{
+    return gb_error_set(err, 404, "model_not_found", "model",
+                        "models/%.90s is not found for API version v1beta, or is not supported for "
+                        "%.60s. Call ListModels to see the list of available models and their "
+                        "supported methods.",
+                        name, route->method != NULL ? route->method : "GetModel");
+}
+
+/* What is only looked up is not picked for: a cooling model may still be described. */
+static apr_status_t set_model(gb_plan_t *plan, const route_t *route, const char *name,
+                              asked_t *asked, const char **used, gb_error_t *err)
+{
+    if (!gb_model_name_ok(name, strlen(name))) {
         return gb_error_set(err, 400, "invalid_value", "model",
                             "The model name in the path is not valid: use letters, digits and "
                             "._:@/- only, at most 90 characters.");
     }
+    apr_cpystrn(plan->model, name, sizeof(plan->model));
+    if (gb_feature_model(used, &asked->variant, name, asked->settings, asked->memory, plan->pool)
+        != APR_SUCCESS) {
+        return not_found(route, name, err);
+    }
+    if (route->method != NULL) {
+        apr_cpystrn(plan->model_used, *used, sizeof(plan->model_used));
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t set_path(gb_plan_t *plan, const route_t *route, const gb_request_t *request,
+                             asked_t *asked, gb_error_t *err)
+{
+    const char *name = model_of(route, plan->pool), *used = NULL;
+    gb_buf_t path;
+
+    if (name != NULL && set_model(plan, route, name, asked, &used, err) != APR_SUCCESS) {
+        return APR_EGENERAL;
+    }
     gb_buf_init(&path, GB_BUF_MAX_LINE);
     if (name != NULL) {
-        apr_cpystrn(plan->model, name, sizeof(plan->model));
-        if (route->method != NULL) {
-            apr_cpystrn(plan->model_used, name, sizeof(plan->model_used));
-        }
-        put_model_path(&path, route, name);
+        put_model_path(&path, route, used);
     }
     else {
         put_path(&path, request->path, strlen(request->path));
@@ -403,6 +434,35 @@ static apr_status_t set_path(gb_plan_t *plan, const route_t *route, const gb_req
         return gb_error_set(err, 400, "invalid_value", NULL, "The path or its query is too long.");
     }
     return APR_SUCCESS;
+}
+
+/* Bodies that generate get what settings and the model's name ask for. */
+static apr_status_t apply_features(gb_plan_t *plan, const call_t *call, unsigned variant)
+{
+    gemini_call_t *state = plan->state;
+    gemini_edit_t *edit;
+
+    if (plan->body == NULL || plan->body_len == 0 || plan->model_used[0] == '\0') {
+        return APR_SUCCESS;
+    }
+    if (strcmp(plan->model, plan->model_used) != 0 && (call->needs_object || call->taps)) {
+        gb_json_fault_t fault;
+
+        if (gb_json_check(plan->body, plan->body_len, &fault) == APR_SUCCESS) {
+            gb_gemini_rename(plan, plan->model);
+        }
+    }
+    if (!call->generates) {
+        return APR_SUCCESS;
+    }
+    edit = apr_pcalloc(plan->pool, sizeof(*edit));
+    edit->settings = state->settings;
+    edit->body = plan->body;
+    edit->body_len = plan->body_len;
+    edit->variant = variant;
+    gb_model_parse(&edit->model, plan->model_used);
+    state->edit = edit;
+    return gb_gemini_edit(plan, edit);
 }
 
 /* BASE_URL is v1beta's; a mount of another version asks for that one. */
@@ -452,11 +512,11 @@ static apr_status_t check_route(route_t *route, const gb_request_t *request, gb_
 apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *request,
                                      const gb_settings_t *settings, gb_error_t *err, apr_pool_t *p)
 {
+    asked_t asked = {NULL, NULL, 0};
     gb_plan_t *plan;
     const call_t *call;
     route_t route;
 
-    (void)settings;
     if (check_route(&route, request, err) != APR_SUCCESS) {
         return APR_EGENERAL;
     }
@@ -473,11 +533,16 @@ apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *requ
     plan->operation = operation_of(&route, call);
     plan->bearer = route.collection->bearer;
     plan->version = other_version(request->version);
-    if (set_path(plan, &route, request, err) != APR_SUCCESS) {
+    asked.settings = settings;
+    asked.memory = request->memory;
+    if (set_path(plan, &route, request, &asked, err) != APR_SUCCESS) {
         return APR_EGENERAL;
     }
     set_body(plan, call, request);
-    set_answer(plan, call, request);
+    set_answer(plan, call, request, settings);
+    if (apply_features(plan, call, asked.variant) != APR_SUCCESS) {
+        return gb_error_set(err, 413, "request_too_large", NULL, "The request is too large.");
+    }
     *pplan = plan;
     return APR_SUCCESS;
 }

@@ -99,14 +99,17 @@ class TestBelowAPrefix:
         assert sim.calls() == []
 
 
-class TestVertex:
-    CONF = Conf(keys=KEYS[:2], main="GBalanceVertexApiKeys " + " ".join(VERTEX))
+@pytest.fixture(scope="class")
+def vertex(make_site):
+    site = make_site(Conf(keys=KEYS[:2], main="GBalanceVertexApiKeys " + " ".join(VERTEX)), start=False)
+    site.conf.api = f"GBalanceVertexExpressBaseUrl {site.sim.url}/v1beta1/publishers/google"
+    return site.start()
 
-    @pytest.fixture(scope="class")
-    def site(self, make_site):
-        site = make_site(self.CONF, start=False)
-        site.conf.api = f"GBalanceVertexExpressBaseUrl {site.sim.url}/v1beta1/publishers/google"
-        return site.start()
+
+class TestVertex:
+    @pytest.fixture
+    def site(self, vertex):
+        return vertex
 
     def test_gemini_form(self, site, sim):
         answer = site.api.post(f"/vertex-express/v1beta/models/{MODEL}:generateContent", json=Gemini.body())

@@ -36,7 +36,7 @@ static gb_plan_t *plan_for(const char *method, const char *path, const char *arg
     gb_plan_t *plan = NULL;
     gb_error_t err;
 
-    if (gb_gemini_dialect.parse_request(&plan, &r, NULL, &err, pool) != APR_SUCCESS) {
+    if (gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool) != APR_SUCCESS) {
         print_error("%s %s: %d %s\n", method, path, err.status, err.message);
         fail();
     }
@@ -177,7 +177,7 @@ static void refuses_in_googles_form(void **state)
         gb_buf_t out;
         json_t *body;
 
-        if (gb_gemini_dialect.parse_request(&plan, &r, NULL, &err, pool) == APR_SUCCESS
+        if (gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool) == APR_SUCCESS
             || err.status != refusals[i].status || strstr(err.message, refusals[i].word) == NULL) {
             print_error("%s %s: %d %s\n", refusals[i].method, refusals[i].path, err.status,
                         err.message);
@@ -225,7 +225,7 @@ static void body_and_type(void **state)
         gb_error_t err;
 
         r.content_type = cases[i].type;
-        assert_int_equal(gb_gemini_dialect.parse_request(&plan, &r, NULL, &err, pool), APR_SUCCESS);
+        assert_int_equal(gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool), APR_SUCCESS);
         if (cases[i].want == NULL) {
             assert_null(plan->content_type);
             assert_null(plan->body);

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Features on the native surface, end to end: what reaches the upstream."""
+import json
+
+import pytest
+
+from conf import Conf
+from wire import MODEL, Gemini
+
+BODY = b'{ "contents": [{"role":"user","parts":[{"text":"Hi"}]}], "generationConfig": {"temperature": 0.70000000000000001} }'
+
+
+def sent(site, sim, model=MODEL, body=BODY, method="generateContent"):
+    sim.record(bodies=True)
+    answer = site.api.post(f"/v1beta/models/{model}:{method}", body=body, headers={"Content-Type": "application/json"})
+    assert answer.status == 200, answer
+    calls = [c for c in sim.calls() if c["path"].split("?")[0].endswith(method)]
+    return calls[-1]["path"], calls[-1]["body"].encode()
+
+
+class TestDefaults:
+    @pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent", "countTokens"])
+    def test_not_a_byte_is_touched(self, site, sim, method):
+        body = BODY if method != "countTokens" else b'{ "contents": [{"parts":[{"text":"Hi"}]}] }'
+        assert sent(site, sim, body=body, method=method)[1] == body
+
+    def test_search_variant(self, site, sim):
+        path, body = sent(site, sim, MODEL + "-search")
+        assert path == f"/v1beta/models/{MODEL}:generateContent"
+        assert body == BODY[:-2] + b',"tools":[{"googleSearch":{}}] }'
+
+    def test_filtered_model(self, site, sim):
+        error = Gemini.check_error(site.api.post("/v1beta/models/gemini-pro-vision:generateContent", body=BODY), 404)
+        assert error["status"] == "NOT_FOUND"
+        assert sim.calls() == []
+
+
+class TestSettings:
+    CONF = Conf(api="""
+GBalanceThinkingBudgetMap {"gemini-2.5-flash":512}
+GBalanceSafetySettings [{"category":"HARM_CATEGORY_HARASSMENT","threshold":"OFF"}]
+GBalanceModelAliases {"mine":"gemini-2.5-flash"}
+GBalanceUrlContextEnabled On
+""")
+
+    def test_all_at_once(self, site, sim):
+        path, text = sent(site, sim, "mine")
+        body = json.loads(text)
+        assert path == f"/v1beta/models/{MODEL}:generateContent"
+        assert text.startswith(BODY[:80])
+        assert body["generationConfig"]["thinkingConfig"]["thinkingBudget"] == 512
+        assert body["safetySettings"] == [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}]
+        assert body["tools"] == [{"urlContext": {}}]
+
+    def test_the_clients_own_win(self, site, sim):
+        own = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}],
+               "generationConfig": {"thinkingConfig": {"thinkingBudget": 0}},
+               "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
+               "tools": [{"functionDeclarations": [{"name": "f", "description": "d"}]}]}
+        text = json.dumps(own).encode()
+        assert sent(site, sim, body=text)[1] == text
