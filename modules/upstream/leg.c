@@ -583,6 +583,7 @@ static int pick_key(gb_leg_t *leg, apr_interval_time_t *wait, gb_error_t *err)
     int rc;
 
     memset(&key, 0, sizeof(key));
+    leg->pick.tokens = (apr_int64_t)(leg->plan->body_len / 4); /* it may have been fetched first */
     rc = host->pick(host->baton, &leg->pick, &key, wait, err);
     if (rc == 0) {
         close_attempt(leg, 0);
@@ -650,9 +651,9 @@ void gb_leg_init(gb_leg_t *leg, gb_exchange_t *x, const gb_leg_events_t *events)
     gb_buf_init_pool(&leg->raw, GB_BUF_MAX_ANSWER, leg->pool);
     leg->pick.pool = leg->conf->pool_name;
     leg->pick.model = leg->plan->model_used;
+    leg->pick.required_id = leg->plan->required_id;
     leg->pick.affinity = leg->plan->affinity;
     leg->pick.caller = leg->conf->caller;
-    leg->pick.tokens = (apr_int64_t)(leg->plan->body_len / 4);
     leg->pick.settings = leg->conf->settings;
 }
 

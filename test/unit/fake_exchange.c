@@ -152,6 +152,7 @@ static int host_pick(void *baton, const gb_pick_t *pick, gb_key_t *key, apr_inte
 
     pthread_mutex_lock(&host->lock);
     host->picks++;
+    host->tokens = pick->tokens;
     if (refusal->at && host->picks >= refusal->at && host->picks < refusal->at + refusal->times) {
         rc = refuse(refusal, 1, wait, err);
     }
@@ -233,6 +234,20 @@ static void host_ended(void *baton, gb_exchange_t *x, const gb_attempt_t *attemp
     pthread_mutex_unlock(&host->lock);
 }
 
+static void host_refused(void *baton, const gb_plan_t *plan, const gb_settings_t *settings,
+                         const char *field)
+{
+    fake_host_t *host = baton;
+    size_t len;
+
+    (void)plan;
+    (void)settings;
+    pthread_mutex_lock(&host->lock);
+    len = strlen(host->refused);
+    snprintf(host->refused + len, sizeof(host->refused) - len, "%s ", field);
+    pthread_mutex_unlock(&host->lock);
+}
+
 void fake_host_init(fake_host_t *host, int n_keys)
 {
     memset(host, 0, sizeof(*host));
@@ -241,6 +256,7 @@ void fake_host_init(fake_host_t *host, int n_keys)
     host->host.report = host_report;
     host->host.attempt_begins = host_begins;
     host->host.attempt_ended = host_ended;
+    host->host.refused = host_refused;
     host->n_keys = n_keys;
     pthread_mutex_init(&host->lock, NULL);
 }

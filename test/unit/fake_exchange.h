@@ -62,6 +62,8 @@ typedef struct fake_host_t {
     int picks, given;     /* asked; keys handed out */
     int next;
     int held[FAKE_KEYS + 1]; /* by slot */
+    char refused[128];       /* fields, each with a space after it */
+    apr_int64_t tokens;      /* of the last pick */
     int n_reports, n_begun, n_ended, n_open, n_final;
     int wrong; /* reports of keys that nobody holds, ends of attempts that never began */
     fake_report_t reports[FAKE_MANY];

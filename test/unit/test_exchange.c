@@ -692,6 +692,7 @@ static void a_refused_field_is_dropped_once(void **state)
     assert_int_equal(strncmp(stage->seen[1].body, "ask without ", 12), 0);
     assert_int_equal(times(stage->seen[1].head, "secret-of-key-1"), 1); /* the same key */
     assert_int_equal(times(stage->seen[1].head, "x-request-id: req-0001.2\r"), 1);
+    assert_string_equal(stage->host.refused, "thinkingBudget ");
     assert_int_equal(stage->host.given, 1);
     assert_int_equal(stage->host.n_reports, 1);
     assert_int_equal(stage->host.reports[0].cls, GB_CLASS_SUCCESS);
@@ -710,6 +711,7 @@ static void a_field_refused_again_is_the_clients(void **state)
     run();
     answered(400, "error 400 unsupported_value");
     assert_int_equal(seen(), 2);
+    assert_string_equal(stage->host.refused, ""); /* it was not that */
     assert_int_equal(stage->host.n_reports, 1);
     leave();
 }

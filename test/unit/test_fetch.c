@@ -172,6 +172,7 @@ static void all_are_there_before_the_call(void **state)
     assert_int_equal(call.sink.status, 200);
     assert_string_equal(call.sink.data.data, "/a/b/c\n[done]\n");
     assert_int_equal(atomic_load(&resumed), 1);
+    assert_int_equal(host.tokens, 6 / 4);
     leave();
 }
 
