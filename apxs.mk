@@ -45,6 +45,11 @@ APXS        ?= apxs
 CURL_CONFIG ?= curl-config
 PYTHON      ?= python3
 
+# One spelling each, however the caller wrote it: dependency files hold names.
+spell = $(if $(filter $(CURDIR),$(1)),.,$(patsubst $(CURDIR)/%,%,$(1)))
+override srcdir   := $(call spell,$(abspath $(srcdir)))
+override builddir := $(call spell,$(abspath $(builddir)))
+
 # V=1 shows the commands.
 Q   := $(if $(V),,@)
 say  = $(if $(V),,@echo '  $(1) $(@:$(builddir)/%=%)')
@@ -176,8 +181,7 @@ unit: $(unit_tests)
 tortures: $(tortures)
 everything: all simulator load unit tortures $(printer)
 
--include $(shell find $(builddir) -name '*.d' -not -path '$(builddir)/venv/*' \
-    -not -path '$(builddir)/*-*/*' 2>/dev/null)
+-include $(shell find $(builddir)/modules $(builddir)/test -name '*.d' 2>/dev/null)
 
 # ---- what must be installed ----
 
