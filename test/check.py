@@ -16,6 +16,7 @@ import shlex
 import subprocess
 import sys
 import time
+import traceback
 import xml.etree.ElementTree
 
 SRCDIR = pathlib.Path(os.environ["GB_SRCDIR"])
@@ -104,6 +105,8 @@ def run_unit(program, env):
         output, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as late:
         output, code = f"{late.stdout or ''}\nstill running after {late.timeout} s", 1
+    except OSError as fault:
+        output, code = str(fault), 1
     passed, failed, skipped = (sum(map(int, CMOCKA[w].findall(output))) for w in CMOCKA)
     if code != 0 and failed == 0 or passed + failed + skipped == 0:
         failed += 1
@@ -207,7 +210,11 @@ def run(names):
     for name in names:
         phase = Phase(name)
         phases.append(phase)
-        PHASES[name](phase)
+        try:
+            PHASES[name](phase)
+        except Exception:       # a phase that breaks down is a failure, not the end of the others
+            traceback.print_exc()
+            phase.one(False)
         phase.end()
         if name == "build" and phase.failed:
             break
