@@ -41,7 +41,7 @@ static void test_delay(void);
 #define CALLS_SOAK 40000
 #define ROUNDS     4
 #define TIME_LIMIT apr_time_from_sec(25)
-#define TIME_SOAK  apr_time_from_sec(150)
+#define TIME_SOAK  apr_time_from_sec(120)
 
 static unsigned seed;
 static int calls_wanted;
