@@ -99,6 +99,16 @@ int core_is_vertex(request_rec *r);
 gb_settings_t *core_vertex_settings(const gb_settings_t *settings, apr_pool_t *p);
 const char *core_vertex_pool(const char *pool_name, apr_pool_t *p);
 
+/* ---- core_owners.c: which key and which caller made what ---- */
+void core_owners_tenants(apr_array_header_t *specs);
+/* Settles the key of a plan that refers to something; *err: it is somebody else's (404), or of
+ * several keys (400). */
+apr_status_t core_owners_bind(gb_plan_t *plan, const gb_caller_t *caller,
+                              const gb_settings_t *settings, gb_error_t *err);
+/* The engine's thread: what an attempt has made or deleted. */
+void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt);
+apr_uint64_t core_caller_hash(const char *name);
+
 /* ---- core_auth.c ---- */
 const char *core_credential_take(request_rec *r);
 apr_status_t core_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *err);

@@ -14,7 +14,7 @@
 APLOG_USE_MODULE(gbalance);
 
 /* FNV-1a: who calls, for policies that keep a caller on its key. */
-static apr_uint64_t hash_text(const char *text)
+apr_uint64_t core_caller_hash(const char *text)
 {
     apr_uint64_t h = 1469598103934665603ULL;
 
@@ -104,7 +104,7 @@ static gb_exchange_conf_t *exchange_conf(request_rec *r, const gb_plan_t *plan,
     conf->settings = settings;
     conf->pool_name = caller->pool;
     conf->request_id = apr_pstrdup(pool, core_request_get(r)->request_id);
-    conf->caller = hash_text(caller->name);
+    conf->caller = core_caller_hash(caller->name);
     conf->caller_name = apr_pstrdup(pool, caller->name);
     conf->headers = upstream_headers(r, plan, settings, pool);
     return conf;
@@ -185,7 +185,8 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         caller.pool = core_vertex_pool(caller.pool, pool);
     }
     if (request_read(&req, r, path, caller.pool, &err, pool) != APR_SUCCESS
-        || dialect->parse_request(&plan, &req, settings, &err, pool) != APR_SUCCESS) {
+        || dialect->parse_request(&plan, &req, settings, &err, pool) != APR_SUCCESS
+        || core_owners_bind(plan, &caller, settings, &err) != APR_SUCCESS) {
         int rc = core_answer_error(r, dialect, plan, &err);
 
         apr_pool_destroy(pool);

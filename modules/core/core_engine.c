@@ -53,6 +53,7 @@ static void host_ended(void *baton, gb_exchange_t *x, const gb_attempt_t *attemp
     const gb_plan_t *plan = gb_exchange_plan(x);
     server_rec *s = baton;
 
+    core_owners_learn(x, attempt);
     ap_log_error(APLOG_MARK, APLOG_DEBUG, 0, s,
                  GBLOGNO(5003) "req %s.%d: %s %s key %s: %d %s (%s) in %" APR_TIME_T_FMT " ms",
                  attempt->request_id, attempt->number, plan->dialect->name,

@@ -90,6 +90,25 @@ static int is_paid_only(const char *name)
     return model.is_imagen;
 }
 
+/* The digest of the key with that id; of nothing when it has left the pool. */
+static const unsigned char *required_digest(const gb_pick_t *pick,
+                                            unsigned char only[GB_DIGEST_LEN])
+{
+    gb_pool_key_t key;
+    gb_pool_clock_t clock;
+    apr_uint32_t slot;
+
+    memset(only, 0, GB_DIGEST_LEN);
+    keys_now(&clock);
+    keys_enter();
+    slot = gb_pool_find_locked(keys_pool, pick->pool, NULL, pick->required_id);
+    if (slot && gb_pool_get_locked(keys_pool, slot, &key, &clock) == APR_SUCCESS) {
+        memcpy(only, key.digest, GB_DIGEST_LEN);
+    }
+    keys_leave();
+    return only;
+}
+
 static void want_make(gb_pool_want_t *want, const gb_pick_t *pick,
                       unsigned char only[GB_DIGEST_LEN])
 {
@@ -105,7 +124,10 @@ static void want_make(gb_pool_want_t *want, const gb_pick_t *pick,
     want->exclude = pick->exclude;
     want->child = keys_child;
     limits_of(want->limits, settings, pick->model);
-    if (settings->paid_key[0] && is_paid_only(pick->model)) {
+    if (pick->required_id && pick->required_id[0]) {
+        want->only = required_digest(pick, only);
+    }
+    else if (settings->paid_key[0] && is_paid_only(pick->model)) {
         gb_digest(only, settings->paid_key, strlen(settings->paid_key));
         want->only = only;
     }
@@ -187,6 +209,15 @@ static int say_unhealthy(gb_error_t *err, const gb_pick_t *pick, gb_pool_answer_
     return HTTP_SERVICE_UNAVAILABLE;
 }
 
+static int say_required(gb_error_t *err, const gb_pick_t *pick)
+{
+    gb_error_set(err, HTTP_SERVICE_UNAVAILABLE, "no_healthy_keys", NULL,
+                 "What this call refers to belongs to the key %s, which is not healthy now or has "
+                 "left the pool; no other key can use it.",
+                 pick->required_id);
+    return HTTP_SERVICE_UNAVAILABLE;
+}
+
 static int say(gb_error_t *err, const gb_pick_t *pick, gb_pool_answer_t answer,
                const gb_pool_census_t *c, apr_interval_time_t *wait)
 {
@@ -248,6 +279,9 @@ int keys_key_pick(const gb_pick_t *pick, gb_key_t *key, apr_interval_time_t *wai
     keys_enter();
     answer = gb_pool_pick_locked(keys_pool, &want, &rules, &clock, &got, &census);
     keys_leave();
+    if (answer == GB_POOL_NO_TAG && pick->required_id && pick->required_id[0]) {
+        return say_required(err, pick);
+    }
     if (answer != GB_POOL_OK) {
         return say(err, pick, answer, &census, wait);
     }

@@ -83,6 +83,8 @@ typedef struct gb_facts_t {
     char finish_reason[40]; /* Gemini's word for it */
     char model_version[96];
     char response_id[64];
+    const char *made;       /* name of what the answer describes and one key alone can use; NULL */
+    const char *made_json;  /* that description, of files only */
 } gb_facts_t;
 
 struct gb_plan_t {
@@ -112,6 +114,8 @@ struct gb_plan_t {
         *ignored; /* names of unknown fields, comma-separated, for x-gbalance-ignored; NULL */
     apr_uint64_t
         affinity; /* hash of what should stay on one key (prompt_cache_key, user), 0 = none */
+    apr_array_header_t *names; /* of const char *: what one key alone can use, that it refers to; NULL */
+    char required_id[20]; /* the key that can, "" = any: set by whoever knows whose the names are */
 
     /*
      * To be fetched first (of gb_fetch_t), NULL for nothing: body is NULL until

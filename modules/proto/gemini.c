@@ -136,6 +136,9 @@ static apr_status_t whole_answer(gb_translator_t *t, const char *bytes, size_t l
             return APR_SUCCESS;
         }
     }
+    else if (gb_json_check(bytes, len, &fault) == APR_SUCCESS) {
+        gb_gemini_tap_made(t->facts, t->plan, gb_json_root(bytes, len));
+    }
     if (strcmp(t->plan->operation, "models") == 0
         && gb_json_check(bytes, len, &fault) == APR_SUCCESS
         && gb_gemini_hide_models(out, bytes, len, t->call->settings, t->plan->pool)

@@ -8,6 +8,7 @@
 
 #include "proto/features.h"
 #include "proto/gemini.h"
+#include "proto/url.h"
 
 typedef enum {
     GEMINI_WHOLE,  /* one JSON value */
@@ -47,6 +48,12 @@ void gb_gemini_rename(gb_plan_t *plan, const char *asked);
 /* A list of models without the filtered ones; APR_NOTFOUND: it has none of them. */
 apr_status_t gb_gemini_hide_models(gb_buf_t *out, const char *bytes, size_t len,
                                    const gb_settings_t *settings, apr_pool_t *p);
+
+/* ---- gemini_names.c: what exists for one key only ---- */
+
+void gb_gemini_name_in_path(gb_plan_t *plan, const char *path);
+void gb_gemini_names_in_body(gb_plan_t *plan);
+void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json);
 
 /* ---- gemini_route.c ---- */
 

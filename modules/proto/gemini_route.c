@@ -540,6 +540,10 @@ apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *requ
     }
     set_body(plan, call, request);
     set_answer(plan, call, request, settings);
+    gb_gemini_name_in_path(plan, request->path);
+    if (plan->body_len > 0) {
+        gb_gemini_names_in_body(plan);
+    }
     if (apply_features(plan, call, asked.variant) != APR_SUCCESS) {
         return gb_error_set(err, 413, "request_too_large", NULL, "The request is too large.");
     }

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Files, cached contents, operations, batches and interactions exist in one
+ * Google project: a call that names one goes to the key that made it, and files
+ * are shown only to the token that uploaded them.
+ */
+#include "core.h"
+
+#include "apr_strings.h"
+#include "base/owners.h"
+
+APLOG_USE_MODULE(gbalance);
+
+#define TENANT  "owners"
+#define RECORDS 16384 /* pages that nobody touched cost nothing */
+
+/* How long Google keeps a thing, at most; what is used again stays. */
+static const struct {
+    const char *prefix;
+    apr_interval_time_t life;
+} lives[] = {
+    {"files/",            apr_time_from_sec(48 * 3600)      },
+    {"cachedContents/",   apr_time_from_sec(30 * 24 * 3600) },
+    {"fileSearchStores/", apr_time_from_sec(365 * 24 * 3600)},
+    {"tunedModels/",      apr_time_from_sec(365 * 24 * 3600)},
+    {"",                  apr_time_from_sec(14 * 24 * 3600) },
+};
+
+void core_owners_tenants(apr_array_header_t *specs)
+{
+    APR_ARRAY_PUSH(specs, gb_tenant_spec_t) = gb_owners_spec(TENANT, RECORDS);
+}
+
+static int is_file(const char *name)
+{
+    return strncmp(name, "files/", 6) == 0;
+}
+
+static apr_interval_time_t life_of(const char *name)
+{
+    size_t i;
+
+    for (i = 0; strncmp(name, lives[i].prefix, strlen(lives[i].prefix)) != 0; i++) {
+    }
+    return lives[i].life;
+}
+
+/* ---- asking ---- */
+
+/* As Google itself answers for a file that is not there. */
+static apr_status_t not_there(gb_error_t *err, const char *name)
+{
+    return gb_error_set(err, HTTP_NOT_FOUND, "file_not_found", NULL,
+                        "%s does not exist, or you may not use it.", name);
+}
+
+static apr_status_t several(gb_error_t *err, const char *a, const char *b)
+{
+    return gb_error_set(err, HTTP_BAD_REQUEST, "invalid_value", NULL,
+                        "%s and %s were made with different keys, which cannot use each other's. "
+                        "Upload one of them again together with the other.",
+                        a, b);
+}
+
+apr_status_t core_owners_bind(gb_plan_t *plan, const gb_caller_t *caller,
+                              const gb_settings_t *settings, gb_error_t *err)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    const char *first = NULL;
+    gb_owner_t owner;
+    int i;
+
+    for (i = 0; tenant && plan->names && i < plan->names->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(plan->names, i, const char *);
+        apr_status_t rv = gb_owners_get(&owner, tenant, caller->pool, name, apr_time_now());
+
+        if (is_file(name) && settings->files_user_isolation_enabled
+            && (rv != APR_SUCCESS || owner.caller != core_caller_hash(caller->name))) {
+            return not_there(err, name);
+        }
+        if (rv != APR_SUCCESS) {
+            continue;
+        }
+        if (first && strcmp(plan->required_id, owner.key_id) != 0) {
+            return several(err, first, name);
+        }
+        first = name;
+        apr_cpystrn(plan->required_id, owner.key_id, sizeof(plan->required_id));
+    }
+    return APR_SUCCESS;
+}
+
+/* ---- learning ---- */
+
+static void learn_made(gb_tenant_t *tenant, const gb_exchange_t *x, const gb_attempt_t *attempt)
+{
+    const gb_exchange_conf_t *conf = gb_exchange_conf(x);
+    const gb_facts_t *facts = attempt->facts;
+    gb_owner_t owner;
+
+    memset(&owner, 0, sizeof(owner));
+    apr_cpystrn(owner.name, facts->made, sizeof(owner.name));
+    apr_cpystrn(owner.pool, conf->pool_name, sizeof(owner.pool));
+    apr_cpystrn(owner.key_id, attempt->key_id, sizeof(owner.key_id));
+    if (facts->made_json && strlen(facts->made_json) < sizeof(owner.json)) {
+        apr_cpystrn(owner.json, facts->made_json, sizeof(owner.json));
+    }
+    owner.caller = conf->caller;
+    owner.made = apr_time_now();
+    owner.ends = owner.made + life_of(owner.name);
+    gb_owners_put(tenant, &owner, owner.made);
+}
+
+void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    const gb_plan_t *plan = gb_exchange_plan(x);
+
+    if (!tenant || attempt->verdict->cls != GB_CLASS_SUCCESS) {
+        return;
+    }
+    if (strcmp(plan->method, "DELETE") == 0 && plan->names) {
+        gb_owners_drop(tenant, gb_exchange_conf(x)->pool_name,
+                       APR_ARRAY_IDX(plan->names, 0, const char *));
+    }
+    else if (attempt->facts->made) {
+        learn_made(tenant, x, attempt);
+    }
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names of things that exist in one Google project only: which of them a
+ * request refers to, in its path or in its body, and what an answer says that
+ * it has made.  Which key that is, is the caller's to know.
+ */
+#include "proto/gemini_int.h"
+
+#include <string.h>
+
+#include <apr_strings.h>
+
+#define MAX_NAMES 64
+#define MAX_DEPTH 24
+
+/* ---- collecting ---- */
+
+static void add(gb_plan_t *plan, const char *name)
+{
+    int i;
+
+    if (name == NULL || *name == '\0' || strlen(name) > 120) {
+        return;
+    }
+    if (plan->names == NULL) {
+        plan->names = apr_array_make(plan->pool, 4, sizeof(const char *));
+    }
+    for (i = 0; i < plan->names->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(plan->names, i, const char *), name) == 0) {
+            return;
+        }
+    }
+    if (plan->names->nelts < MAX_NAMES) {
+        APR_ARRAY_PUSH(plan->names, const char *) = name;
+    }
+}
+
+/* ---- in a body ---- */
+
+typedef enum { NAME, FILE_URI, INTERACTION } kind_t;
+
+/* Members that refer to something by its name, in both spellings. */
+static const struct {
+    const char *camel, *snake;
+    kind_t kind;
+} members[] = {
+    {"fileUri",               "file_uri",                FILE_URI   },
+    {"cachedContent",         "cached_content",          NAME       },
+    {"fileName",              "file_name",               NAME       },
+    {"fileSearchStoreNames",  "file_search_store_names", NAME       },
+    {"previousInteractionId", "previous_interaction_id", INTERACTION},
+};
+
+#define N_MEMBERS (sizeof(members) / sizeof(members[0]))
+
+/* "files/abc" of ".../v1beta/files/abc"; NULL for a file that is not Google's. */
+static const char *file_of_uri(const char *uri, apr_pool_t *p)
+{
+    const char *at = strstr(uri, "/files/");
+    size_t len;
+
+    if (strncmp(uri, "files/", 6) == 0) {
+        at = uri - 1;
+    }
+    if (at == NULL
+        || (at >= uri && gb_url_version(apr_pstrmemdup(p, uri, (size_t)(at - uri))) == NULL)) {
+        return NULL;
+    }
+    len = strcspn(at + 7, "/?#:");
+    return len > 0 ? apr_pstrmemdup(p, at + 1, 6 + len) : NULL;
+}
+
+static void add_value(gb_plan_t *plan, kind_t kind, gb_span_t value)
+{
+    size_t len;
+    const char *text = gb_json_str(value, &len, plan->pool);
+
+    if (text == NULL) {
+        return;
+    }
+    switch (kind) {
+    case NAME:
+        add(plan, strchr(text, '/') != NULL ? text : NULL);
+        break;
+    case FILE_URI:
+        add(plan, file_of_uri(text, plan->pool));
+        break;
+    case INTERACTION:
+        add(plan, apr_pstrcat(plan->pool, "interactions/", text, NULL));
+        break;
+    }
+}
+
+static void walk(gb_plan_t *plan, gb_span_t value, int depth);
+
+static int refers(gb_plan_t *plan, gb_span_t key, gb_span_t value)
+{
+    gb_json_iter_t it;
+    size_t i;
+
+    for (i = 0; i < N_MEMBERS; i++) {
+        if (!gb_json_eq(key, members[i].camel) && !gb_json_eq(key, members[i].snake)) {
+            continue;
+        }
+        if (gb_json_kind(value) == GB_JSON_STRING) {
+            add_value(plan, members[i].kind, value);
+            return 1;
+        }
+        for (gb_json_iter(&it, value); gb_json_next(&it);) {
+            add_value(plan, members[i].kind, it.value);
+        }
+        return 1;
+    }
+    return 0;
+}
+
+static void walk(gb_plan_t *plan, gb_span_t value, int depth)
+{
+    gb_json_kind_t kind = gb_json_kind(value);
+    gb_json_iter_t it;
+
+    if (depth > MAX_DEPTH || (kind != GB_JSON_OBJECT && kind != GB_JSON_ARRAY)) {
+        return;
+    }
+    for (gb_json_iter(&it, value); gb_json_next(&it);) {
+        if (kind != GB_JSON_OBJECT || !refers(plan, it.key, it.value)) {
+            walk(plan, it.value, depth + 1);
+        }
+    }
+}
+
+static int holds(const char *text, size_t len, const char *word)
+{
+    return memmem(text, len, word, strlen(word)) != NULL;
+}
+
+/* Most bodies refer to nothing, and some are large: they are looked through once. */
+void gb_gemini_names_in_body(gb_plan_t *plan)
+{
+    static const char *const words[] = {"files/", "cachedContents/", "fileSearchStores/",
+                                        "nteraction"};
+    gb_json_fault_t fault;
+    size_t i;
+
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (holds(plan->body, plan->body_len, words[i])) {
+            break;
+        }
+    }
+    if (i < sizeof(words) / sizeof(words[0])
+        && gb_json_check(plan->body, plan->body_len, &fault) == APR_SUCCESS) {
+        walk(plan, gb_json_root(plan->body, plan->body_len), 0);
+    }
+}
+
+/* ---- in a path ---- */
+
+/* "/cachedContents/a:method" -> "cachedContents/a"; models alone are everybody's. */
+void gb_gemini_name_in_path(gb_plan_t *plan, const char *path)
+{
+    const char *colon = strrchr(path, ':');
+    const char *name = apr_pstrmemdup(
+        plan->pool, path + 1, colon != NULL ? (size_t)(colon - path - 1) : strlen(path + 1));
+    const char *slash = strchr(name, '/');
+    const char *second = slash != NULL ? strchr(slash + 1, '/') : NULL;
+
+    if (slash == NULL || (strncmp(name, "models/", 7) == 0 && second == NULL)) {
+        return;
+    }
+    add(plan, name);
+    if (second != NULL && strncmp(name, "models/", 7) != 0) {
+        add(plan, apr_pstrmemdup(plan->pool, name, (size_t)(second - name)));
+    }
+}
+
+/* ---- in an answer ---- */
+
+static const char *text_member(gb_span_t object, const char *name, apr_pool_t *p)
+{
+    size_t len;
+
+    return gb_json_str(gb_json_get(object, name), &len, p);
+}
+
+/* The name of what an answer describes: of a file, an operation, a cache, an interaction. */
+void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json)
+{
+    gb_span_t file = gb_json_get(json, "file");
+    gb_span_t object = gb_json_kind(file) == GB_JSON_OBJECT ? file : json;
+    const char *name = text_member(object, "name", plan->pool);
+    const char *id = text_member(json, "id", plan->pool);
+
+    if (name == NULL && id != NULL && strcmp(plan->operation, "interactions") == 0) {
+        name = apr_pstrcat(plan->pool, "interactions/", id, NULL);
+    }
+    if (name == NULL || strchr(name, '/') == NULL || strlen(name) > 120
+        || (strncmp(name, "models/", 7) == 0 && strchr(name + 7, '/') == NULL)) {
+        return;
+    }
+    facts->made = name;
+    if (strncmp(name, "files/", 6) == 0) {
+        facts->made_json = apr_pstrmemdup(plan->pool, object.p, object.len);
+    }
+}

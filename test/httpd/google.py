@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small Google for what exists in one project only: files with their uploads, cached contents,
+operations, batches, interactions.  Each key is a project of its own; what another key made answers
+as Google does.  Bodies of uploads are hashed as they come and never kept.
+"""
+import hashlib
+import http.server
+import json
+import re
+import secrets
+import threading
+import urllib.parse
+
+GRANULARITY = 8 * 1024 * 1024
+PIECE = 256 * 1024
+
+
+class Upload:
+    def __init__(self, key, meta, mime):
+        self.key, self.meta, self.mime = key, meta, mime
+        self.size, self.hash, self.done = 0, hashlib.sha256(), False
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    # ---- reading
+
+    def pieces(self):
+        """The request's body as it comes, framed either way."""
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                while size:
+                    piece = self.rfile.read1(min(size, PIECE))
+                    if not piece:
+                        raise ConnectionError("cut")
+                    size -= len(piece)
+                    yield piece
+                self.rfile.readline()
+            while self.rfile.readline().strip():
+                pass
+            return
+        left = int(self.headers.get("Content-Length") or 0)
+        while left:
+            piece = self.rfile.read1(min(left, PIECE))
+            if not piece:
+                raise ConnectionError("cut")
+            left -= len(piece)
+            yield piece
+
+    def body(self):
+        return b"".join(self.pieces())
+
+    # ---- answering
+
+    def answer(self, status, content, headers=()):
+        body = json.dumps(content, indent=2).encode() + b"\n" if content is not None else b""
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Set-Cookie", "NID=1")
+        self.send_header("Alt-Svc", 'h3=":443"')
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def refuse(self, status, word, message):
+        self.answer(status, {"error": {"code": status, "message": message, "status": word}})
+
+    def not_there(self, name):
+        self.refuse(403, "PERMISSION_DENIED",
+                    f"You do not have permission to access the {name} or it may not exist.")
+
+    def log_message(self, *_):
+        pass
+
+    # ---- routing
+
+    def handle_one(self):
+        google = self.server.google
+        path, _, query = self.path.partition("?")
+        self.key = self.headers.get("x-goog-api-key")
+        self.query = dict(urllib.parse.parse_qsl(query))
+        with google.lock:
+            google.calls.append({"method": self.command, "path": self.path, "key": self.key,
+                                 "headers": list(self.headers.items())})
+        if path.startswith("/upload/"):
+            return self.upload()
+        if not self.key:
+            self.body()
+            return self.refuse(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers.")
+        return self.resource(re.sub(r"^/v1(beta|alpha)?/", "", path))
+
+    do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = handle_one
+
+    # ---- resources
+
+    def resource(self, name):
+        body = self.body()
+        content = json.loads(body) if body else {}
+        if m := re.fullmatch(r"models/([^/:]+):(\w+)", name):
+            return self.model_call(m[1], m[2], content, body)
+        base, _, method = name.partition(":")
+        if self.command == "POST" and "/" not in base:
+            return self.create(base, content)
+        if self.command == "GET" and "/" not in base:
+            return self.list(base)
+        return self.one(base, method, content)
+
+    def create(self, kind, content):
+        google = self.server.google
+        if kind == "interactions":
+            previous = content.get("previous_interaction_id")
+            if previous and google.owner(f"interactions/{previous}") != self.key:
+                return self.not_there("Interaction")
+            made = secrets.token_hex(8)
+            return self.answer(200, google.put(f"interactions/{made}", self.key, {"id": made, "status": "completed"}))
+        name = f"{kind}/{secrets.token_hex(6)}"
+        return self.answer(200, google.put(name, self.key, {**content, "name": name}))
+
+    def list(self, kind):
+        found = [c for n, (k, c) in self.server.google.things.items() if k == self.key and n.startswith(kind + "/")]
+        self.answer(200, {kind: found} if found else {})
+
+    def one(self, name, method, content):
+        google = self.server.google
+        if google.owner(name) != self.key:
+            return self.not_there(name.split("/")[0])
+        if self.command == "DELETE":
+            del google.things[name]
+            return self.answer(200, {})
+        thing = google.things[name][1]
+        if self.command == "PATCH":
+            thing.update(content)
+        return self.answer(200, {} if method else thing)
+
+    def model_call(self, model, method, content, body):
+        google = self.server.google
+        for name in re.findall(rb'"(?:[^"]*/v1beta/)?((?:files|cachedContents|fileSearchStores)/[^"/]+)"', body):
+            if google.owner(name.decode()) != self.key:
+                return self.not_there("File " + name.decode())
+        if method == "predictLongRunning":
+            name = f"models/{model}/operations/{secrets.token_hex(6)}"
+            return self.answer(200, google.put(name, self.key, {"name": name}))
+        if method == "batchGenerateContent":
+            name = f"batches/{secrets.token_hex(6)}"
+            return self.answer(200, google.put(name, self.key, {"name": name, "done": False}))
+        return self.answer(200, {"candidates": [{"content": {"role": "model", "parts": [{"text": "ok"}]},
+                                                 "finishReason": "STOP", "index": 0}],
+                                 "usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 2}})
+
+    # ---- uploads
+
+    def upload(self):
+        google = self.server.google
+        protocol = self.headers.get("X-Goog-Upload-Protocol") or self.query.get("uploadType") or ""
+        if "upload_id" in self.query:
+            return self.chunk(google.uploads.get(self.query["upload_id"]))
+        if not self.key:
+            self.body()
+            return self.refuse(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers.")
+        if protocol == "multipart":
+            return self.multipart()
+        meta = json.loads(self.body() or b"{}").get("file", {})
+        made = secrets.token_hex(12)
+        google.uploads[made] = Upload(self.key, meta, self.headers.get("X-Goog-Upload-Header-Content-Type"))
+        return self.answer(200, None, [
+            ("X-Goog-Upload-URL", f"{google.url}/upload/v1beta/files?upload_id={made}&upload_protocol=resumable"),
+            ("X-Goog-Upload-Control-URL", f"{google.url}/upload/v1beta/files?upload_id={made}&upload_protocol=resumable"),
+            ("X-GUploader-UploadID", made), ("X-Goog-Upload-Status", "active"),
+            ("X-Goog-Upload-Chunk-Granularity", str(GRANULARITY))])
+
+    def file_made(self, upload):
+        google = self.server.google
+        name = f"files/{secrets.token_hex(6)}"
+        meta = {("displayName" if n == "display_name" else n): v for n, v in upload.meta.items()}
+        return google.put(name, upload.key, {
+            **meta, "name": name, "mimeType": upload.mime or meta.get("mimeType"), "sizeBytes": str(upload.size),
+            "createTime": "2026-11-20T00:00:00Z", "expirationTime": "2026-11-22T00:00:00Z",
+            "sha256Hash": upload.hash.hexdigest(), "uri": f"{google.url}/v1beta/{name}", "state": "ACTIVE"})
+
+    def chunk(self, upload):
+        command = self.headers.get("X-Goog-Upload-Command", "")
+        if upload is None:
+            self.body()
+            return self.refuse(404, "NOT_FOUND", "no such upload")
+        if command == "query":
+            self.body()
+            return self.answer(200, None, [("X-Goog-Upload-Status", "final" if upload.done else "active"),
+                                           ("X-Goog-Upload-Size-Received", str(upload.size))])
+        if command == "cancel":
+            self.body()
+            upload.done = True
+            return self.answer(200, None, [("X-Goog-Upload-Status", "cancelled")])
+        if int(self.headers.get("X-Goog-Upload-Offset", 0)) != upload.size:
+            self.body()
+            return self.refuse(400, "INVALID_ARGUMENT", "wrong offset")
+        for piece in self.pieces():
+            upload.hash.update(piece)
+            upload.size += len(piece)
+        if "finalize" not in command:
+            return self.answer(200, None, [("X-Goog-Upload-Status", "active")])
+        upload.done = True
+        return self.answer(200, {"file": self.file_made(upload)}, [("X-Goog-Upload-Status", "final")])
+
+    def multipart(self):
+        boundary = re.search(r'boundary="?([^";]+)', self.headers["Content-Type"])[1].encode()
+        parts = self.body().split(b"--" + boundary)
+        meta, content = (part.split(b"\r\n\r\n", 1) for part in parts[1:3])
+        upload = Upload(self.key, json.loads(meta[1]).get("file", {}),
+                        re.search(rb"(?i)content-type: *([^\r\n]+)", content[0])[1].decode())
+        upload.hash.update(content[1][:-2])
+        upload.size = len(content[1]) - 2
+        return self.answer(200, {"file": self.file_made(upload)})
+
+
+class Google:
+    """Runs until stop(); with a TLS context it speaks https."""
+
+    def __init__(self, tls=None, host="127.0.0.1"):
+        self.lock, self.calls, self.things, self.uploads = threading.Lock(), [], {}, {}
+        self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
+        self.server.daemon_threads = True
+        self.server.google = self
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+        self.port = self.server.server_address[1]
+        self.origin_host = "localhost" if tls else host
+        self.url = f"{'https' if tls else 'http'}://{self.origin_host}:{self.port}"
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def put(self, name, key, content):
+        self.things[name] = (key, content)
+        return content
+
+    def owner(self, name):
+        return self.things.get(name, (None,))[0]
+
+    def reset(self):
+        with self.lock:
+            self.calls.clear()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()

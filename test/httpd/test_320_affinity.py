@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What exists for one key only - cached contents, operations, batches, interactions - is asked for with that key."""
+import pytest
+
+from conf import KEYS, Conf
+from google import Google
+from wire import MODEL, Gemini
+
+
+@pytest.fixture(scope="class")
+def google():
+    made = Google()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="class")
+def many(google, make_site):
+    return make_site(Conf(keys=KEYS, upstream=google.url + "/v1beta"), sim=False)
+
+
+MADE_BY = [("cachedContents", {"model": f"models/{MODEL}"}, "name"),
+           (f"models/{MODEL}:predictLongRunning", {}, "name"),
+           (f"models/{MODEL}:batchGenerateContent", {"batch": {}}, "name"),
+           ("fileSearchStores", {}, "name"),
+           ("interactions", {"model": MODEL, "input": "Hi"}, "id")]
+
+
+def make(site, path, body, member):
+    answer = site.api.post("/v1beta/" + path, json=body)
+    assert answer.status == 200, answer
+    made = answer.json()[member]
+    return made if member == "name" else f"{path}/{made}"
+
+
+class TestAffinity:
+    @pytest.mark.parametrize("path,body,member", MADE_BY, ids=[m[0] for m in MADE_BY])
+    def test_same_key_for_all_calls_about_one(self, many, google, path, body, member):
+        names = [make(many, path, body, member) for _ in range(6)]
+        assert len({google.owner(n) for n in names}) > 1, "the keys take turns"
+        for name in names:
+            for _ in range(3):
+                answer = many.api.get("/v1beta/" + name)
+                assert answer.status == 200, answer
+        for name in names:
+            assert many.api.request("DELETE", "/v1beta/" + name).status == 200
+            assert name not in google.things
+
+    def test_other_calls_still_take_turns(self, many, google):
+        google.reset()
+        for _ in range(6):
+            assert many.api.post(Gemini.path(), json=Gemini.body()).status == 200
+        assert len({c["key"] for c in google.calls}) > 1
+
+    @pytest.mark.parametrize("member", ["cachedContent", "cached_content"])
+    def test_a_request_that_names_a_cache_goes_to_its_key(self, many, google, member):
+        for _ in range(5):
+            name = make(many, "cachedContents", {"model": f"models/{MODEL}"}, "name")
+            answer = many.api.post(Gemini.path(), json=Gemini.body(**{member: name}))
+            assert answer.status == 200, answer
+
+    def test_changes_and_methods(self, many, google):
+        for _ in range(4):
+            name = make(many, "cachedContents", {"model": f"models/{MODEL}"}, "name")
+            assert many.api.request("PATCH", "/v1beta/" + name, json={"ttl": "60s"}).json()["ttl"] == "60s"
+            name = make(many, f"models/{MODEL}:batchGenerateContent", {"batch": {}}, "name")
+            assert many.api.post(f"/v1beta/{name}:cancel", json={}).status == 200
+
+    def test_interactions_that_follow_another(self, many, google):
+        for _ in range(5):
+            name = make(many, "interactions", {"input": "Hi"}, "id")
+            answer = many.api.post("/v1beta/interactions", json={
+                "input": "and?", "previous_interaction_id": name.split("/")[1]})
+            assert answer.status == 200, answer
+
+    def test_two_caches_of_two_keys(self, many, google):
+        names = {}
+        while len(names) < 2:
+            name = make(many, "fileSearchStores", {}, "name")
+            names.setdefault(google.owner(name), name)
+        body = Gemini.body(tools=[{"fileSearch": {"fileSearchStoreNames": list(names.values())}}])
+        google.reset()
+        error = Gemini.check_error(many.api.post(Gemini.path(), json=body), 400)
+        assert all(name in error["message"] for name in names.values())
+        assert google.calls == []
+
+    def test_known_to_the_next_generation(self, many, google):
+        names = [make(many, "cachedContents", {}, "name") for _ in range(3)]
+        many.graceful()
+        for name in names:
+            assert many.api.get("/v1beta/" + name).status == 200
+
+    def test_unknown_names_are_googles_to_judge(self, many):
+        Gemini.check_error(many.api.get("/v1beta/cachedContents/nobodys"), 404)
