@@ -9,7 +9,7 @@
 #   make -f apxs.mk run        a private httpd on 127.0.0.1:8000, PORT=, STATE_DIR=
 #   make -f apxs.mk check      every test; the last line counts them
 #   make -f apxs.mk lint       formatting, warnings of two compilers, cppcheck
-#   make -f apxs.mk bench      figures, as ratios; soak: the long runs
+#   make -f apxs.mk bench      figures, as ratios; soak: the long runs; fuzz: by clang
 #   make -f apxs.mk install    DESTDIR=, LIBEXECDIR=, SYSCONFDIR=, DATADIR=
 #   make -f apxs.mk settings   writes what is made from the table of settings
 #
@@ -71,7 +71,7 @@ curl_libs     = $(call once,curl_libs,$(shell $(CURL_CONFIG) --libs))
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
            -Wwrite-strings $(if $(WERROR),-Werror)
-sanitize = $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+sanitize = $(if $(LIBFUZZER),-fsanitize=fuzzer-no-link) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 
 # What APR's and httpd's headers expect of a Unix.
 gnu_flags       = -D_GNU_SOURCE -D_REENTRANT
@@ -113,6 +113,9 @@ unit_help   := $(filter-out $(unit_src) $(torture_src),$(wildcard $(srcdir)/test
 unit_tests  := $(unit_src:$(srcdir)/%.c=$(builddir)/%)
 tortures    := $(torture_src:$(srcdir)/%.c=$(builddir)/%)
 unit_objs   := $(unit_help:$(srcdir)/%.c=$(builddir)/%.lo)
+
+fuzz_src    := $(wildcard $(srcdir)/test/fuzz/fuzz_*.c)
+fuzzers     := $(fuzz_src:$(srcdir)/%.c=$(builddir)/%)
 
 sim_src     := $(wildcard $(srcdir)/test/simulator/*.c)
 simulator   := $(builddir)/gemini-simulator
@@ -156,7 +159,7 @@ $(foreach d,$(module_dirs),$(eval $(call module_rules,$(d))))
 $(builddir)/test/%.lo: $(srcdir)/test/%.c $(srcdir)/apxs.mk
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(compile) $(if $(filter unit/% guard/%,$*),$(gnu_flags)) $(if $(filter simulator/%,$*),-DSIM_WITH_TLS) $(core_cppflags) -I$(srcdir)/$(dir test/$*) $(cflags) $(depend) -c -o $@ $<
+	$(Q)$(compile) $(if $(filter unit/% guard/% fuzz/%,$*),$(gnu_flags)) $(if $(filter simulator/%,$*),-DSIM_WITH_TLS) $(core_cppflags) -I$(srcdir)/$(dir test/$*) $(cflags) $(depend) -c -o $@ $<
 
 $(unit_tests) $(tortures): %: %.lo $(unit_objs) $(libgbcore)
 	$(call say,LINK)
@@ -170,6 +173,11 @@ $(printer): %: %.lo $(libgbcore)
 	$(call say,LINK)
 	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) $(libs)
 
+# Replays files; with LIBFUZZER=1, for clang and SANITIZE=address,undefined, it fuzzes.
+$(fuzzers): %: %.lo $(if $(LIBFUZZER),,$(builddir)/test/fuzz/standalone.lo) $(libgbcore)
+	$(call say,LINK)
+	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) $(if $(LIBFUZZER),-fsanitize=fuzzer) $(libs)
+
 # Simulator and load generator stand alone: nothing of gbalance is in them.
 $(loader): $(load_src:$(srcdir)/%.c=$(builddir)/%.lo)
 	$(call say,LINK)
@@ -179,7 +187,8 @@ simulator: $(if $(sim_src),$(simulator))
 load: $(if $(load_src),$(loader))
 unit: $(unit_tests)
 tortures: $(tortures)
-everything: all simulator load unit tortures $(printer)
+fuzzers: $(fuzzers)
+everything: all simulator load unit tortures fuzzers $(printer)
 
 -include $(shell find $(builddir)/modules $(builddir)/test -name '*.d' 2>/dev/null)
 
@@ -250,10 +259,18 @@ soak-now:
 	@set -e; for t in $(tortures); do echo "$$t"; $$t; done
 	@$(tools) $(venv)/bin/python -m pytest -m soak $(srcdir)/test/httpd $(SOAK_ARGS)
 
+# By hand: each target for a while, from the cases on.
+FUZZ_SECONDS ?= 60
+fuzz: deps-lint
+	@$(submake) $(jobs) CC=clang LIBFUZZER=1 SANITIZE=address,undefined builddir=$(builddir)/fuzz fuzzers
+	set -e; cd $(builddir)/fuzz/test/fuzz; for f in $(notdir $(fuzzers)); do mkdir -p $$f.found; \
+	    ./$$f -max_total_time=$(FUZZ_SECONDS) -timeout=5 $$f.found \
+	    $$(find $(abspath $(srcdir))/test/cases -mindepth 2 -maxdepth 2 -type d); done
+
 # ---- lint ----
 
 c_files = $(wildcard $(addprefix $(srcdir)/,include/*.h modules/*/*.c modules/*/*.h \
-          test/unit/*.c test/unit/*.h test/simulator/*.c test/simulator/*.h test/bench/*.c test/bench/*.h test/guard/*.c))
+          test/unit/*.c test/unit/*.h test/fuzz/*.c test/fuzz/*.h test/simulator/*.c test/simulator/*.h test/bench/*.c test/bench/*.h test/guard/*.c))
 
 lint: deps-lint
 	@$(submake) lint-format lint-cppcheck lint-gcc lint-clang
@@ -295,10 +312,11 @@ install: all
 
 clean:
 	rm -rf $(builddir)/modules $(builddir)/test $(builddir)/.libs $(builddir)/*.la \
-	    $(builddir)/gemini-simulator $(builddir)/lint-* $(builddir)/sanitize-*
+	    $(builddir)/gemini-simulator $(builddir)/schema_files.* $(builddir)/lint-* \
+	    $(builddir)/sanitize-* $(builddir)/fuzz
 distclean: clean
 	rm -rf $(builddir) autom4te.cache config.mk config.log config.status Makefile
 
-.PHONY: all simulator load unit tortures everything deps deps-run deps-check deps-lint deps-bench run run-now \
+.PHONY: all simulator load unit tortures fuzzers everything deps deps-run deps-check deps-lint deps-bench run run-now \
     venv check check-now guard bench bench-now soak soak-now lint lint-format lint-cppcheck \
-    lint-gcc lint-clang settings install clean distclean
+    lint-gcc lint-clang fuzz settings install clean distclean

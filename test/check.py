@@ -91,6 +91,11 @@ def phase_guards(phase):
     counted(phase, [sys.executable, SRCDIR / "test/guard/run.py"], r"(?m)^guards: (\d+) passed, (\d+) failed")
 
 
+def phase_simulator(phase):
+    counted(phase, [sys.executable, SRCDIR / "test/simulator/selftest.py", BUILD / "gemini-simulator"],
+            r"(?m)^(\d+) passed, (\d+) failed")
+
+
 # ---- unit tests ----
 
 CMOCKA = {word: re.compile(rf"^\[  {word} *\] (\d+) test\(s\)", re.M) for word in ("PASSED", "FAILED", "SKIPPED")}
@@ -132,21 +137,28 @@ def phase_unit(phase):
     units(phase, BUILD)
 
 
-def sanitized(phase, names, **options):
+def sanitized(phase, names, targets, **options):
+    """Builds targets and runs the unit tests; the folder of the build, None when it failed."""
     build = BUILD / ("sanitize-" + names.replace(",", "-"))
-    if make("unit", SANITIZE=names, builddir=build):
-        units(phase, build, **options)
-    else:
+    if not make(*targets, SANITIZE=names, builddir=build):
         phase.one(False)
+        return None
+    units(phase, build, **options)
+    return build
 
 
 def phase_address(phase):
-    sanitized(phase, "address,undefined", ASAN_OPTIONS="abort_on_error=0",
-              UBSAN_OPTIONS="print_stacktrace=1")
+    options = {"ASAN_OPTIONS": "abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    build = sanitized(phase, "address,undefined", ["unit", "fuzzers"], **options)
+    for source in sorted((SRCDIR / "test/fuzz").glob("fuzz_*.c")) if build else ():
+        # Every case is a seed of every target.
+        program = build / "test/fuzz" / source.stem
+        print(f"{program.name}: ", end="", flush=True)
+        phase.one(subprocess.run([program, SRCDIR / "test/cases"], env={**ENV, **options}).returncode == 0)
 
 
 def phase_thread(phase):
-    sanitized(phase, "thread", TSAN_OPTIONS="halt_on_error=1")
+    sanitized(phase, "thread", ["unit"], TSAN_OPTIONS="halt_on_error=1")
 
 
 # ---- live tests ----
@@ -198,6 +210,7 @@ PHASES = {
     "build": phase_build,
     "guards": phase_guards,
     "unit": phase_unit,
+    "simulator": phase_simulator,
     "address": phase_address,
     "thread": phase_thread,
     "live": phase_live,
