@@ -28,7 +28,7 @@
 #define GB_KEYS_OFF     (1 << 5)
 
 typedef enum {
-    GB_KEYS_BY_WORST,       /* worst state first, then the last used */
+    GB_KEYS_BY_WORST, /* worst state first, then the last used */
     GB_KEYS_BY_ADDED,
     GB_KEYS_BY_USED,
     GB_KEYS_BY_FAILURES,
@@ -38,36 +38,36 @@ typedef enum {
 
 typedef struct gb_keys_query_t {
     const char *pool;
-    int states;             /* any of these, 0 = all */
-    const char *model;      /* COOLING means: for this model; NULL = for any */
-    const char *tag;        /* NULL = any */
-    const char *search;     /* part of id, masked key, project, note; any case; NULL = all */
+    int states;         /* any of these, 0 = all */
+    const char *model;  /* COOLING means: for this model; NULL = for any */
+    const char *tag;    /* NULL = any */
+    const char *search; /* part of id, masked key, project, note; any case; NULL = all */
     gb_keys_order_t order;
     int descending;
-    int from, count;        /* paging: rows from..from+count-1 of those that match */
+    int from, count; /* paging: rows from..from+count-1 of those that match */
 } gb_keys_query_t;
 
 typedef struct gb_keys_row_t {
     gb_pool_key_t key;
-    int state;              /* one of GB_KEYS_* */
-    char masked[16];        /* "AIza...wXyZ" */
-    int number;             /* 1-based, stable while the key lives */
-    apr_time_t until;       /* wall: when the last of its cool-downs ends, 0 = none */
+    int state;        /* one of GB_KEYS_* */
+    char masked[16];  /* "AIza...wXyZ" */
+    int number;       /* 1-based, stable while the key lives */
+    apr_time_t until; /* wall: when the last of its cool-downs ends, 0 = none */
 } gb_keys_row_t;
 
 typedef struct gb_keys_page_t {
     int total, matched, n;
-    int by_state[6];        /* of all keys of the pool, in the order of GB_KEYS_* */
-    gb_keys_row_t *rows;    /* n of them, from the pool p that was given */
+    int by_state[6];     /* of all keys of the pool, in the order of GB_KEYS_* */
+    gb_keys_row_t *rows; /* n of them, from the pool p that was given */
 } gb_keys_page_t;
 
 /* APR_NOTFOUND: no such pool. */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_list,
-                        (gb_keys_page_t *page, const gb_keys_query_t *query, apr_pool_t *p));
+                        (gb_keys_page_t * page, const gb_keys_query_t *query, apr_pool_t *p));
 
 /* One key and the cells of its project (n of them).  id as shown, or the whole secret. */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_get,
-                        (gb_keys_row_t *row, gb_pool_cell_t **cells, int *n, const char *pool,
+                        (gb_keys_row_t * row, gb_pool_cell_t **cells, int *n, const char *pool,
                          const char *id, apr_pool_t *p));
 
 /* The secret itself, NUL-terminated, from p.  The caller logs who asked. */
@@ -76,15 +76,15 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_reveal,
 
 /* Counts of a pool for one model ("" = none). */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_census,
-                        (gb_pool_census_t *census, const char *pool, const char *model));
+                        (gb_pool_census_t * census, const char *pool, const char *model));
 
 /* ---- changing ---- */
 
 typedef enum {
     GB_KEYS_ADDED,
-    GB_KEYS_KNOWN,          /* the pool has it */
-    GB_KEYS_TWICE,          /* stands twice in the text */
-    GB_KEYS_REFUSED         /* cannot be a key, or there is no room */
+    GB_KEYS_KNOWN,  /* the pool has it */
+    GB_KEYS_TWICE,  /* stands twice in the text */
+    GB_KEYS_REFUSED /* cannot be a key, or there is no room */
 } gb_keys_added_t;
 
 typedef struct gb_keys_result_t {
@@ -102,16 +102,16 @@ typedef struct gb_keys_result_t {
  * httpd because their secrets could not be written.
  */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_add,
-                        (apr_array_header_t **results, const char *pool, const char *text,
+                        (apr_array_header_t * *results, const char *pool, const char *text,
                          apr_size_t len, const char *pattern, const gb_pool_edit_t *edit,
                          apr_pool_t *p));
 
 typedef enum {
-    GB_KEYS_EDIT,           /* edit says what */
+    GB_KEYS_EDIT, /* edit says what */
     GB_KEYS_ENABLE,
     GB_KEYS_DISABLE,
-    GB_KEYS_RESET,          /* failures to 0, cool-downs ended, active again */
-    GB_KEYS_DELETE          /* leaves a tombstone: no file brings it back */
+    GB_KEYS_RESET, /* failures to 0, cool-downs ended, active again */
+    GB_KEYS_DELETE /* leaves a tombstone: no file brings it back */
 } gb_keys_verb_t;
 
 /*
@@ -126,11 +126,11 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_do,
 
 typedef struct gb_keys_verdict_t {
     char id[GB_POOL_ID_LEN];
-    int works;              /* Google took it (a key that is out of quota works) */
-    const char *outcome;    /* "success", "quota", "key" ...: static */
-    const char *row;        /* the table row that fired: static */
-    char text[GB_POOL_TEXT_LEN];    /* Google's words */
-    int done, total;        /* how far the job is */
+    int works;                   /* Google took it (a key that is out of quota works) */
+    const char *outcome;         /* "success", "quota", "key" ...: static */
+    const char *row;             /* the table row that fired: static */
+    char text[GB_POOL_TEXT_LEN]; /* Google's words */
+    int done, total;             /* how far the job is */
 } gb_keys_verdict_t;
 
 /*
@@ -145,7 +145,7 @@ typedef void gb_keys_verified_fn(void *baton, const gb_keys_verdict_t *verdict);
  * a job number > 0, to cancel it; 0 with *rv set otherwise.
  */
 APR_DECLARE_OPTIONAL_FN(int, gbalance_keys_verify,
-                        (apr_status_t *rv, const char *pool, const char *const *ids, int n_ids,
+                        (apr_status_t * rv, const char *pool, const char *const *ids, int n_ids,
                          int at_a_time, gb_keys_verified_fn *fn, void *baton));
 /* No further key is asked; fn still gets its last call. */
 APR_DECLARE_OPTIONAL_FN(void, gbalance_keys_verify_cancel, (int job));
@@ -164,8 +164,7 @@ typedef struct gb_keys_keeper_t {
                          void *each_baton, apr_pool_t *p);
     apr_status_t (*put)(void *baton, const char *pool, const unsigned char *digest,
                         const char *secret, apr_size_t len, apr_pool_t *p);
-    apr_status_t (*drop)(void *baton, const char *pool, const unsigned char *digest,
-                         apr_pool_t *p);
+    apr_status_t (*drop)(void *baton, const char *pool, const unsigned char *digest, apr_pool_t *p);
 } gb_keys_keeper_t;
 
 APR_DECLARE_OPTIONAL_FN(void, gbalance_keys_keeper_set, (const gb_keys_keeper_t *keeper));

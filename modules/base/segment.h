@@ -21,19 +21,19 @@
 #include <apr_tables.h>
 #include <apr_time.h>
 
-typedef struct gb_segment_t gb_segment_t;   /* a process's view */
+typedef struct gb_segment_t gb_segment_t; /* a process's view */
 
 /* A tenant's block as a process sees it. */
 typedef struct gb_tenant_t {
     gb_segment_t *segment;
     void *block;
     apr_size_t size;
-    int index;                  /* in the tenant table, for the dirty mark */
+    int index; /* in the tenant table, for the dirty mark */
 } gb_tenant_t;
 
 typedef struct gb_tenant_spec_t {
-    const char *name;           /* at most 15 characters; static */
-    apr_uint32_t version;       /* of the block's layout */
+    const char *name;     /* at most 15 characters; static */
+    apr_uint32_t version; /* of the block's layout */
     apr_size_t size;
     /* Lays out a zeroed block. */
     void (*init)(void *block, apr_size_t size);

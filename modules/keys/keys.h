@@ -19,15 +19,15 @@
 extern module AP_MODULE_DECLARE_DATA gbalance_keys_module;
 
 #define KEYS_TENANT      "pool"
-#define KEYS_LEASE_SAVE  1      /* of the segment: who writes the state file */
-#define KEYS_LEASE_CHECK 2      /* who sends the recovery checks */
+#define KEYS_LEASE_SAVE  1 /* of the segment: who writes the state file */
+#define KEYS_LEASE_CHECK 2 /* who sends the recovery checks */
 
 /* ---- keys_pool.c: the block of this process ---- */
 
 /* The segment's tenant; all NULL when shared memory was refused. */
 extern gb_tenant_t *keys_tenant;
 extern gb_pool_t *keys_pool;
-extern int keys_child;              /* this process's slot in the pool, 0 in the parent */
+extern int keys_child; /* this process's slot in the pool, 0 in the parent */
 
 void keys_tenant_collect(apr_array_header_t *specs);
 void keys_attach(apr_pool_t *pconf);
@@ -44,13 +44,12 @@ const gb_pool_conf_t *keys_pools(int *n);
 const gb_settings_t *keys_settings_of(const char *name);
 const char *keys_state_dir(void);
 /* The core's probe, NULL: none. */
-APR_OPTIONAL_FN_TYPE(gbalance_probe) *keys_probe(void);
+APR_OPTIONAL_FN_TYPE(gbalance_probe) * keys_probe(void);
 void keys_siblings_retrieve(void);
 
 /* ---- keys_hooks.c: the core's questions ---- */
 
-int keys_key_pick(const gb_pick_t *pick, gb_key_t *key, apr_interval_time_t *wait,
-                  gb_error_t *err);
+int keys_key_pick(const gb_pick_t *pick, gb_key_t *key, apr_interval_time_t *wait, gb_error_t *err);
 int keys_key_report(const gb_report_t *report);
 int keys_pool_health(const char *pool, const char **reason);
 void keys_rules(gb_pool_rules_t *rules, const gb_settings_t *settings);
@@ -78,8 +77,8 @@ apr_status_t keys_add(const gb_pool_key_t *spec, const char *secret, apr_size_t 
 /* ---- keys_persist.c: the state file ---- */
 
 typedef struct keys_saved_t {
-    apr_hash_t *keys;               /* "pool\0digest" -> gb_pool_key_t */
-    apr_array_header_t *cells;      /* of gb_pool_cell_t */
+    apr_hash_t *keys;          /* "pool\0digest" -> gb_pool_key_t */
+    apr_array_header_t *cells; /* of gb_pool_cell_t */
 } keys_saved_t;
 
 apr_status_t keys_saved_read(keys_saved_t *saved, apr_pool_t *p);

@@ -15,7 +15,7 @@ APLOG_USE_MODULE(gbalance_keys);
 /* One start on its way. */
 typedef struct load_t {
     keys_saved_t saved;
-    apr_hash_t *configured; /* keys that the configuration names */
+    apr_hash_t *named; /* keys that the configuration or the keeper knows */
     server_rec *s;
     apr_pool_t *p;
     int added, refused, full;
@@ -77,6 +77,23 @@ static void spec_remember(gb_pool_key_t *spec, const load_t *load)
     }
 }
 
+/* PAID_KEY may have become another key since the pool was filled. */
+static void reserve(apr_uint32_t slot, int reserved)
+{
+    gb_pool_edit_t edit = GB_POOL_EDIT_NONE;
+    gb_pool_clock_t clock;
+    gb_pool_key_t row;
+
+    edit.reserved = reserved;
+    keys_now(&clock);
+    keys_enter();
+    if (gb_pool_get_locked(keys_pool, slot, &row, &clock) == APR_SUCCESS
+        && row.reserved != reserved) {
+        gb_pool_edit_locked(keys_pool, slot, row.generation, &edit, &clock);
+    }
+    keys_leave();
+}
+
 static void add_one(load_t *load, gb_pool_key_t *spec, const char *secret, apr_size_t len)
 {
     gb_secret_t *checked;
@@ -89,6 +106,9 @@ static void add_one(load_t *load, gb_pool_key_t *spec, const char *secret, apr_s
     }
     spec_remember(spec, load);
     rv = keys_add(spec, secret, len, &slot);
+    if (rv == APR_EEXIST) {
+        reserve(slot, spec->reserved);
+    }
     load->added += rv == APR_SUCCESS;
     load->full += rv == APR_ENOSPC;
 }
@@ -109,7 +129,7 @@ static void add_configured(load_t *load, const char *pool, const char *secret, i
 
     keys_spec(&spec, pool, secret, strlen(secret));
     spec.reserved = reserved;
-    apr_hash_set(load->configured, key_name(&spec, load->p), APR_HASH_KEY_STRING, "");
+    apr_hash_set(load->named, key_name(&spec, load->p), APR_HASH_KEY_STRING, "");
     if (!keys_grave_has(pool, spec.digest, load->p)) {
         add_one(load, &spec, secret, strlen(secret));
     }
@@ -137,7 +157,7 @@ static void load_pool(load_t *load, const gb_pool_conf_t *conf)
     }
 }
 
-/* A key that the configuration does not name any more: it could not come back from a stop either,
+/* A key that nobody names any more: it could not come back from a stop either,
  * for nobody else has its secret. */
 static void drop_unconfigured(load_t *load)
 {
@@ -151,7 +171,7 @@ static void drop_unconfigured(load_t *load)
         keys_enter();
         n = gb_pool_list_locked(keys_pool, NULL, &at, &row, 1, &clock);
         if (n == 1 && row.source == GB_KEY_SOURCE_CONF
-            && !apr_hash_get(load->configured, key_name(&row, load->p), APR_HASH_KEY_STRING)) {
+            && !apr_hash_get(load->named, key_name(&row, load->p), APR_HASH_KEY_STRING)) {
             gb_pool_remove_locked(keys_pool, row.slot, row.generation);
         }
         keys_leave();
@@ -167,7 +187,10 @@ static apr_status_t add_kept(void *baton, const char *pool, const char *secret, 
 
     keys_spec(&spec, pool, secret, len);
     spec.source = GB_KEY_SOURCE_ADMIN;
-    add_one(load, &spec, secret, len);
+    if (!apr_hash_get(load->named, key_name(&spec, load->p), APR_HASH_KEY_STRING)) {
+        add_one(load, &spec, secret, len);
+    }
+    apr_hash_set(load->named, key_name(&spec, load->p), APR_HASH_KEY_STRING, "");
     return APR_SUCCESS;
 }
 
@@ -228,7 +251,7 @@ void keys_load(apr_pool_t *ptemp, server_rec *s)
     memset(&load, 0, sizeof(load));
     load.s = s;
     load.p = ptemp;
-    load.configured = apr_hash_make(ptemp);
+    load.named = apr_hash_make(ptemp);
     load.saved.keys = apr_hash_make(ptemp);
     load.saved.cells = apr_array_make(ptemp, 16, sizeof(gb_pool_cell_t));
     if (fresh) {

@@ -5,7 +5,11 @@
  */
 #include "keys.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "ap_regex.h"
 #include "apr_hash.h"
@@ -371,11 +375,35 @@ static void apply_edit(gb_pool_key_t *spec, const gb_pool_edit_t *edit)
     spec->reserved = edit->reserved > 0;
 }
 
+/* The files of the state directory are changed by one at a time: neither another child nor another
+ * thread of this one may come between reading and renaming. */
+static int files_lock(apr_pool_t *p)
+{
+    const char *dir = keys_state_dir();
+    int fd = *dir
+                 ? open(apr_pstrcat(p, dir, "/keys.lock", NULL), O_CREAT | O_RDWR | O_CLOEXEC, 0600)
+                 : -1;
+
+    if (fd >= 0) {
+        while (flock(fd, LOCK_EX) != 0 && errno == EINTR) {
+        }
+    }
+    return fd;
+}
+
+static void files_unlock(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 static gb_keys_added_t add_new(adding_t *adding, gb_pool_key_t *spec, const char *key,
                                apr_size_t len)
 {
     apr_uint32_t slot;
     apr_status_t rv;
+    int lock;
 
     spec->source = GB_KEY_SOURCE_ADMIN;
     apply_edit(spec, adding->edit);
@@ -387,8 +415,10 @@ static gb_keys_added_t add_new(adding_t *adding, gb_pool_key_t *spec, const char
         adding->rv = rv;
         return GB_KEYS_REFUSED;
     }
+    lock = files_lock(adding->p);
     keys_grave_take(adding->pool, spec->digest, adding->p);
     rv = keys_vault_put(adding->pool, spec->digest, key, len, adding->p);
+    files_unlock(lock);
     adding->rv = adding->rv == APR_SUCCESS ? rv : adding->rv;
     return GB_KEYS_ADDED;
 }
@@ -472,12 +502,14 @@ static apr_status_t gbalance_keys_add(apr_array_header_t **results, const char *
 
 static apr_status_t key_delete(const gb_pool_key_t *row, apr_pool_t *p)
 {
+    int lock = files_lock(p);
     /* The stone first: a key that is gone but not buried would come back. */
     apr_status_t rv = keys_grave_put(row->pool, row->digest, p);
 
-    if (rv == APR_SUCCESS && row->source == GB_KEY_SOURCE_ADMIN) {
+    if (rv == APR_SUCCESS) {
         rv = keys_vault_drop(row->pool, row->digest, p);
     }
+    files_unlock(lock);
     if (rv == APR_SUCCESS) {
         keys_enter();
         rv = gb_pool_remove_locked(keys_pool, row->slot, row->generation);

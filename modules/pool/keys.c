@@ -115,12 +115,28 @@ void pool_key_day(key_rec_t *key, apr_time_t wall)
 
 /* ---- finding ---- */
 
+/* Over what an id tells of a digest, so that both find the same bucket. */
 static u64 digest_hash(const unsigned char *digest)
 {
-    u64 hash;
+    return pool_mix(((u64)digest[0] << 24) | ((u64)digest[1] << 16) | ((u64)digest[2] << 8)
+                    | digest[3]);
+}
 
-    memcpy(&hash, digest, sizeof(hash));
-    return pool_mix(hash);
+/* The bytes that an id's first eight digits stand for; 0 when they are none. */
+static int id_bytes(unsigned char bytes[4], const char *id)
+{
+    static const char digits[] = "0123456789abcdef";
+    int i;
+
+    for (i = 0; i < 8; i++) {
+        const char *at = id[i] ? strchr(digits, id[i]) : NULL;
+
+        if (at == NULL) {
+            return 0;
+        }
+        bytes[i / 2] = (unsigned char)((bytes[i / 2] << 4) | (at - digits));
+    }
+    return 1;
 }
 
 void pool_key_hash_in(gb_pool_t *pool, u32 slot)
@@ -154,25 +170,30 @@ static u32 find_digest(const gb_pool_t *pool, u32 name, const unsigned char *dig
     return i;
 }
 
+static u32 find_id(const gb_pool_t *pool, u32 name, const char *id)
+{
+    unsigned char bytes[4] = {0};
+    u32 i;
+
+    if (!id_bytes(bytes, id)) {
+        return 0;
+    }
+    i = pool->key_hash[digest_hash(bytes) & pool->key_mask];
+    while (i && (pool->keys[i].pool != name || strcmp(pool->keys[i].id, id) != 0)) {
+        i = pool->keys[i].next_hash;
+    }
+    return i;
+}
+
 apr_uint32_t gb_pool_find_locked(gb_pool_t *pool, const char *name, const unsigned char *digest,
                                  const char *id)
 {
-    u32 wanted = pool_name_find(pool, name), i;
+    u32 wanted = pool_name_find(pool, name);
 
     if (wanted == 0) {
         return 0;
     }
-    if (digest) {
-        return find_digest(pool, wanted, digest);
-    }
-    for (i = 1; i <= pool->head->keys_top; i++) {
-        const key_rec_t *key = &pool->keys[i];
-
-        if (key->used && key->pool == wanted && strcmp(key->id, id) == 0) {
-            return i;
-        }
-    }
-    return 0;
+    return digest ? find_digest(pool, wanted, digest) : find_id(pool, wanted, id);
 }
 
 static key_rec_t *key_at(const gb_pool_t *pool, u32 slot, u32 generation)

@@ -11,7 +11,7 @@
 
 typedef struct gb_paste_t {
     const char *at, *end;
-    int opaque;             /* no known form anywhere: every word is a key */
+    int opaque; /* no known form anywhere: every word is a key */
 } gb_paste_t;
 
 void gb_paste_begin(gb_paste_t *paste, const char *text, apr_size_t len);

@@ -28,8 +28,8 @@
 #include <apr_time.h>
 
 #define GB_POOL_VERSION     1
-#define GB_POOL_NAMES       32      /* named pools in one block */
-#define GB_POOL_MODELS      256     /* model names that are remembered at a time */
+#define GB_POOL_NAMES       32  /* named pools in one block */
+#define GB_POOL_MODELS      256 /* model names that are remembered at a time */
 #define GB_POOL_TAGS        32
 #define GB_POOL_WEIGHT_MAX  16
 #define GB_POOL_CHILDREN    512
@@ -48,7 +48,7 @@
 #define GB_POOL_EVENTS      8
 #define GB_POOL_MAX_KEYS    1000000
 
-typedef struct gb_pool_t gb_pool_t;     /* a process's view of the block */
+typedef struct gb_pool_t gb_pool_t; /* a process's view of the block */
 
 /* Both clocks, read once by the caller: mono for deadlines, wall for days and pages. */
 typedef struct gb_pool_clock_t {
@@ -84,16 +84,16 @@ typedef enum {
 typedef struct gb_pool_rules_t {
     gb_pool_policy_t policy;
     int max_failures;
-    int max_concurrent;                     /* calls a key serves at a time, 0 = any number */
-    apr_interval_time_t cool_first, cool_max;   /* 429s that do not say how long */
+    int max_concurrent;                       /* calls a key serves at a time, 0 = any number */
+    apr_interval_time_t cool_first, cool_max; /* 429s that do not say how long */
     double cool_factor;
     int breaker_failures;
     apr_interval_time_t breaker_window, breaker_open, breaker_max;
     apr_interval_time_t guard_window;
-    apr_interval_time_t blame_window;       /* in which a success elsewhere blames the key */
+    apr_interval_time_t blame_window;           /* in which a success elsewhere blames the key */
     apr_interval_time_t retry_first, retry_max; /* a failed key's half-open trials */
-    apr_interval_time_t trial_time;         /* after which a silent trial is given up */
-    int jitter;                             /* per mille added to told cool-downs */
+    apr_interval_time_t trial_time;             /* after which a silent trial is given up */
+    int jitter;                                 /* per mille added to told cool-downs */
 } gb_pool_rules_t;
 
 /* The defaults of the table of settings. */
@@ -105,20 +105,20 @@ typedef enum { GB_LIMIT_RPM, GB_LIMIT_TPM, GB_LIMIT_RPD, GB_LIMIT_N } gb_pool_li
 
 typedef struct gb_pool_want_t {
     const char *pool;
-    const char *model;                      /* "" for calls without one */
-    const char *tag;                        /* a key must carry it; NULL = any key */
-    const unsigned char *only;              /* digest of the one key that will do (PAID_KEY); NULL */
-    apr_uint64_t affinity;                  /* sticky: hash, 0 = none */
-    apr_int64_t tokens;                     /* estimate of the prompt */
-    apr_int64_t limits[GB_LIMIT_N];         /* set by hand, 0 = learnt ones hold */
+    const char *model;              /* "" for calls without one */
+    const char *tag;                /* a key must carry it; NULL = any key */
+    const unsigned char *only;      /* digest of the one key that will do (PAID_KEY); NULL */
+    apr_uint64_t affinity;          /* sticky: hash, 0 = none */
+    apr_int64_t tokens;             /* estimate of the prompt */
+    apr_int64_t limits[GB_LIMIT_N]; /* set by hand, 0 = learnt ones hold */
     int n_exclude;
-    const apr_uint32_t *exclude;            /* slots that this call has tried */
-    int child;                              /* from gb_pool_child_enter_locked */
+    const apr_uint32_t *exclude; /* slots that this call has tried */
+    int child;                   /* from gb_pool_child_enter_locked */
 } gb_pool_want_t;
 
 typedef struct gb_pool_got_t {
     apr_uint32_t slot, generation, project;
-    apr_uint64_t hold;                      /* hand it back with the report; 0 = not recorded */
+    apr_uint64_t hold; /* hand it back with the report; 0 = not recorded */
     int half_open;
     char id[GB_POOL_ID_LEN];
     char secret[GB_POOL_SECRET_MAX + 1];
@@ -126,21 +126,21 @@ typedef struct gb_pool_got_t {
 
 typedef enum {
     GB_POOL_OK,
-    GB_POOL_BUSY,           /* all that could serve are at their concurrency cap */
-    GB_POOL_RESTING,        /* all cool down: wait says until when */
-    GB_POOL_TRIED,          /* this call has tried all that could serve */
-    GB_POOL_TOO_LARGE,      /* the prompt is larger than any key's tokens per minute */
-    GB_POOL_BROKEN,         /* the model's breaker is open: wait */
-    GB_POOL_NO_TAG,         /* no living key carries the tag, or `only` is out */
-    GB_POOL_DEAD,           /* keys, but none that is alive */
-    GB_POOL_EMPTY,          /* the pool has no key */
+    GB_POOL_BUSY,      /* all that could serve are at their concurrency cap */
+    GB_POOL_RESTING,   /* all cool down: wait says until when */
+    GB_POOL_TRIED,     /* this call has tried all that could serve */
+    GB_POOL_TOO_LARGE, /* the prompt is larger than any key's tokens per minute */
+    GB_POOL_BROKEN,    /* the model's breaker is open: wait */
+    GB_POOL_NO_TAG,    /* no living key carries the tag, or `only` is out */
+    GB_POOL_DEAD,      /* keys, but none that is alive */
+    GB_POOL_EMPTY,     /* the pool has no key */
     GB_POOL_UNKNOWN
 } gb_pool_answer_t;
 
 /* Why there was none, for the message: how many keys rest, died, were switched off. */
 typedef struct gb_pool_census_t {
     int total, active, trial, failed, invalid, off;
-    int resting;                            /* of the active ones, for the model asked */
+    int resting; /* of the active ones, for the model asked */
     apr_interval_time_t wait;
 } gb_pool_census_t;
 
@@ -151,18 +151,18 @@ gb_pool_answer_t gb_pool_pick_locked(gb_pool_t *pool, const gb_pool_want_t *want
 /* ---- report ---- */
 
 typedef enum {
-    GB_OUT_SUCCESS,         /* an answer with content */
-    GB_OUT_ANSWERED,        /* empty or blocked: the key did its part */
-    GB_OUT_NOTHING,         /* client fault, affinity, cancelled ...: says nothing */
-    GB_OUT_KEY,             /* dead */
-    GB_OUT_PROJECT,         /* all keys of the project are dead */
-    GB_OUT_ACCOUNT,         /* the same, asked again every hour */
-    GB_OUT_REGION,          /* the project rests, for all models */
-    GB_OUT_MODEL_ACCESS,    /* the project is not offered the model: 24 h */
-    GB_OUT_UNKNOWN_AUTH,    /* a 401 or 403 that nobody knows: ask in the background */
+    GB_OUT_SUCCESS,      /* an answer with content */
+    GB_OUT_ANSWERED,     /* empty or blocked: the key did its part */
+    GB_OUT_NOTHING,      /* client fault, affinity, cancelled ...: says nothing */
+    GB_OUT_KEY,          /* dead */
+    GB_OUT_PROJECT,      /* all keys of the project are dead */
+    GB_OUT_ACCOUNT,      /* the same, asked again every hour */
+    GB_OUT_REGION,       /* the project rests, for all models */
+    GB_OUT_MODEL_ACCESS, /* the project is not offered the model: 24 h */
+    GB_OUT_UNKNOWN_AUTH, /* a 401 or 403 that nobody knows: ask in the background */
     GB_OUT_QUOTA,
     GB_OUT_SERVICE,
-    GB_OUT_OVERLOADED,      /* the model's fault, never the key's */
+    GB_OUT_OVERLOADED, /* the model's fault, never the key's */
     GB_OUT_N
 } gb_pool_kind_t;
 
@@ -170,42 +170,42 @@ typedef enum {
     GB_SPAN_NONE,
     GB_SPAN_MINUTE,
     GB_SPAN_DAY,
-    GB_SPAN_UNAVAILABLE,    /* limit 0 */
+    GB_SPAN_UNAVAILABLE, /* limit 0 */
     GB_SPAN_MONTH,
     GB_SPAN_AMBIGUOUS
 } gb_pool_span_t;
 
 typedef struct gb_pool_quota_t {
-    const char *model;          /* the model that Google counted, "" if not told */
+    const char *model; /* the model that Google counted, "" if not told */
     gb_pool_span_t span;
-    int tokens;                 /* counts tokens, not requests */
-    apr_int64_t value;          /* -1 if not told */
+    int tokens;        /* counts tokens, not requests */
+    apr_int64_t value; /* -1 if not told */
 } gb_pool_quota_t;
 
 typedef struct gb_pool_outcome_t {
     gb_pool_kind_t kind;
-    int revocable;                      /* KEY: may be asked again daily */
-    gb_pool_span_t span;                /* QUOTA: the longest one violated */
-    apr_interval_time_t delay;          /* as told, -1 = not told */
+    int revocable;             /* KEY: may be asked again daily */
+    gb_pool_span_t span;       /* QUOTA: the longest one violated */
+    apr_interval_time_t delay; /* as told, -1 = not told */
     int n_quotas;
     gb_pool_quota_t quotas[GB_POOL_QUOTAS];
-    const char *project;                /* label learnt from the answer (hashed), "" or NULL */
-    const char *row;                    /* the table row that fired */
-    const char *text;                   /* Google's words, redacted */
-    apr_int64_t prompt_tokens, total_tokens;    /* -1 unknown */
+    const char *project;                     /* label learnt from the answer (hashed), "" or NULL */
+    const char *row;                         /* the table row that fired */
+    const char *text;                        /* Google's words, redacted */
+    apr_int64_t prompt_tokens, total_tokens; /* -1 unknown */
 } gb_pool_outcome_t;
 
 typedef enum {
-    GB_EVENT_COOLS,         /* until; a cell or (model "") a project */
-    GB_EVENT_RECOVERED,     /* a trial went well */
-    GB_EVENT_FAILED,        /* out by failures */
-    GB_EVENT_INVALID,       /* out by Google's word; n keys */
-    GB_EVENT_CHECK,         /* a background check is wanted */
-    GB_EVENT_GUARD,         /* would have left the pool; the guard kept it */
+    GB_EVENT_COOLS,     /* until; a cell or (model "") a project */
+    GB_EVENT_RECOVERED, /* a trial went well */
+    GB_EVENT_FAILED,    /* out by failures */
+    GB_EVENT_INVALID,   /* out by Google's word; n keys */
+    GB_EVENT_CHECK,     /* a background check is wanted */
+    GB_EVENT_GUARD,     /* would have left the pool; the guard kept it */
     GB_EVENT_BREAKER_OPEN,
     GB_EVENT_BREAKER_CLOSED,
-    GB_EVENT_LIMIT,         /* a limit was learnt: n is its value */
-    GB_EVENT_GROUPED        /* the key belongs to a project with others */
+    GB_EVENT_LIMIT,  /* a limit was learnt: n is its value */
+    GB_EVENT_GROUPED /* the key belongs to a project with others */
 } gb_pool_event_kind_t;
 
 /* What changed, to be logged after the lock is given back. */
@@ -253,35 +253,35 @@ int gb_pool_child_leave_locked(gb_pool_t *pool, int child, apr_uint32_t pid,
 
 typedef enum {
     GB_KEY_ACTIVE,
-    GB_KEY_TRIAL,           /* was out by failures; one real call decides */
-    GB_KEY_FAILED,          /* out by failures */
-    GB_KEY_INVALID          /* out by Google's word */
+    GB_KEY_TRIAL,  /* was out by failures; one real call decides */
+    GB_KEY_FAILED, /* out by failures */
+    GB_KEY_INVALID /* out by Google's word */
 } gb_pool_state_t;
 
-#define GB_KEY_SOURCE_CONF 0    /* its secret comes from the configuration */
-#define GB_KEY_SOURCE_ADMIN 1   /* added while httpd ran */
+#define GB_KEY_SOURCE_CONF  0 /* its secret comes from the configuration */
+#define GB_KEY_SOURCE_ADMIN 1 /* added while httpd ran */
 
 typedef struct gb_pool_key_t {
     char pool[GB_POOL_NAME_LEN];
     char id[GB_POOL_ID_LEN];
-    unsigned char digest[GB_POOL_DIGEST_LEN];   /* SHA-256 of the secret */
-    char project[GB_POOL_LABEL_LEN];    /* label, "" = its own */
+    unsigned char digest[GB_POOL_DIGEST_LEN]; /* SHA-256 of the secret */
+    char project[GB_POOL_LABEL_LEN];          /* label, "" = its own */
     int project_by_hand;
-    char tags[128];                     /* comma-separated */
+    char tags[128]; /* comma-separated */
     char note[GB_POOL_NOTE_LEN];
-    int weight;                         /* 1..16 */
+    int weight; /* 1..16 */
     int enabled;
-    int reserved;                       /* PAID_KEY: never picked in turn */
+    int reserved; /* PAID_KEY: never picked in turn */
     int source;
     gb_pool_state_t state;
     int revocable;
-    int failures;                       /* in a row */
-    int strikes;                        /* trials that failed in a row */
-    int checks;                         /* checks that failed in a row */
-    apr_time_t added, state_since, last_used, next_check;   /* wall */
-    apr_time_t retry_at;                /* wall: the next trial of a failed key, 0 = none */
-    char row[GB_POOL_ROW_LEN];          /* what fired last */
-    char text[GB_POOL_TEXT_LEN];        /* Google's words */
+    int failures;                                         /* in a row */
+    int strikes;                                          /* trials that failed in a row */
+    int checks;                                           /* checks that failed in a row */
+    apr_time_t added, state_since, last_used, next_check; /* wall */
+    apr_time_t retry_at;         /* wall: the next trial of a failed key, 0 = none */
+    char row[GB_POOL_ROW_LEN];   /* what fired last */
+    char text[GB_POOL_TEXT_LEN]; /* Google's words */
     apr_time_t text_at;
     apr_uint64_t picks, successes, neutral, quotas, faults, deaths, lost;
     apr_uint64_t prompt_tokens, total_tokens;
@@ -290,7 +290,7 @@ typedef struct gb_pool_key_t {
     /* given out only: */
     apr_uint32_t slot, generation, project_slot;
     int in_flight;
-    int resting;                        /* cells of its project that cool down now */
+    int resting; /* cells of its project that cool down now */
     int check_wanted;
 } gb_pool_key_t;
 
@@ -303,18 +303,18 @@ typedef enum {
     GB_COOL_AMBIGUOUS,
     GB_COOL_REGION,
     GB_COOL_ACCESS,
-    GB_COOL_LEARNT,         /* our own counters say that the limit is reached */
-    GB_COOL_TRIAL           /* half-open: a trial is under way */
+    GB_COOL_LEARNT, /* our own counters say that the limit is reached */
+    GB_COOL_TRIAL   /* half-open: a trial is under way */
 } gb_pool_cool_t;
 
 /* One (project, model), as pages and persistence see it. */
 typedef struct gb_pool_cell_t {
     apr_uint32_t project_slot;
     char project[GB_POOL_LABEL_LEN];
-    unsigned char digest[GB_POOL_DIGEST_LEN];   /* of one key of the project */
-    char model[GB_POOL_MODEL_LEN];      /* "" = all */
+    unsigned char digest[GB_POOL_DIGEST_LEN]; /* of one key of the project */
+    char model[GB_POOL_MODEL_LEN];            /* "" = all */
     gb_pool_cool_t reason;
-    apr_time_t until;                   /* wall, 0 = serves */
+    apr_time_t until; /* wall, 0 = serves */
     int half_open;
     int strikes;
     apr_int64_t limits[GB_LIMIT_N];     /* learnt, 0 = not known */
@@ -337,10 +337,9 @@ int gb_pool_open_locked(gb_pool_t *pool, const char *name);
  * A key of the same secret in another pool shares its project.
  */
 apr_status_t gb_pool_add_locked(gb_pool_t *pool, const gb_pool_key_t *spec, const char *secret,
-                                apr_size_t len, const gb_pool_clock_t *clock,
-                                apr_uint32_t *pslot);
+                                apr_size_t len, const gb_pool_clock_t *clock, apr_uint32_t *pslot);
 
-/* By digest, or by id (hexadecimal digits) when digest is NULL.  0 = not there. */
+/* By digest, or by id (first hexadecimal digits of the digest) when digest is NULL.  0 = not there. */
 apr_uint32_t gb_pool_find_locked(gb_pool_t *pool, const char *name, const unsigned char *digest,
                                  const char *id);
 
@@ -356,7 +355,10 @@ typedef struct gb_pool_edit_t {
     int weight, enabled, reserved;
 } gb_pool_edit_t;
 
-#define GB_POOL_EDIT_NONE {NULL, NULL, NULL, -1, -1, -1}
+#define GB_POOL_EDIT_NONE                                                                          \
+    {                                                                                              \
+        NULL, NULL, NULL, -1, -1, -1                                                               \
+    }
 
 /* APR_NOTFOUND; APR_EINVAL (weight); APR_ENOSPC (too many different tags). */
 apr_status_t gb_pool_edit_locked(gb_pool_t *pool, apr_uint32_t slot, apr_uint32_t generation,

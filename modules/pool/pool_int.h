@@ -23,8 +23,8 @@ typedef apr_uint64_t u64;
 typedef apr_int64_t i64;
 
 #define POOL_MAGIC       0x67624b504f4f4c31ULL
-#define WINDOW_RPM_N     64                         /* slices of 1 s, of which count ... */
-#define WINDOW_RPM_SPAN  61                         /* ... a minute's and the running one */
+#define WINDOW_RPM_N     64 /* slices of 1 s, of which count ... */
+#define WINDOW_RPM_SPAN  61 /* ... a minute's and the running one */
 #define WINDOW_RPM_SLICE (1 * APR_USEC_PER_SEC)
 #define WINDOW_TPM_N     16 /* slices of 4 s */
 #define WINDOW_TPM_SLICE (4 * APR_USEC_PER_SEC)

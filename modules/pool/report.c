@@ -377,8 +377,12 @@ static void on_key(report_t *r)
         return; /* was under way when another call found out */
     }
     if (r->key->state != GB_KEY_ACTIVE || !r->key->enabled || may_leave(r, r->key->pool, 1)) {
+        int news = r->key->state != GB_KEY_INVALID;
+
         key_die(r, r->slot, r->out->revocable);
-        tell(r, GB_EVENT_INVALID, r->slot);
+        if (news) {
+            tell(r, GB_EVENT_INVALID, r->slot);
+        }
     }
     else {
         note_words(r, r->slot);

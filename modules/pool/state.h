@@ -13,7 +13,7 @@
 #define GB_STATE_VERSION 1
 
 typedef enum {
-    GB_STATE_NOTHING,       /* empty, unknown or broken: skip it */
+    GB_STATE_NOTHING, /* empty, unknown or broken: skip it */
     GB_STATE_HEAD,
     GB_STATE_KEY,
     GB_STATE_CELL

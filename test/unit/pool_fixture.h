@@ -75,7 +75,10 @@ static inline void fixture_spec(gb_pool_key_t *spec, const char *name, int n)
     memset(spec, 0, sizeof(*spec));
     apr_cpystrn(spec->pool, name, sizeof(spec->pool));
     apr_snprintf(spec->id, sizeof(spec->id), "%08x", (unsigned)n);
-    memcpy(spec->digest, &n, sizeof(n));
+    spec->digest[0] = (unsigned char)(n >> 24);
+    spec->digest[1] = (unsigned char)(n >> 16);
+    spec->digest[2] = (unsigned char)(n >> 8);
+    spec->digest[3] = (unsigned char)n;
     spec->digest[8] = 0xaa;
     spec->weight = 1;
     spec->enabled = 1;
