@@ -41,6 +41,8 @@ struct gb_engine_t {
 
     apr_thread_mutex_t *lock; /* guards the queue and `ended` */
     gb_msg_t *head, **tail;
+    int n_queued;
+    int more; /* some wait already: nobody will wake us for them; the engine's alone */
     int ended;
     gb_watch_t wakeup;
     volatile apr_uint32_t stop;   /* set by gb_engine_stop, atomic */
@@ -91,6 +93,7 @@ apr_status_t gb_engine_post(gb_engine_t *engine, gb_msg_t *msg)
             (void)!write(engine->wakeup.fd, &one, sizeof(one));
         }
         msg->queued = 1;
+        engine->n_queued++;
         msg->next = NULL;
         *engine->tail = msg;
         engine->tail = &msg->next;
@@ -111,18 +114,27 @@ static gb_msg_t *next_message(gb_engine_t *engine)
             engine->tail = &engine->head;
         }
         msg->queued = 0;
+        engine->n_queued--;
     }
     apr_thread_mutex_unlock(engine->lock);
     return msg;
 }
 
+/* Those that wait now: what they post themselves has its turn after timers and descriptors. */
 static void run_messages(gb_engine_t *engine)
 {
     gb_msg_t *msg;
+    int n;
 
-    while ((msg = next_message(engine)) != NULL) {
+    apr_thread_mutex_lock(engine->lock);
+    n = engine->n_queued;
+    apr_thread_mutex_unlock(engine->lock);
+    while (n-- > 0 && (msg = next_message(engine)) != NULL) {
         msg->fn(msg);
     }
+    apr_thread_mutex_lock(engine->lock);
+    engine->more = engine->n_queued > 0;
+    apr_thread_mutex_unlock(engine->lock);
 }
 
 static void on_wakeup(gb_watch_t *watch, uint32_t events)
@@ -221,6 +233,9 @@ static int wait_ms(gb_engine_t *engine)
 {
     apr_interval_time_t wait;
 
+    if (engine->more) {
+        return 0;
+    }
     if (!engine->n_timers) {
         return 1000;
     }
@@ -499,7 +514,9 @@ static void close_queue(gb_engine_t *engine)
     apr_thread_mutex_lock(engine->lock);
     engine->ended = 1;
     apr_thread_mutex_unlock(engine->lock);
-    run_messages(engine);
+    do {
+        run_messages(engine);
+    } while (engine->more);
 }
 
 static void *APR_THREAD_FUNC engine_main(apr_thread_t *thread, void *data)

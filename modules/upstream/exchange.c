@@ -20,6 +20,7 @@
 
 #define HIGH_WATER (64 * 1024) /* bytes waiting for the client: the upstream pauses */
 #define LOW_WATER  (16 * 1024)
+#define TURN       (256 * 1024) /* bytes for one client while others wait */
 
 struct gb_exchange_t {
     apr_pool_t *pool;
@@ -192,9 +193,16 @@ static apr_status_t pump_head(gb_exchange_t *x)
 static apr_status_t pump_body(gb_exchange_t *x)
 {
     apr_status_t rv = APR_SUCCESS;
+    size_t until = x->sent + TURN;
 
     while (rv == APR_SUCCESS && waiting(x)) {
         apr_size_t taken = 0;
+
+        if (x->sent >= until) {
+            gb_exchange_wake(x); /* the others have their turn first */
+            rv = APR_EAGAIN;
+            break;
+        }
 
         rv = x->sink->data(x->sink, x->out.data + x->sent, waiting(x), &taken);
         x->sent += taken;

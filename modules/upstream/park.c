@@ -20,7 +20,7 @@
 #endif
 
 /* Answers that come sooner than this are waited for. */
-#define LINGER apr_time_from_msec(5)
+#define LINGER apr_time_from_msec(20)
 
 /* A call that is answered sooner is not worth watching its client. */
 #define WATCH_AFTER apr_time_from_msec(200)
