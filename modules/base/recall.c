@@ -18,6 +18,7 @@ typedef struct entry_t {
     apr_uint64_t at;     /* counted from the beginning of time, not of the ring */
     apr_int64_t expires; /* monotonic; 0: empty */
     apr_uint64_t len;
+    apr_uint64_t check; /* of the bytes: a writer that slept for a round of the ring spoils them */
 } entry_t;
 
 typedef struct header_t {
@@ -27,7 +28,7 @@ typedef struct header_t {
     apr_uint64_t unused;
 } header_t;
 
-_Static_assert(sizeof(entry_t) == 40, "the layout of the index is shared");
+_Static_assert(sizeof(entry_t) == 48, "the layout of the index is shared");
 _Static_assert(sizeof(header_t) == 32, "the layout of the header is shared");
 
 static entry_t *index_of(header_t *h)
@@ -68,7 +69,7 @@ gb_tenant_spec_t gb_recall_spec(const char *name, apr_size_t size)
 
     memset(&spec, 0, sizeof(spec));
     spec.name = name;
-    spec.version = 1;
+    spec.version = 2;
     spec.size = size;
     spec.init = recall_init;
     spec.repair = recall_repair;
@@ -81,6 +82,18 @@ static void digest_of(unsigned char digest[KEY_DIGEST], const char *key)
 
     gb_digest(whole, key, strlen(key));
     memcpy(digest, whole, KEY_DIGEST);
+}
+
+/* FNV-1a: nobody is to be kept from forging it, only mishaps are to be seen. */
+static apr_uint64_t check_of(const char *text, size_t len)
+{
+    apr_uint64_t h = 14695981039346656037u;
+    size_t i;
+
+    for (i = 0; i < len; i++) {
+        h = (h ^ (unsigned char)text[i]) * 1099511628211u;
+    }
+    return h;
 }
 
 static entry_t *ways_of(header_t *h, const unsigned char *digest)
@@ -131,8 +144,8 @@ void gb_recall_put(gb_tenant_t *tenant, const char *key, const char *text, size_
                    apr_interval_time_t ttl)
 {
     header_t *h = tenant->block;
+    apr_uint64_t at, check = check_of(text, len);
     unsigned char digest[KEY_DIGEST];
-    apr_uint64_t at;
     entry_t *e;
 
     if (len > h->ring / 4) {
@@ -151,6 +164,7 @@ void gb_recall_put(gb_tenant_t *tenant, const char *key, const char *text, size_
     memcpy(e->digest, digest, KEY_DIGEST);
     e->at = at;
     e->len = len;
+    e->check = check;
     e->expires = gb_mono_now() + ttl;
     gb_segment_clean_locked(tenant);
     gb_segment_unlock(tenant->segment);
@@ -194,7 +208,7 @@ const char *gb_recall_get(gb_tenant_t *tenant, const char *key, size_t *len, apr
     gb_segment_lock(tenant->segment);
     whole = is_whole(h, &e);
     gb_segment_unlock(tenant->segment);
-    if (!whole) {
+    if (!whole || check_of(text, e.len) != e.check) {
         return NULL;
     }
     *len = e.len;
