@@ -121,6 +121,8 @@ sim_src     := $(wildcard $(srcdir)/test/simulator/*.c)
 simulator   := $(builddir)/gemini-simulator
 load_src    := $(wildcard $(srcdir)/test/bench/load*.c)
 loader      := $(builddir)/test/load
+bench_src   := $(filter-out $(load_src),$(wildcard $(srcdir)/test/bench/*.c))
+benches     := $(bench_src:$(srcdir)/%.c=$(builddir)/%)
 printer     := $(builddir)/test/guard/print_settings
 
 # ---- the modules ----
@@ -159,7 +161,11 @@ $(foreach d,$(module_dirs),$(eval $(call module_rules,$(d))))
 $(builddir)/test/%.lo: $(srcdir)/test/%.c $(srcdir)/apxs.mk
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(compile) $(if $(filter unit/% guard/% fuzz/%,$*),$(gnu_flags)) $(if $(filter simulator/%,$*),-DSIM_WITH_TLS) $(core_cppflags) -I$(srcdir)/$(dir test/$*) $(cflags) $(depend) -c -o $@ $<
+	$(Q)$(compile) $(if $(filter unit/% guard/% fuzz/% bench/bench_%,$*),$(gnu_flags)) $(if $(filter simulator/%,$*),-DSIM_WITH_TLS) $(core_cppflags) -I$(srcdir)/$(dir test/$*) $(cflags) $(depend) -c -o $@ $<
+
+$(benches): %: %.lo $(libgbcore)
+	$(call say,LINK)
+	$(Q)$(LIBTOOL) --mode=link $(CC) $(base_cflags) -o $@ $^ $(ldflags) $(libs)
 
 $(unit_tests) $(tortures): %: %.lo $(unit_objs) $(libgbcore)
 	$(call say,LINK)
@@ -188,7 +194,8 @@ load: $(if $(load_src),$(loader))
 unit: $(unit_tests)
 tortures: $(tortures)
 fuzzers: $(fuzzers)
-everything: all simulator load unit tortures fuzzers $(printer)
+benches: $(benches)
+everything: all simulator load unit tortures fuzzers benches $(printer)
 
 -include $(shell find $(builddir)/modules $(builddir)/test -name '*.d' 2>/dev/null)
 
@@ -247,9 +254,10 @@ guard: all $(printer)
 	@$(tools) $(PYTHON) $(srcdir)/test/guard/run.py
 
 bench: deps-bench
-	@$(submake) $(jobs) all simulator load venv
+	@$(submake) $(jobs) all simulator load benches venv
 	@$(submake) bench-now
 bench-now:
+	@set -e; for b in $(benches); do echo "== $${b##*/}"; $$b; done
 	@$(tools) $(venv)/bin/python $(srcdir)/test/bench/bench.py $(BENCH_ARGS)
 
 soak: deps-check
@@ -270,16 +278,19 @@ fuzz: deps-lint
 # ---- lint ----
 
 c_files = $(wildcard $(addprefix $(srcdir)/,include/*.h modules/*/*.c modules/*/*.h \
-          test/unit/*.c test/unit/*.h test/fuzz/*.c test/fuzz/*.h test/simulator/*.c test/simulator/*.h test/bench/*.c test/bench/*.h test/guard/*.c))
+          test/unit/*.c test/unit/*.h test/fuzz/*.c test/fuzz/*.h test/simulator/*.c test/simulator/*.h test/bench/*.c test/bench/*.h test/guard/*.[ch]))
 
 lint: deps-lint
 	@$(submake) lint-format lint-cppcheck lint-gcc lint-clang
 lint-format:
-	clang-format --dry-run -Werror $(c_files)
+	@echo '  CLANG-FORMAT'
+	$(Q)clang-format --dry-run -Werror $(c_files)
 lint-cppcheck:
-	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	@echo '  CPPCHECK'
+	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 	    --suppressions-list=$(srcdir)/test/guard/cppcheck.txt --error-exitcode=1 \
-	    -j $(shell nproc) -I$(srcdir)/include -I$(srcdir)/modules $(filter %.c,$(c_files))
+	    --include=$(srcdir)/test/guard/cppcheck.h -j $(shell nproc) \
+	    -I$(srcdir)/include -I$(srcdir)/modules $(filter %.c,$(c_files))
 lint-gcc lint-clang: lint-%:
 	@$(submake) $(jobs) CC=$* WERROR=1 builddir=$(builddir)/lint-$* everything
 
@@ -317,6 +328,6 @@ clean:
 distclean: clean
 	rm -rf $(builddir) autom4te.cache config.mk config.log config.status Makefile
 
-.PHONY: all simulator load unit tortures fuzzers everything deps deps-run deps-check deps-lint deps-bench run run-now \
+.PHONY: all simulator load unit tortures fuzzers benches everything deps deps-run deps-check deps-lint deps-bench run run-now \
     venv check check-now guard bench bench-now soak soak-now lint lint-format lint-cppcheck \
     lint-gcc lint-clang fuzz settings install clean distclean
