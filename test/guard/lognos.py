@@ -11,7 +11,7 @@ BLOCKS = {"keys": (1,), "pool": (1,), "openai": (2,), "gemini": (3,), "admin": (
 
 CALL = re.compile(r"\b(gb_log|ap_log_(?:c|r|p|)error)\s*\(")
 LEVEL = re.compile(r"\b(?:GB_LOG|APLOG)_(EMERG|ALERT|CRIT|ERR|WARNING|NOTICE|INFO|DEBUG)\b")
-NUMBER = re.compile(r"\bGBLOGNO\((\d+)\)")
+NUMBER = re.compile(r"\bGBLOGNO\(\s*(\d+)\s*\)")
 
 
 def without_comments(text):
