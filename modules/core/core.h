@@ -79,6 +79,10 @@ typedef struct core_request_t {
     unsigned char entropy[16]; /* random, for ids that the dialect makes */
     const char *credential;    /* what the client presented, NULL */
     int is_preflight;
+    const struct core_session_t *session; /* of an upload, NULL */
+    struct relay_t *relay;                /* an upload through mod_proxy, NULL */
+    const gb_error_t *refusal;            /* why an upload is not taken, NULL */
+    const gb_plan_t *plan;                /* of an upload that begins */
 } core_request_t;
 
 /* NULL when the request is none of ours. */
@@ -108,6 +112,27 @@ apr_status_t core_owners_bind(gb_plan_t *plan, const gb_caller_t *caller,
 /* The engine's thread: what an attempt has made or deleted. */
 void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt);
 apr_uint64_t core_caller_hash(const char *name);
+void core_owners_list(gb_buf_t *out, const char *args, const gb_caller_t *caller,
+                      const gb_settings_t *settings);
+
+/* ---- core_upload.c: upload sessions as addresses of ours ---- */
+
+/* What a signed address says. */
+typedef struct core_session_t {
+    const char *key_id, *pool, *url;
+    apr_uint64_t caller;
+} core_session_t;
+
+void core_upload_tenants(apr_array_header_t *specs);
+int core_is_upload(request_rec *r);
+int core_upload_begins(request_rec *r);
+int core_upload_names_session(request_rec *r);
+const core_session_t *core_upload_session(request_rec *r);
+void core_upload_answer(request_rec *r, const gb_plan_t *plan);
+
+/* ---- core_relay.c: uploads through mod_proxy ---- */
+int core_relay_route(request_rec *r);
+void core_relay_hooks(void);
 
 /* ---- core_auth.c ---- */
 const char *core_credential_take(request_rec *r);
@@ -125,6 +150,8 @@ void core_answer_begin(request_rec *r, const gb_head_t *head);
 int core_answer_error(request_rec *r, const gb_dialect_t *dialect, const gb_plan_t *plan,
                       const gb_error_t *err);
 /* DECLINED: it could not be made from that. */
+int core_answer_files(request_rec *r, const gb_request_t *req, const gb_caller_t *caller,
+                      const gb_settings_t *settings);
 int core_answer_models(request_rec *r, gb_plan_t *plan, const apr_array_header_t *pages);
 /* GB_* for the access log. */
 void core_answer_note(request_rec *r, const gb_exchange_t *x);

@@ -24,6 +24,9 @@ void core_answer_begin(request_rec *r, const gb_head_t *head)
     if (head->headers) {
         apr_table_do(add_header, r, head->headers, NULL);
     }
+    if (core_is_upload(r)) {
+        core_upload_answer(r, core_request_get(r)->plan);
+    }
     if (head->content_length >= 0) {
         ap_set_content_length(r, (apr_off_t)head->content_length);
     }
@@ -71,6 +74,20 @@ int core_answer_error(request_rec *r, const gb_dialect_t *dialect, const gb_plan
     if (!r->header_only && body.len) {
         ap_rwrite(body.data, (int)body.len, r);
     }
+    return OK;
+}
+
+int core_answer_files(request_rec *r, const gb_request_t *req, const gb_caller_t *caller,
+                      const gb_settings_t *settings)
+{
+    gb_buf_t body;
+
+    gb_buf_init_pool(&body, GB_BUF_MAX_ANSWER, r->pool);
+    core_owners_list(&body, req->args, caller, settings);
+    ap_set_content_type(r, "application/json; charset=UTF-8");
+    ap_set_content_length(r, (apr_off_t)body.len);
+    apr_table_setn(r->subprocess_env, "GB_OUTCOME", "remembered");
+    ap_rwrite(body.data, (int)body.len, r);
     return OK;
 }
 

@@ -29,7 +29,13 @@ apr_uint64_t core_caller_hash(const char *text)
 /* A native client's own headers, as Google's clients send them. */
 static const char *const native_headers[] = {"User-Agent",       "x-goog-api-client",
                                              "X-Server-Timeout", "x-goog-fieldmask",
-                                             "Accept-Language",  NULL};
+                                             "Accept-Language",
+                                             "X-Goog-Upload-Protocol",
+                                             "X-Goog-Upload-Command",
+                                             "X-Goog-Upload-Header-Content-Length",
+                                             "X-Goog-Upload-Header-Content-Type",
+                                             "X-Goog-Upload-File-Name",
+                                             NULL};
 
 static const char *const *upstream_headers(request_rec *r, const gb_plan_t *plan,
                                            const gb_settings_t *settings, apr_pool_t *pool)
@@ -164,6 +170,9 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
     if (!core_request_get(r)) {
         return DECLINED;
     }
+    if (core_request_get(r)->refusal) {
+        return core_answer_error(r, dialect, NULL, core_request_get(r)->refusal);
+    }
     memset(&err, 0, sizeof(err));
     if (core_caller_get(r, &caller, &err) != APR_SUCCESS) {
         if (r->expecting_100) {
@@ -192,10 +201,19 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         apr_pool_destroy(pool);
         return rc;
     }
+    if (plan->lists_files) {
+        int rc = core_answer_files(r, &req, &caller, settings);
+
+        apr_pool_destroy(pool);
+        return rc;
+    }
     if (plan->from_models && from_memory(r, plan, req.memory) == OK) {
         apr_pool_destroy(pool);
         return OK;
     }
     core_memory_apply(plan, settings);
+    if (core_is_upload(r)) {
+        core_request_get(r)->plan = plan;
+    }
     return exchange(r, dialect, plan, &caller, settings, pool);
 }

@@ -246,6 +246,9 @@ int core_translate_name(request_rec *r)
     if (!req) {
         return DECLINED;
     }
+    if (core_relay_route(r)) {
+        return OK;
+    }
     r->filename = apr_pstrcat(r->pool, "gbalance:", r->uri, NULL);
     return OK;
 }

@@ -119,6 +119,9 @@ void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt)
     if (!tenant || attempt->verdict->cls != GB_CLASS_SUCCESS) {
         return;
     }
+    if (plan->upload) {
+        apr_cpystrn(((gb_plan_t *)plan)->required_id, attempt->key_id, sizeof(plan->required_id));
+    }
     if (strcmp(plan->method, "DELETE") == 0 && plan->names) {
         gb_owners_drop(tenant, gb_exchange_conf(x)->pool_name,
                        APR_ARRAY_IDX(plan->names, 0, const char *));
@@ -126,4 +129,71 @@ void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt)
     else if (attempt->facts->made) {
         learn_made(tenant, x, attempt);
     }
+}
+
+/* ---- the list of files ---- */
+
+#define PAGE_DEFAULT 10
+#define PAGE_MAX     100
+
+static apr_int64_t argument(const char *args, const char *name, apr_int64_t otherwise)
+{
+    size_t len = strlen(name);
+
+    for (; args && *args; args = strchr(args, '&') ? strchr(args, '&') + 1 : NULL) {
+        if (strncmp(args, name, len) == 0 && args[len] == '=') {
+            return apr_atoi64(args + len + 1);
+        }
+    }
+    return otherwise;
+}
+
+static void put_file(gb_buf_t *out, const gb_owner_t *owner)
+{
+    if (owner->json[0]) {
+        gb_buf_puts(out, owner->json);
+        return;
+    }
+    gb_buf_puts(out, "{\"name\":");
+    gb_json_put_cstr(out, owner->name);
+    gb_buf_putc(out, '}');
+}
+
+/* Whether it may be shown to that caller. */
+static int is_shown(const gb_owner_t *owner, const gb_caller_t *caller,
+                    const gb_settings_t *settings)
+{
+    return !settings->files_user_isolation_enabled
+           || owner->caller == core_caller_hash(caller->name);
+}
+
+/*
+ * The files of all keys, as they were when somebody looked last: no single key
+ * could list them.  A page token is a place in the table.
+ */
+void core_owners_list(gb_buf_t *out, const char *args, const gb_caller_t *caller,
+                      const gb_settings_t *settings)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    apr_int64_t size = argument(args, "pageSize", PAGE_DEFAULT), n = 0;
+    apr_uint32_t at = (apr_uint32_t)argument(args, "pageToken", 0), before = at;
+    gb_owner_t owner;
+
+    size = size < 1 ? PAGE_DEFAULT : size > PAGE_MAX ? PAGE_MAX : size;
+    gb_buf_putc(out, '{');
+    while (tenant
+           && gb_owners_next(&owner, tenant, &at, caller->pool, "files/", apr_time_now())
+                  == APR_SUCCESS) {
+        if (!is_shown(&owner, caller, settings)) {
+            continue;
+        }
+        if (n == size) {
+            gb_buf_printf(out, "],\"nextPageToken\":\"%u\"}\n", (unsigned)before);
+            return;
+        }
+        gb_buf_puts(out, n++ ? ",\n" : "\"files\":[\n");
+        put_file(out, &owner);
+        before = at;
+    }
+    gb_buf_puts(out, n ? "]}\n" : "}\n");
 }

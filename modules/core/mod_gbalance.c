@@ -108,6 +108,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_map_to_storage(core_map_to_storage, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(core_health_handler, NULL, NULL, APR_HOOK_MIDDLE);
     core_park_hooks();
+    core_relay_hooks();
 }
 
 AP_DECLARE_MODULE(gbalance) = {

@@ -24,6 +24,7 @@ static const struct {
 } surfaces[] = {
     {"gbalance-gemini", &gb_gemini_dialect},
     {"gbalance-vertex", &gb_gemini_dialect},
+    {"gbalance-upload", &gb_gemini_upload_dialect},
 };
 
 static int gemini_handler(request_rec *r)

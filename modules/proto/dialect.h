@@ -100,6 +100,7 @@ struct gb_plan_t {
     const char *body;         /* from pool, or the client's own bytes */
     size_t body_len;
     int bearer; /* the key travels as Authorization: Bearer (OpenAI-format endpoint) */
+    int upload;               /* below the upload address: "/upload" stands before the version */
 
     /* who asked for what */
     char model[96];        /* as the client named it, "" for none */
@@ -110,6 +111,7 @@ struct gb_plan_t {
     int expects_content;   /* an answer without candidates counts as empty and is retried */
     int fan_out;           /* so many equal calls, merged by one translator; 0 and 1 = one */
     int from_models;     /* Google's list of models, page by page, is all that the answer needs */
+    int lists_files;       /* of all keys: answered from the records of who made what */
     const char
         *ignored; /* names of unknown fields, comma-separated, for x-gbalance-ignored; NULL */
     apr_uint64_t

@@ -10,6 +10,8 @@
 #include "proto/dialect.h"
 
 extern const gb_dialect_t gb_gemini_dialect;
+/* The beginning of a resumable upload: path is "" and the query Google's. */
+extern const gb_dialect_t gb_gemini_upload_dialect;
 
 /*
  * Reads one GenerateContentResponse (a stream's chunk or a whole answer) into

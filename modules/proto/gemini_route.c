@@ -533,6 +533,8 @@ apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *requ
     plan->operation = operation_of(&route, call);
     plan->bearer = route.collection->bearer;
     plan->version = other_version(request->version);
+    plan->lists_files = strcmp(route.collection->name, "files") == 0 && route.depth == 1
+                        && route.method == NULL && strcmp(plan->method, "GET") == 0;
     asked.settings = settings;
     asked.memory = request->memory;
     if (set_path(plan, &route, request, &asked, err) != APR_SUCCESS) {

@@ -22,12 +22,26 @@
 
 /* ---- the request that goes out ---- */
 
+static const char *upload_url(const gb_leg_t *leg)
+{
+    const char *base = leg->conf->settings->base_url;
+    const char *version = gb_url_version(base);
+
+    return version ? apr_pstrcat(leg->pool,
+                                 apr_pstrmemdup(leg->pool, base, (apr_size_t)(version - base)),
+                                 "upload/", version, leg->plan->path, NULL)
+                   : apr_pstrcat(leg->pool, base, "/upload", leg->plan->path, NULL);
+}
+
 /* BASE_URL ends in the version that is called, unless the plan wants another one. */
 static const char *url_of(const gb_leg_t *leg)
 {
     const char *base = leg->conf->settings->base_url;
     const char *own = leg->plan->version ? gb_url_version(base) : NULL;
 
+    if (leg->plan->upload) {
+        return upload_url(leg);
+    }
     if (own) {
         base = apr_pstrcat(leg->pool, apr_pstrmemdup(leg->pool, base, (apr_size_t)(own - base)),
                            leg->plan->version, NULL);

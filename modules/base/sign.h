@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Texts that we give away and want back unchanged: HMAC-SHA-256, shortened to 128 bits. */
+#ifndef GB_SIGN_H
+#define GB_SIGN_H
+
+#include <apr_pools.h>
+
+#define GB_SIGN_KEY 32
+
+/* text and its mark as one word that may stand in a URL.  From p. */
+const char *gb_sign(const unsigned char key[GB_SIGN_KEY], const char *text, apr_pool_t *p);
+
+/* What was signed; NULL when the word is not what gb_sign gave.  From p. */
+const char *gb_signed_text(const unsigned char key[GB_SIGN_KEY], const char *word, apr_pool_t *p);
+
+#endif

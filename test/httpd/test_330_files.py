@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Files API: uploads through mod_proxy, whose the files are, and TLS on the way."""
+import hashlib
+import json
+import os
+import urllib.parse
+
+import pytest
+
+import procfs
+import tools
+from conf import KEYS, TOKEN, Conf
+from google import GRANULARITY, Google
+from wire import Gemini
+
+OTHER = "sk-another-token-0123456789abcdef"
+MEGABYTE = 1024 * 1024
+PROXY = ("proxy", "proxy_http")
+BROKEN_OFF = (r"AH02608: read request body failed", r"AH01097: pass request body failed")
+
+
+@pytest.fixture(scope="class")
+def google():
+    made = Google()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="class")
+def files(google, make_site):
+    return make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta", modules=PROXY,
+                          claims=BROKEN_OFF), sim=False)
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmRSS"))
+
+
+def start(client, size, mime="text/plain", mount="/upload/v1beta/files", **meta):
+    return client.post(mount, json={"file": meta}, headers={
+        "X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start",
+        "X-Goog-Upload-Header-Content-Length": str(size), "X-Goog-Upload-Header-Content-Type": mime})
+
+
+def session(client, size, **more):
+    answer = start(client, size, **more)
+    assert answer.status == 200, answer
+    url = urllib.parse.urlsplit(answer.headers.get("X-Goog-Upload-URL"))
+    assert url.port == client.port, "the client is kept here"
+    return f"{url.path}?{url.query}"
+
+
+def send(client, address, data, offset=0, command="upload, finalize", anonymous=True, chunks=None):
+    """As the SDKs send the bytes: without a credential."""
+    return client.request("POST", address, body=None if chunks else data, chunks=chunks, anonymous=anonymous, headers={
+        "X-Goog-Upload-Command": command, "X-Goog-Upload-Offset": str(offset)})
+
+
+def upload(client, data, **more):
+    answer = send(client, session(client, len(data), **more), data)
+    assert answer.status == 200, answer
+    assert answer.headers.get("X-Goog-Upload-Status") == "final"
+    return answer.json()["file"]
+
+
+class TestUpload:
+    def test_in_one_piece(self, files, google):
+        data = os.urandom(300_000)
+        made = upload(files.api, data, display_name="ein Bild")
+        assert made["sha256Hash"] == hashlib.sha256(data).hexdigest()
+        assert made["displayName"] == "ein Bild" and made["mimeType"] == "text/plain"
+
+    def test_in_chunks(self, files, google):
+        data = os.urandom(2 * GRANULARITY + 77)
+        address = session(files.api, len(data))
+        for offset in range(0, len(data), GRANULARITY):
+            piece = data[offset:offset + GRANULARITY]
+            last = offset + len(piece) == len(data)
+            answer = send(files.api, address, piece, offset, "upload, finalize" if last else "upload")
+            assert answer.status == 200, answer
+            assert answer.headers.get("X-Goog-Upload-Status") == ("final" if last else "active")
+        assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(data).hexdigest()
+
+    def test_without_a_length(self, files):
+        pieces = [os.urandom(100_000) for _ in range(5)]
+        answer = send(files.api, session(files.api, 500_000), None, chunks=pieces)
+        assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(b"".join(pieces)).hexdigest()
+
+    def test_broken_off_and_resumed(self, files, google):
+        data = os.urandom(3 * MEGABYTE)
+        address = session(files.api, len(data))
+        with files.api.connect() as conn:
+            conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {len(data)}\r\n"
+                      f"X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 0\r\n\r\n".encode() + data[:MEGABYTE])
+        received = -1
+
+        def settled():
+            nonlocal received
+            answer = send(files.api, address, b"", command="query")
+            assert answer.status == 200 and answer.headers.get("X-Goog-Upload-Status") == "active"
+            before, received = received, int(answer.headers.get("X-Goog-Upload-Size-Received"))
+            return received == before and received
+        tools.wait_until(settled, "the broken upload to settle", step=0.2)
+        answer = send(files.api, address, data[received:], received)
+        assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(data).hexdigest()
+
+    def test_below_gemini_too(self, files, google):
+        upload(files.api, b"x", mount="/gemini/upload/v1beta/files")
+
+    def test_multipart(self, files, google):
+        data = os.urandom(50_000)
+        body = (b"--b\r\nContent-Type: application/json\r\n\r\n" + json.dumps({"file": {"display_name": "m"}}).encode()
+                + b"\r\n--b\r\nContent-Type: image/png\r\n\r\n" + data + b"\r\n--b--\r\n")
+        answer = files.api.request("POST", "/upload/v1beta/files", body=body, headers={
+            "X-Goog-Upload-Protocol": "multipart", "Content-Type": "multipart/related; boundary=b"})
+        assert answer.status == 200, answer
+        made = answer.json()["file"]
+        assert made["sha256Hash"] == hashlib.sha256(data).hexdigest() and made["mimeType"] == "image/png"
+        assert files.api.get("/v1beta/" + made["name"]).status == 200
+
+    def test_key_of_the_session_and_nothing_of_the_client(self, files, google):
+        google.reset()
+        for _ in range(4):
+            upload(files.api, b"data")
+        sessions = {}
+        for call in google.calls:
+            names = {n.lower() for n, _ in call["headers"]}
+            assert not names & {"cookie", "authorization", "x-forwarded-for", "x-forwarded-host", "x-forwarded-server"}
+            assert TOKEN not in json.dumps(call) and "gb_session" not in call["path"]
+            assert call["key"] in KEYS
+            if "upload_id=" in call["path"]:
+                sessions[call["path"]] = call["key"]
+        for path, key in sessions.items():
+            made = urllib.parse.parse_qs(path.split("?")[1])["upload_id"][0]
+            assert google.uploads[made].key == key
+
+    def test_answer_has_nothing_of_googles_own(self, files):
+        answer = send(files.api, session(files.api, 1), b"x")
+        for name in ("Set-Cookie", "Alt-Svc", "Via"):
+            assert name not in answer.headers
+
+    def test_keys_are_in_no_log(self, files):
+        upload(files.api, b"secret")
+        assert not any(key.encode() in files.all_logs() for key in KEYS)
+
+
+class TestIsolation:
+    def test_sessions(self, files, google):
+        address = session(files.api, 4)
+        other = files.client_of(OTHER)
+        google.reset()
+        for command in ("query", "upload, finalize", "cancel"):
+            Gemini.check_error(send(other, address, b"data", command=command, anonymous=False), 404)
+        assert google.calls == []
+        assert send(files.api, address, b"data", anonymous=False).status == 200
+
+    @pytest.mark.parametrize("change", [lambda a: a[:-1] + ("0" if a[-1] != "0" else "1"), lambda a: a.split("&gb_session=")[0],
+                                        lambda a: a.replace("gb_session=", "gb_session=A")])
+    def test_addresses_that_we_did_not_give_out(self, files, google, change):
+        address = change(session(files.api, 4))
+        google.reset()
+        Gemini.check_error(send(files.api, address, b"data", anonymous=False), 404)
+        assert google.calls == []
+
+    def test_files(self, files, google):
+        made = upload(files.api, b"mine")
+        other = files.client_of(OTHER)
+        google.reset()
+        Gemini.check_error(other.get("/v1beta/" + made["name"]), 404)
+        Gemini.check_error(other.request("DELETE", "/v1beta/" + made["name"]), 404)
+        body = {"contents": [{"parts": [{"fileData": {"fileUri": made["uri"]}}]}]}
+        Gemini.check_error(other.post(Gemini.path(), json=body), 404)
+        assert google.calls == []
+        assert files.api.get("/v1beta/" + made["name"]).status == 200
+        assert files.api.post(Gemini.path(), json=body).status == 200
+        assert made["name"] not in [f["name"] for f in other.get("/v1beta/files").json().get("files", [])]
+
+    def test_a_stranger(self, files, google):
+        google.reset()
+        Gemini.check_error(files.api.request("POST", "/upload/v1beta/files", body=b"x", anonymous=True), 401)
+        Gemini.check_error(start(files.client_of("sk-nobody-knows-this-one"), 1), 401)
+        assert google.calls == []
+
+
+class TestOwners:
+    def test_requests_go_to_the_key_that_has_the_file(self, files, google):
+        for _ in range(6):
+            made = upload(files.api, b"data")
+            answer = files.api.post(Gemini.path(), json={"contents": [{"parts": [{"fileData": {"fileUri": made["uri"]}}]}]})
+            assert answer.status == 200, answer
+            assert files.api.get("/v1beta/" + made["name"]).json()["name"] == made["name"]
+
+    def test_files_of_several_keys(self, files, google):
+        made = {}
+        while len(made) < 2:
+            one = upload(files.api, b"data")
+            made.setdefault(google.owner(one["name"]), one)
+        body = {"contents": [{"parts": [{"fileData": {"fileUri": f["uri"]}} for f in made.values()]}]}
+        error = Gemini.check_error(files.api.post(Gemini.path(), json=body), 400)
+        assert all(f["name"] in error["message"] for f in made.values())
+
+    def test_list(self, files, google):
+        client = files.client_of(OTHER)
+        names = {upload(client, b"data", display_name=f"n{i}")["name"] for i in range(5)}
+        found, token = [], ""
+        while True:
+            page = client.get(f"/v1beta/files?pageSize=2{'&pageToken=' + token if token else ''}").json()
+            assert len(page.get("files", [])) <= 2
+            found += page.get("files", [])
+            token = page.get("nextPageToken")
+            if not token:
+                break
+        assert {f["name"] for f in found} >= names
+        assert all(f["uri"] and f["sizeBytes"] for f in found)
+
+    def test_delete(self, files, google):
+        made = upload(files.api, b"data")
+        assert files.api.request("DELETE", "/v1beta/" + made["name"]).status == 200
+        assert made["name"] not in google.things
+        Gemini.check_error(files.api.get("/v1beta/" + made["name"]), 404)
+
+    def test_known_after_a_reload(self, files, google):
+        address = session(files.api, 4)
+        made = upload(files.api, b"data")
+        files.graceful()
+        assert files.api.get("/v1beta/" + made["name"]).status == 200
+        assert send(files.api, address, b"data").status == 200
+
+
+class TestShared:
+    def test_without_isolation(self, google, make_site):
+        site = make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta", modules=PROXY,
+                              api="GBalanceFilesUserIsolationEnabled Off"), sim=False)
+        made = upload(site.api, b"data")
+        assert site.client_of(OTHER).get("/v1beta/" + made["name"]).status == 200
+
+
+class TestSize:
+    SIZE = tools.soak(256, 2048) * MEGABYTE
+
+    @pytest.mark.parametrize("in_chunks", [True, False], ids=["chunks", "one piece"])
+    def test_constant_memory(self, files, google, in_chunks):
+        piece = os.urandom(MEGABYTE)
+        want = hashlib.sha256()
+        upload(files.api, piece)
+        before = max(resident(pid) for pid in files.children())
+        address = session(files.api, self.SIZE)
+        step = GRANULARITY if in_chunks else self.SIZE
+        for offset in range(0, self.SIZE, step):
+            last = offset + step >= self.SIZE
+            with files.api.connect(timeout=120) as conn:
+                conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {step}\r\n"
+                          f"X-Goog-Upload-Command: {'upload, finalize' if last else 'upload'}\r\n"
+                          f"X-Goog-Upload-Offset: {offset}\r\n\r\n".encode())
+                for _ in range(step // MEGABYTE):
+                    conn.send(piece)
+                    want.update(piece)
+                if last:
+                    after = max(resident(pid) for pid in files.children())
+                answer = conn.answer(method="POST")
+                content = answer.read()
+                assert answer.status == 200, content
+        assert json.loads(content)["file"]["sha256Hash"] == want.hexdigest()
+        assert after - before < 10 * MEGABYTE
