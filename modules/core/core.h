@@ -145,6 +145,9 @@ void core_cors_headers(request_rec *r);
 apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen, gb_error_t *err,
                             apr_pool_t *pool);
 
+/* Nobody will read the body: the answer is given without it. */
+void core_body_drop(request_rec *r);
+
 /* ---- core_answer.c ---- */
 void core_answer_begin(request_rec *r, const gb_head_t *head);
 int core_answer_error(request_rec *r, const gb_dialect_t *dialect, const gb_plan_t *plan,

@@ -192,3 +192,37 @@ apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen
     *pbody = body->buf.data ? body->buf.data : "";
     return body->file ? map(body, pbody, err) : APR_SUCCESS;
 }
+
+/*
+ * httpd drops what is left of a body by itself where the connection goes on.  An
+ * HTTP/2 stream never does, and is reset by mod_http2 when it was answered before
+ * its body had come, which clients take for an error: what is small is read.
+ */
+static void drop_from_stream(request_rec *r)
+{
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_off_t dropped = 0, len = 0;
+    int eos = 0;
+
+    while (!eos && dropped < IN_MEMORY
+           && ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, 64 * 1024)
+                  == APR_SUCCESS
+           && !APR_BRIGADE_EMPTY(bb)) {
+        eos = APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb));
+        apr_brigade_length(bb, 1, &len);
+        dropped += len;
+        apr_brigade_cleanup(bb);
+    }
+}
+
+void core_body_drop(request_rec *r)
+{
+    if (r->expecting_100) {
+        r->connection->keepalive = AP_CONN_CLOSE; /* a stranger's body is not asked for */
+    }
+    else if (r->connection->master) {
+        drop_from_stream(r);
+        return;
+    }
+    ap_discard_request_body(r);
+}

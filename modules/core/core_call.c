@@ -92,7 +92,7 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const char *
         return APR_SUCCESS;
     }
     if (!json_type(type)) {
-        r->connection->keepalive = AP_CONN_CLOSE;
+        core_body_drop(r);
         return gb_error_set(err, HTTP_UNSUPPORTED_MEDIA_TYPE, NULL, NULL,
                             "Content-Type \"%s\" is not supported here: send application/json.",
                             type);
@@ -175,10 +175,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
     }
     memset(&err, 0, sizeof(err));
     if (core_caller_get(r, &caller, &err) != APR_SUCCESS) {
-        if (r->expecting_100) {
-            r->connection->keepalive = AP_CONN_CLOSE; /* a stranger's body is not asked for */
-        }
-        ap_discard_request_body(r);
+        core_body_drop(r);
         return core_answer_error(r, dialect, NULL, &err);
     }
     apr_table_set(r->subprocess_env, "GB_TOKEN_ID", caller.name);
