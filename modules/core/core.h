@@ -50,7 +50,7 @@ typedef struct core_conf_t {
     apr_off_t max_body;    /* bytes, CORE_UNSET */
     apr_hash_t *values;    /* name -> core_value_t of this server alone */
     /* of the main server alone */
-    const char *env_file, *state_dir, *ca_file;
+    const char *env_file, *state_dir, *ca_file, *database;
     int max_keys;
     apr_interval_time_t drain;
     /* made by check_config */

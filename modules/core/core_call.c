@@ -4,6 +4,7 @@
  * start, and wait in the way that this connection allows.
  */
 #include "core.h"
+#include "core_store.h"
 
 #include "http_protocol.h"
 #include "ap_mpm.h"
@@ -181,6 +182,10 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
     apr_table_set(r->subprocess_env, "GB_TOKEN_ID", caller.name);
     if (core_is_vertex(r) && !settings->vertex_api_keys.n) {
         return no_vertex_keys(r, dialect);
+    }
+    if (core_store_refuses(&err)) {
+        ap_discard_request_body(r);
+        return core_answer_error(r, dialect, NULL, &err);
     }
     if (!core_engine() || !gb_engine_alive(core_engine())) {
         return not_serving(r, dialect);

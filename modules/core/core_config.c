@@ -7,6 +7,7 @@
  * check_config, which `httpd -t` runs too.
  */
 #include "core.h"
+#include "core_store.h"
 
 #include "http_core.h"
 #include "apr_env.h"
@@ -392,6 +393,16 @@ static apr_status_t sources_read(sources_t *sources, server_rec *main, apr_pool_
     return rv;
 }
 
+/* What is of server scope, and where the database is. */
+static apr_status_t store_settle(server_rec *main, const sources_t *sources, apr_pool_t *p)
+{
+    const core_conf_t *conf = core_conf_get(main);
+    gb_settings_t *settings;
+    apr_status_t rv = settings_make(&settings, sources, conf, NULL, conf, main, p);
+
+    return rv == APR_SUCCESS ? core_store_check(main, settings, p) : rv;
+}
+
 static const char *vhost_name(server_rec *s, apr_pool_t *p)
 {
     int port = s->port ? s->port : (s->addrs ? s->addrs->host_port : 0);
@@ -415,7 +426,8 @@ int core_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     if (!used) {
         return OK;
     }
-    if (sources_read(&sources, main, pconf) != APR_SUCCESS) {
+    if (sources_read(&sources, main, pconf) != APR_SUCCESS
+        || store_settle(main, &sources, pconf) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     for (s = main; s; s = s->next) {
@@ -504,6 +516,20 @@ static const char *set_path(cmd_parms *cmd, void *dir, const char *path)
     return *member ? NULL : apr_psprintf(cmd->pool, "%s: \"%s\" is no path", cmd->cmd->name, path);
 }
 
+static const char *set_database(cmd_parms *cmd, void *dir, const char *text)
+{
+    const char *why = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    gb_db_conf_t *conf;
+
+    (void)dir;
+    /* where a relative path lies is known later: any folder does to judge the rest */
+    if (!why && gb_db_conf_parse(&conf, text, "/", &why, cmd->temp_pool) == APR_SUCCESS) {
+        core_conf_get(cmd->server)->database = text;
+        return NULL;
+    }
+    return apr_pstrcat(cmd->pool, "GBalanceDatabase: ", why, NULL);
+}
+
 static const char *set_max_keys(cmd_parms *cmd, void *dir, const char *text)
 {
     const char *why = ap_check_cmd_context(cmd, GLOBAL_ONLY);
@@ -558,6 +584,8 @@ const command_rec core_directives[] = {
                   "A .env file with settings under gemini-balance's names"),
     AP_INIT_TAKE1("GBalanceStateDir", set_path, (void *)APR_OFFSETOF(core_conf_t, state_dir), RSRC_CONF,
                   "Where gbalance keeps what must survive a restart"),
+    AP_INIT_TAKE1("GBalanceDatabase", set_database, NULL, RSRC_CONF,
+                  "sqlite3:path or mysql:host=...,user=...,pass=...,dbname=.... As DATABASE_TYPE and its like say by default"),
     AP_INIT_TAKE1("GBalanceCAFile", set_path, (void *)APR_OFFSETOF(core_conf_t, ca_file), RSRC_CONF,
                   "CA certificates that upstreams are checked against instead of the system's"),
     AP_INIT_TAKE1("GBalanceMaxKeys", set_max_keys, NULL, RSRC_CONF,

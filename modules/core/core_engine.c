@@ -4,6 +4,7 @@
  * the hooks of key modules.
  */
 #include "core.h"
+#include "core_store.h"
 
 #include "ap_mpm.h"
 #include "apr_strings.h"
@@ -44,8 +45,7 @@ static void host_report(void *baton, const gb_report_t *report)
 static void host_begins(void *baton, gb_exchange_t *x, const gb_attempt_t *attempt)
 {
     (void)baton;
-    (void)x;
-    (void)attempt;
+    core_journal_begin(x, attempt);
 }
 
 static void host_ended(void *baton, gb_exchange_t *x, const gb_attempt_t *attempt)
@@ -61,6 +61,7 @@ static void host_ended(void *baton, gb_exchange_t *x, const gb_attempt_t *attemp
                  gb_class_name(attempt->verdict->cls),
                  attempt->verdict->row ? attempt->verdict->row : "-",
                  apr_time_as_msec(attempt->latency));
+    core_journal_end(x, attempt);
 }
 
 static void host_refused(void *baton, const gb_plan_t *plan, const gb_settings_t *settings,
@@ -109,6 +110,7 @@ void core_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     host.baton = s;
+    core_journal_child_init(pchild);
     core_park_child_init();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     core_memory_child_init(s->process->pconf);

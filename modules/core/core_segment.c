@@ -5,6 +5,7 @@
  * wrong here degrades gbalance and never the server: configtest cannot see it.
  */
 #include "core.h"
+#include "core_store.h"
 
 #include <sys/resource.h>
 
@@ -62,25 +63,26 @@ static void raise_descriptors(server_rec *s)
 
 /* ---- segment ---- */
 
-static void open_segment(server_rec *s, apr_pool_t *ptemp)
+/* The view of it outlives ptemp: children use it. */
+static void open_segment(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     apr_array_header_t *specs = apr_array_make(ptemp, 4, sizeof(gb_tenant_spec_t));
     apr_status_t rv;
 
     segment = NULL;
     core_memory_tenants(specs);
+    core_store_tenants(specs);
+    core_journal_tenants(specs);
     core_owners_tenants(specs);
     core_upload_tenants(specs);
     gbalance_run_segment_tenants(specs);
     rv = gb_segment_open(&segment, (const gb_tenant_spec_t *)specs->elts, specs->nelts,
-                         s->process->pool, ptemp);
+                         s->process->pool, pconf);
     if (rv != APR_SUCCESS) {
         segment = NULL;
-        ap_log_error(
-            APLOG_MARK, APLOG_ALERT, rv, s,
-            GBLOGNO(
-                8022) "shared memory was refused: gbalance's locations answer 503. Allow more, or "
-                      "lower GBalanceMaxKeys");
+        ap_log_error(APLOG_MARK, APLOG_ALERT, rv, s,
+                     GBLOGNO(8022) "shared memory was refused: gbalance's locations answer 503. "
+                                   "Allow more, or lower GBalanceMaxKeys");
     }
 }
 
@@ -93,6 +95,8 @@ int core_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
     }
     core_log_install(s);
     raise_descriptors(s);
-    open_segment(s, ptemp);
+    open_segment(s, pconf, ptemp);
+    core_store_post_config(s, pconf, ptemp);
+    core_journal_post_config(pconf);
     return OK;
 }

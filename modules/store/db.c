@@ -45,6 +45,12 @@ gb_db_fault_t gb_db_fault(const gb_db_t *db)
     return db->fault;
 }
 
+void gb_db_forget(gb_db_t *db)
+{
+    db->fault = GB_DB_FINE;
+    db->error[0] = '\0';
+}
+
 /* ---- what a failure means ---- */
 
 typedef struct sqlite_word_t {
@@ -283,6 +289,7 @@ typedef struct session_t {
 /* The driver itself tries 16 times with pauses of 0.1 s: about 5 s together. */
 static const session_t sqlite_session[] = {
     {"PRAGMA busy_timeout=250",   1},
+    {"PRAGMA cache_size=-512",    0},
     {"PRAGMA journal_mode=WAL",   1},
     {"PRAGMA synchronous=NORMAL", 0},
     {"PRAGMA foreign_keys=ON",    0},

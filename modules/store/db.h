@@ -71,6 +71,8 @@ const gb_db_conf_t *gb_db_conf(const gb_db_t *db);
 /* Of the last failed statement. */
 const char *gb_db_error(const gb_db_t *db);
 gb_db_fault_t gb_db_fault(const gb_db_t *db);
+/* No statement has failed yet. */
+void gb_db_forget(gb_db_t *db);
 
 /*
  * APR_SUCCESS; APR_EINVAL for GB_DB_DATA, APR_EGENERAL for all other faults,

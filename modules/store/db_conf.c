@@ -131,9 +131,11 @@ apr_status_t gb_db_conf_parse(gb_db_conf_t **pconf, const char *text, const char
         return mysql_parse(pconf, text + 6, why, p);
     }
     text += strncmp(text, "sqlite3:", 8) == 0 ? 8 : 0;
-    if (!*text) {
-        return refuse(why,
-                      "a database is sqlite3:path or mysql:host=...,user=...,pass=...,dbname=...");
+    if (!*text || strcspn(text, ":") < strcspn(text, "/")) {
+        return refuse(why, apr_psprintf(p,
+                                        "\"%s\" is no database: that is sqlite3:path or "
+                                        "mysql:host=...,user=...,pass=...,dbname=...",
+                                        text));
     }
     if (*text != '/' && (!dir || !*dir)) {
         return refuse(why, "a relative path is below the state directory, which is not set "

@@ -47,11 +47,12 @@ static const gb_sql_t sql_request = {
 #define SUM_VALUES         "%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
 #define ADD_SQLITE(column) #column " = " #column " + excluded." #column
 #define ADD_MYSQL(column)  #column " = " #column " + VALUES(" #column ")"
-#define ADD_ALL(ADD)                                                                                                         \
-    ADD(attempts)                                                                                                            \
-    ", " ADD(failures) ", " ADD(calls) ", " ADD(call_failures) ", " ADD(prompt_tokens) ", " ADD(completion_tokens) ", " ADD( \
-        thought_tokens) ", " ADD(cached_tokens) ", " ADD(latency_ms) ", " ADD(first_byte_ms) ","                             \
-                                                                                             " " ADD(first_bytes)
+/* clang-format off */
+#define ADD_ALL(ADD) \
+    ADD(attempts) ", " ADD(failures) ", " ADD(calls) ", " ADD(call_failures) ", " \
+    ADD(prompt_tokens) ", " ADD(completion_tokens) ", " ADD(thought_tokens) ", " \
+    ADD(cached_tokens) ", " ADD(latency_ms) ", " ADD(first_byte_ms) ", " ADD(first_bytes)
+/* clang-format on */
 
 static const gb_sql_t sql_sum = {
     "INSERT INTO gb_rollup (" SUM_COLUMNS ") VALUES (" SUM_VALUES

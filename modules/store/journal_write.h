@@ -53,4 +53,8 @@ typedef struct gb_error_row_t {
 /* The line that the spool keeps of it: bounded, with a line end before and behind. */
 apr_status_t gb_journal_text(gb_buf_t *out, const gb_error_row_t *row);
 
+/* A request's body for such a row: bounded, media, keys and tokens cut out.  NULL for none.  It may
+ * have become no JSON (when it was too long); gb_journal_text keeps it as a text then. */
+const char *gb_journal_body(const char *body, size_t len, apr_pool_t *p);
+
 #endif

@@ -213,8 +213,8 @@ class TestMemory:
         site = make_site(self.CONF)
         self.learn(site)
         assert site.stop()
-        for name in os.listdir(site.state):
-            with open(os.path.join(site.state, name), "rb") as f:
+        for name in filter(os.path.isfile, (os.path.join(site.state, name) for name in os.listdir(site.state))):
+            with open(name, "rb") as f:
                 text = f.read()
             assert not any(key.encode() in text for key in self.CONF.keys)
             assert os.stat(os.path.join(site.state, name)).st_mode & 0o077 == 0

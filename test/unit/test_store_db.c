@@ -75,6 +75,7 @@ static void refuses_places(void **state)
 {
     static const char *const bad[] = {"",
                                       "sqlite3:",
+                                      "postgres:x",
                                       "relative.db",
                                       "mysql:",
                                       "mysql:user=u",

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the database is and how it is.  The parent makes folders, the SQLite
+ * file and its schema, and gives them to the server's user; a MySQL server may
+ * hang, so it is asked by the children's database threads alone.
+ */
+#include "core_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apr_strings.h"
+#include "unixd.h"
+
+#include "base/timeutil.h"
+#include "store/migrate.h"
+
+APLOG_USE_MODULE(gbalance);
+
+#define TENANT   "store"
+#define TEXT_LEN 300
+
+/* Made by check_config; all processes have the same. */
+static core_store_t store;
+static int is_open;
+
+const core_store_t *core_store(void)
+{
+    return is_open ? &store : NULL;
+}
+
+/* ---- how it is: shared by all processes ---- */
+
+typedef struct state_t {
+    apr_uint32_t state;
+    char text[TEXT_LEN];
+} state_t;
+
+void core_store_tenants(apr_array_header_t *specs)
+{
+    gb_tenant_spec_t *spec = apr_array_push(specs);
+
+    memset(spec, 0, sizeof(*spec));
+    spec->name = TENANT;
+    spec->version = 1;
+    spec->size = sizeof(state_t);
+}
+
+core_store_state_t core_store_state(char *text)
+{
+    gb_tenant_t *tenant = is_open ? core_tenant_get(TENANT) : NULL;
+    const state_t *state;
+    core_store_state_t found;
+
+    if (!tenant) {
+        return CORE_STORE_OFF;
+    }
+    state = tenant->block;
+    gb_segment_lock(tenant->segment);
+    found = (core_store_state_t)state->state;
+    if (text) {
+        apr_cpystrn(text, state->text, TEXT_LEN);
+    }
+    gb_segment_unlock(tenant->segment);
+    return found;
+}
+
+static void log_state(core_store_state_t state, const char *text)
+{
+    int serves = state != CORE_STORE_NEWER;
+
+    if (state == CORE_STORE_READY) {
+        ap_log_error(APLOG_MARK, APLOG_INFO, 0, store.s, GBLOGNO(8030) "store: %s", text);
+    }
+    else if (state != CORE_STORE_UNKNOWN) {
+        ap_log_error(APLOG_MARK, APLOG_ALERT, 0, store.s, GBLOGNO(8031) "store: %s. %s", text,
+                     serves ? "gbalance goes on with what it knows, and keeps its logs in the spool"
+                            : "gbalance's locations answer 503");
+    }
+}
+
+void core_store_state_set(core_store_state_t now, const char *text)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    state_t *state;
+    int changed;
+
+    if (!tenant) {
+        return;
+    }
+    state = tenant->block;
+    gb_segment_lock(tenant->segment);
+    changed = state->state != (apr_uint32_t)now;
+    gb_segment_dirty_locked(tenant, 0);
+    state->state = (apr_uint32_t)now;
+    apr_cpystrn(state->text, text, TEXT_LEN);
+    gb_segment_clean_locked(tenant);
+    gb_segment_unlock(tenant->segment);
+    if (changed) {
+        log_state(now, text);
+    }
+}
+
+int core_store_refuses(gb_error_t *err)
+{
+    char text[TEXT_LEN];
+
+    if (core_store_state(text) != CORE_STORE_NEWER) {
+        return 0;
+    }
+    gb_error_set(err, HTTP_SERVICE_UNAVAILABLE, "store_unavailable", NULL, "%s.", text);
+    err->retry_after = apr_time_from_sec(30);
+    return 1;
+}
+
+/* ---- connecting ---- */
+
+static core_store_state_t state_of(gb_db_fault_t fault)
+{
+    return fault == GB_DB_DAMAGED ? CORE_STORE_DAMAGED : CORE_STORE_AWAY;
+}
+
+static gb_db_t *refuse(gb_db_t *db, core_store_state_t state, const char *text)
+{
+    core_store_state_set(state, text);
+    gb_db_close(db);
+    return NULL;
+}
+
+gb_db_t *core_store_connect(apr_pool_t *p)
+{
+    gb_db_fault_t fault;
+    gb_db_t *db;
+    const char *why = NULL;
+    int found = 0;
+    apr_status_t rv = gb_db_open(&db, store.db, &why, &fault, p);
+
+    if (rv != APR_SUCCESS) {
+        core_store_state_set(state_of(fault), why);
+        return NULL;
+    }
+    rv = gb_schema_migrate(db, &found, p);
+    if (rv == APR_EMISMATCH) {
+        return refuse(
+            db, CORE_STORE_NEWER,
+            apr_psprintf(p,
+                         "%s was made by a newer gbalance (schema %d; this one knows %d): "
+                         "install that one, or name another database",
+                         store.db->shown, found, gb_schema_newest(store.db->kind)));
+    }
+    if (rv != APR_SUCCESS) {
+        return refuse(
+            db, state_of(gb_db_fault(db)),
+            apr_psprintf(p, "%s cannot be brought up to date: %s", store.db->shown,
+                         APR_STATUS_IS_EBUSY(rv) ? "somebody else is at it" : gb_db_error(db)));
+    }
+    return db;
+}
+
+void core_store_ready(void)
+{
+    if (core_store_state(NULL) != CORE_STORE_READY) {
+        char text[TEXT_LEN];
+
+        apr_snprintf(text, sizeof(text), "%s is there", store.db->shown);
+        core_store_state_set(CORE_STORE_READY, text);
+    }
+}
+
+/* ---- configuration ---- */
+
+static apr_status_t settle_db(gb_db_conf_t **pdb, const core_conf_t *conf,
+                              const gb_settings_t *settings, const char *dir, const char **why,
+                              apr_pool_t *p)
+{
+    if (conf->database) {
+        return gb_db_conf_parse(pdb, conf->database, dir, why, p);
+    }
+    if (strcmp(settings->database_type, "mysql") == 0) {
+        return gb_db_conf_mysql(pdb, settings->mysql_host, (int)settings->mysql_port,
+                                settings->mysql_user, settings->mysql_password,
+                                settings->mysql_database, settings->mysql_socket, why, p);
+    }
+    return gb_db_conf_parse(pdb, apr_pstrcat(p, "sqlite3:", settings->sqlite_database, NULL), dir,
+                            why, p);
+}
+
+apr_status_t core_store_check(server_rec *s, const gb_settings_t *settings, apr_pool_t *p)
+{
+    const core_conf_t *conf = core_conf_get(s);
+    gb_db_conf_t *db = NULL;
+    const char *why = NULL;
+
+    memset(&store, 0, sizeof(store));
+    is_open = 0;
+    store.s = s;
+    store.settings = settings;
+    if (!conf->state_dir) {
+        return APR_SUCCESS; /* nothing is kept: there is no place for the spool either */
+    }
+    if (settle_db(&db, conf, settings, conf->state_dir, &why, p) != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_EMERG, 0, s, GBLOGNO(8032) "the database: %s", why);
+        return APR_EINVAL;
+    }
+    store.db = db;
+    store.spool.dir = apr_pstrcat(p, conf->state_dir, "/spool", NULL);
+    store.rejected = apr_pstrcat(p, conf->state_dir, "/rejected.jsonl", NULL);
+    return APR_SUCCESS;
+}
+
+/* ---- the parent's part ---- */
+
+static int is_root(void)
+{
+    return geteuid() == 0;
+}
+
+static void give_path(const char *path)
+{
+    if (is_root() && lchown(path, ap_unixd_config.user_id, ap_unixd_config.group_id) != 0
+        && errno != ENOENT) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, store.s,
+                     GBLOGNO(8033) "store: cannot give %s to the server's user", path);
+    }
+}
+
+static apr_status_t make_folders(const char *dir, apr_pool_t *p)
+{
+    apr_status_t rv = apr_dir_make_recursive(
+        dir, APR_FPROT_UREAD | APR_FPROT_UWRITE | APR_FPROT_UEXECUTE, p);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    give_path(dir);
+    store.spool.uid = is_root() ? ap_unixd_config.user_id : (uid_t)-1;
+    store.spool.gid = is_root() ? ap_unixd_config.group_id : (gid_t)-1;
+    return gb_spool_make(&store.spool);
+}
+
+/* What root makes is read-only for the server's user. */
+static void give_database(apr_pool_t *p)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock", NULL};
+    int i;
+
+    for (i = 0; suffixes[i]; i++) {
+        give_path(apr_pstrcat(p, store.db->params, suffixes[i], NULL));
+    }
+}
+
+static void prepare_sqlite(apr_pool_t *p)
+{
+    gb_db_t *db;
+    mode_t mask = umask(077);
+
+    db = core_store_connect(p);
+    if (db) {
+        core_store_ready();
+        gb_db_close(db); /* nothing that is open may cross the fork */
+    }
+    umask(mask);
+    give_database(p);
+}
+
+void core_store_post_config(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
+{
+    const char *dir = core_conf_get(s)->state_dir;
+    apr_status_t rv;
+
+    if (!store.db || !core_tenant_get(TENANT)) {
+        return;
+    }
+    rv = make_folders(dir, ptemp);
+    if (rv == APR_SUCCESS) {
+        rv = gb_db_init(pconf);
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(
+            APLOG_MARK, APLOG_ALERT, rv, s,
+            GBLOGNO(8034) "store: %s cannot be made or used: no logs are kept, no setting can "
+                          "be saved",
+            store.spool.dir);
+        return;
+    }
+    is_open = 1;
+    if (store.db->kind == GB_DB_SQLITE3) {
+        prepare_sqlite(ptemp);
+    }
+}

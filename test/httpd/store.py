@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database behind a site: SQLite in its state directory, or one on a private
+MariaDB server that the test run starts when it is first asked for.
+"""
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+
+import tools
+from tools import wait_until
+
+
+class Sqlite:
+    """The file of a site."""
+
+    kind = "sqlite3"
+
+    def __init__(self, path):
+        self.path = path
+
+    def rows(self, sql, *args):
+        with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(row) for row in db.execute(sql, args)]
+
+    def run(self, sql, *args):
+        with sqlite3.connect(self.path, timeout=10) as db:
+            db.execute(sql, args)
+        self._give()
+
+    def _give(self):
+        if tools.AS_ROOT:
+            for suffix in ("", "-wal", "-shm"):
+                if os.path.exists(self.path + suffix):
+                    shutil.chown(self.path + suffix, "www-data", "www-data")
+
+
+class MariaServer:
+    """A private server, started once."""
+
+    one = None
+
+    @classmethod
+    def get(cls):
+        if cls.one is None:
+            cls.one = cls()
+        return cls.one
+
+    def __init__(self):
+        if not shutil.which("mariadbd"):
+            if tools.CI:
+                raise FileNotFoundError("mariadbd: CI runs with a MariaDB server (mariadb-server-core)")
+            import pytest
+            pytest.skip("no MariaDB server (mariadb-server-core)")
+        self.folder = tempfile.mkdtemp(prefix="gbalance-maria-")
+        os.chmod(self.folder, 0o755)
+        self.socket = os.path.join(self.folder, "sock")
+        self.port = tools.free_port()
+        self.user = ["--user=root"] if tools.AS_ROOT else []
+        self.databases = 0
+        self.proc = None
+        tools.run(["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
+                   "--skip-test-db", f"--datadir={self.folder}/data", *self.user], timeout=120)
+        self.start()
+        self.run("CREATE USER 'gb'@'%' IDENTIFIED BY 'gb-test-word'")
+        self.run("CREATE USER 'gb'@'localhost' IDENTIFIED BY 'gb-test-word'")
+
+    def start(self):
+        with open(os.path.join(self.folder, "log"), "ab") as log:
+            self.proc = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "mariadbd", "--no-defaults", f"--datadir={self.folder}/data",
+                 f"--socket={self.socket}", f"--port={self.port}", "--bind-address=127.0.0.1",
+                 f"--pid-file={self.folder}/pid", "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2",
+                 *self.user], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until(self.answers, "the MariaDB server to answer", timeout=60)
+
+    def answers(self):
+        return tools.run(["mariadb-admin", "--no-defaults", "-u", "root", "-S", self.socket, "ping"]).returncode == 0
+
+    def kill(self):
+        self.proc.kill()
+        self.proc.wait(10)
+
+    def hang(self):
+        self.proc.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.proc.send_signal(signal.SIGCONT)
+
+    def run(self, sql, database=""):
+        argv = ["mariadb", "--no-defaults", "-u", "root", "-S", self.socket, "--batch", "--default-character-set=utf8mb4"]
+        done = subprocess.run(argv + ([database] if database else []), input=sql, text=True, capture_output=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def database(self):
+        self.databases += 1
+        name = f"site{self.databases}"
+        self.run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4; GRANT ALL ON {name}.* TO 'gb'@'%'; "
+                 f"GRANT ALL ON {name}.* TO 'gb'@'localhost'")
+        return Maria(self, name)
+
+    def stop(self):
+        if self.proc and self.proc.poll() is None:
+            self.go_on()
+            self.proc.terminate()
+            self.proc.wait(30)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Maria:
+    """One database of that server."""
+
+    kind = "mysql"
+
+    def __init__(self, server, name):
+        self.server, self.name = server, name
+        self.conf = f"mysql:host=127.0.0.1,port={server.port},user=gb,pass=gb-test-word,dbname={name}"
+
+    def rows(self, sql, *args):
+        assert not args
+        lines = self.server.run(sql, self.name).splitlines()
+        names = lines[0].split("\t") if lines else []
+        return [{name: self._value(text) for name, text in zip(names, line.split("\t"))} for line in lines[1:]]
+
+    @staticmethod
+    def _value(text):
+        if text == "NULL":
+            return None
+        if text.lstrip("-").isdigit() and len(text) < 19:
+            return int(text)
+        return re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t", "0": "\0"}.get(m[1], m[1]), text)
+
+    def run(self, sql, *args):
+        assert not args
+        self.server.run(sql, self.name)
+
+
+class Database:
+    """What a test asks of a site's database, whatever its kind."""
+
+    def __init__(self, kind):
+        self.maria = MariaServer.get().database() if kind == "mysql" else None
+        self.site = None
+
+    @property
+    def main(self):
+        """The directive."""
+        return f'GBalanceDatabase "{self.maria.conf}"' if self.maria else ""
+
+    def of(self, site):
+        self.site = site
+        return self
+
+    @property
+    def _db(self):
+        return self.maria or Sqlite(os.path.join(self.site.state, "gbalance.db"))
+
+    def rows(self, sql, *args):
+        return self._db.rows(sql, *args)
+
+    def run(self, sql, *args):
+        return self._db.run(sql, *args)
+
+    def value(self, sql):
+        found = self.rows(sql)
+        return list(found[0].values())[0] if found else None
+
+    def await_tables(self):
+        """A child makes them when it first reaches the server."""
+        def there():
+            try:
+                return self.value("SELECT COUNT(*) FROM gb_schema WHERE step = 0")
+            except (sqlite3.Error, AssertionError):
+                return False
+        wait_until(there, "the tables of the database", step=0.1)
+
+    def await_rows(self, count, table="t_request_log", timeout=15):
+        def there():
+            try:
+                return self.value(f"SELECT COUNT(*) FROM {table}") == count
+            except (sqlite3.Error, AssertionError):
+                return False
+        try:
+            wait_until(there, f"{count} rows in {table}", timeout, step=0.1)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {self.value(f'SELECT COUNT(*) FROM {table}')}") from None
+        return self.rows(f"SELECT * FROM {table} ORDER BY at, id")
+
+
+def settled(seconds=0.5):
+    """Time for the journal's writer: it is at most 1 s behind."""
+    time.sleep(seconds)

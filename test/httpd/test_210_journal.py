@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of attempts and errors: each is there once, soon, with what it should hold,
+on SQLite and on MariaDB.
+"""
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from conf import KEYS, Conf
+from load import Case, Load
+from store import Database, MariaServer
+from tools import soak, wait_until
+from wire import Gemini, OpenAI, ask, begin
+
+KINDS = ["sqlite3", "mysql"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def end_of_server():
+    yield
+    if MariaServer.one:
+        MariaServer.one.stop()
+        MariaServer.one = None
+
+
+@pytest.fixture(scope="class", params=KINDS)
+def kept(request, make_site):
+    """A running site and its database."""
+    db = Database(request.param)
+    conf = Conf(**{**getattr(request.cls, "WITH", {}), "main": db.main + "\n" + getattr(request.cls, "MAIN", "")})
+    site = make_site(conf)
+    request.node.gbalance_server = site
+    return site, db.of(site)
+
+
+def fresh(kept):
+    """The database without the rows of earlier tests."""
+    site, db = kept
+    site.sim.reset()
+    db.await_tables()
+    time.sleep(0.6)
+    for table in ("t_request_log", "t_error_logs", "gb_rollup"):
+        db.run(f"DELETE FROM {table}")
+    return site, db
+
+
+class TestRows:
+    WITH = {"keys": KEYS[:2], "claims": ()}
+
+    def test_a_good_call(self, kept):
+        site, db = fresh(kept)
+        before = time.time()
+        answer = site.api.post("/v1/chat/completions", json=OpenAI.body("hello", model="gemini-2.5-flash"),
+                               headers={"x-request-id": "my-request-1"})
+        assert answer.status == 200
+        [row] = db.await_rows(1)
+        assert before * 1000 - 1000 <= row["at"] <= time.time() * 1000
+        assert row["request_id"] == "my-request-1" and row["attempt"] == 1 and row["is_final"] == 1
+        assert row["pool"] == "default" and row["surface"] == "openai" and row["operation"] == "chat"
+        assert row["model_asked"] == row["model_name"] == "gemini-2.5-flash"
+        assert row["class"] == "success" and row["is_success"] == 1 and row["status_code"] == 200
+        assert 0 <= row["first_byte_ms"] <= row["latency_ms"] < 10000
+        usage = answer.json()["usage"]
+        assert row["prompt_tokens"] == usage["prompt_tokens"]
+        assert row["completion_tokens"] == usage["completion_tokens"]
+        assert row["bytes"] > 100 and row["is_stream"] == 0
+        assert len(row["key_id"]) == 8 and len(row["caller"]) == 8 and len(row["uid"]) == 32
+        assert row["api_key"].endswith(("0001", "0002")) and len(row["api_key"]) < 12
+        assert db.value("SELECT COUNT(*) FROM t_error_logs") == 0
+
+    def test_a_retried_call(self, kept):
+        site, db = fresh(kept)
+        site.sim.fault("high_demand", count=1)
+        assert ask(site, OpenAI).status == 200
+        first, second = db.await_rows(2)
+        assert first["request_id"] == second["request_id"]
+        assert [first["attempt"], second["attempt"]] == [1, 2]
+        assert first["is_final"] == 0 and second["is_final"] == 1
+        assert first["status_code"] == 503 and not first["is_success"] and second["is_success"]
+        assert first["key_id"] != second["key_id"]
+        [error] = db.await_rows(1, "t_error_logs")
+        assert error["error_type"] == "openai-chat-non-stream" and error["error_code"] == 503
+        assert error["uid"] == first["uid"] and error["key_id"] == first["key_id"]
+        assert error["gemini_key"] == first["api_key"] and error["request_msg"] is None
+        assert "503" in error["error_log"]
+        sums = db.rows("SELECT * FROM gb_rollup ORDER BY period, key_id")
+        assert sum(s["attempts"] for s in sums if s["period"] == 3600) == 2
+        assert sum(s["calls"] for s in sums if s["period"] == 3600) == 1
+        assert sum(s["failures"] for s in sums if s["period"] == 86400) == 1
+        assert sum(s["call_failures"] for s in sums if s["period"] == 86400) == 0
+
+    def test_a_stream(self, kept):
+        site, db = fresh(kept)
+        answer = begin(site, Gemini, "[[chunks=5 interval=50]]")
+        assert Gemini.stream_text(answer)
+        [row] = db.await_rows(1)
+        assert row["is_stream"] == 1 and row["surface"] == "gemini" and row["latency_ms"] >= 150
+        assert row["first_byte_ms"] < row["latency_ms"]
+
+    def test_a_client_that_leaves(self, kept):
+        site, db = fresh(kept)
+        answer = begin(site, Gemini, "[[chunks=100 interval=50]]")
+        answer.read_until(b"data:")
+        answer.conn.close()
+        [row] = db.await_rows(1)
+        assert row["class"] == "cancelled" and not row["is_success"]
+        time.sleep(0.7)
+        assert db.value("SELECT COUNT(*) FROM t_error_logs") == 0
+
+    def test_nothing_is_late(self, kept):
+        """At most one second behind."""
+        site, db = fresh(kept)
+        for n in range(1, 6):
+            assert ask(site, OpenAI).status == 200
+            db.await_rows(n, timeout=1.5)
+
+    def test_no_secret_in_the_database(self, kept):
+        site, db = fresh(kept)
+        site.sim.fault("key_invalid", count=1)
+        site.log.claim(r"GB\d{4}: .*key ")
+        ask(site, OpenAI)
+        db.await_rows(1, "t_error_logs")
+        everything = json.dumps(db.rows("SELECT * FROM t_error_logs") + db.rows("SELECT * FROM t_request_log"))
+        for secret in (*KEYS, *site.conf.tokens):
+            assert secret not in everything
+
+
+class TestRequestBodies:
+    MAIN = "GBalanceErrorLogRecordRequestBody On"
+
+    def test_are_kept_without_media_and_secrets(self, kept):
+        site, db = fresh(kept)
+        site.sim.fault("invalid_argument")
+        body = {"model": "gemini-2.5-flash", "messages": [
+            {"role": "user", "content": [
+                {"type": "text", "text": "my key is AIzaSyThisIsASecretKeyOfSomebody000000001"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgoA" * 100}}]}]}
+        assert site.api.post("/v1/chat/completions", json=body).status == 400
+        [error] = db.await_rows(1, "t_error_logs")
+        kept_body = json.loads(error["request_msg"])
+        text = json.dumps(kept_body)
+        assert "my key is" in text and "AIzaSyThis" not in text
+        assert "iVBORw0KGgoAiVBORw0KGgoA" not in text and "characters of media" in text
+        assert len(error["request_msg"]) < 20000
+
+
+class TestLostAttempts:
+    WITH = {"claims": ("AH00052", "AH00051")}
+
+    def test_kill(self, kept):
+        """What died with a child is a row of class lost; its siblings' rows are whole."""
+        site, db = fresh(kept)
+        answers = [begin(site, Gemini, "[[chunks=40 interval=50]]") for _ in range(20)]
+        for child in site.children():
+            os.kill(child, signal.SIGKILL)
+        for answer in answers:
+            answer.conn.close()
+        wait_until(lambda: ask(site, Gemini).status == 200, "the server to answer")
+        rows = db.await_rows(21, timeout=10)
+        assert [row["class"] for row in rows].count("lost") == 20
+        assert [row["class"] for row in rows].count("success") == 1
+
+    def test_random_kills_under_load(self, kept):
+        """Every attempt id that the upstream saw has exactly one row; rows that it did not see are
+        lost or never got a connection."""
+        site, db = fresh(kept)
+        kills = soak(10, 50)
+        cases = [Case("POST", OpenAI.path(False), OpenAI.body("hi")),
+                 Case("POST", Gemini.path(True), Gemini.body("[[chunks=5 interval=10]]"))]
+        load = Load(site.port, cases, token=site.api.token, connections=20, duration=kills * 0.7 + 2, timeout=20)
+        for _ in range(kills):
+            time.sleep(0.6)
+            os.kill(site.children()[0], signal.SIGKILL)
+        load.wait()
+        site.sim.wait_quiet()
+        seen = [call["request_id"] for call in site.sim.calls()]
+        assert len(seen) == len(set(seen)) > 100
+        wait_until(lambda: db.value("SELECT COUNT(*) FROM t_request_log") >= len(seen), "all rows", timeout=20, step=0.3)
+        time.sleep(3.5)         # what the last victim held
+        rows = db.rows("SELECT request_id, attempt, class, uid FROM t_request_log")
+        named = {f"{row['request_id']}.{row['attempt']}": row["class"] for row in rows}
+        assert len(named) == len(rows) == len({row["uid"] for row in rows})
+        assert not set(seen) - set(named)
+        assert {named[name] for name in set(named) - set(seen)} <= {"lost", "service", "cancelled"}
+
