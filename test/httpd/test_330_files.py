@@ -3,11 +3,13 @@
 import hashlib
 import json
 import os
+import ssl
+import tempfile
 import urllib.parse
 
 import pytest
 
-import procfs
+import certs
 import tools
 from conf import KEYS, TOKEN, Conf
 from google import GRANULARITY, Google
@@ -263,3 +265,92 @@ class TestSize:
                 assert answer.status == 200, content
         assert json.loads(content)["file"]["sha256Hash"] == want.hexdigest()
         assert after - before < 10 * MEGABYTE
+
+
+# ---- TLS on the way to the upstream
+
+def tls_context(authority, names):
+    cert, key = authority.issue("upstream", names=names)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
+@pytest.fixture(scope="class")
+def tls_google():
+    folder = tempfile.TemporaryDirectory(prefix="gbalance-ca-")
+    os.chmod(folder.name, 0o755)        # children of httpd read it as another user
+    authority = certs.Authority(folder.name)
+    right = Google(tls_context(authority, ("localhost",)))
+    wrong = Google(tls_context(authority, ("elsewhere.example",)))
+    yield authority, right, wrong
+    right.stop()
+    wrong.stop()
+    folder.cleanup()
+
+
+def tls_conf(authority, google, upload_conf=True, **more):
+    defines = f"Define GB_UPLOAD_ORIGIN {google.url}\nDefine GB_UPLOAD_CA {authority.ca}\n"
+    return Conf(keys=KEYS, upstream=google.url + "/v1beta", modules=(*PROXY, "ssl"),
+                main=f"GBalanceCAFile {authority.ca}\n"
+                     + (defines + f"Include {tools.SRCDIR}/conf.d/gbalance-upload.conf" if upload_conf else ""), **more)
+
+
+class TestTls:
+    def test_verified(self, tls_google, make_site):
+        authority, google, _ = tls_google
+        site = make_site(tls_conf(authority, google), sim=False)
+        data = os.urandom(500_000)
+        assert upload(site.api, data)["sha256Hash"] == hashlib.sha256(data).hexdigest()
+
+    def test_a_wrong_certificate_is_refused_before_a_byte_of_the_key(self, tls_google, make_site):
+        authority, right, wrong = tls_google
+        site = make_site(tls_conf(authority, wrong, claims=(r"AH0\d+:", r"GB5001:")), sim=False)
+        body = b"--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: a/b\r\n\r\nx\r\n--b--\r\n"
+        answer = site.api.request("POST", "/upload/v1beta/files", body=body, headers={
+            "X-Goog-Upload-Protocol": "multipart", "Content-Type": "multipart/related; boundary=b"})
+        assert answer.status in (500, 502, 503), answer
+        assert wrong.calls == []
+
+    def test_without_verification_nothing_goes_out(self, tls_google, make_site):
+        authority, google, _ = tls_google
+        site = make_site(tls_conf(authority, google, upload_conf=False), sim=False)
+        address = session(site.api, 1)
+        google.reset()
+        error = Gemini.check_error(send(site.api, address, b"x"), 503)
+        assert "SSLProxyVerify" in error["message"]
+        assert google.calls == []
+
+
+class TestWithoutProxyModule:
+    def test_says_what_to_load(self, google, make_site):
+        site = make_site(Conf(upstream=google.url + "/v1beta"), sim=False)
+        address = session(site.api, 1)
+        error = Gemini.check_error(send(site.api, address, b"x"), 503)
+        assert "mod_proxy" in error["message"]
+
+
+SIZE, HALF = 200_000, 100_000        # mod_proxy reads 16 KB before it connects
+
+
+class TestManyAtOnce:
+    def test_bounded(self, google, make_site):
+        site = make_site(Conf(upstream=google.url + "/v1beta", modules=PROXY, claims=BROKEN_OFF,
+                              mpm_lines="StartServers 1\nServerLimit 1\nMaxRequestWorkers 25\nMinSpareThreads 1",
+                              main="GBalanceMaxConcurrentUploads 2"), sim=False)
+        addresses = [session(site.api, 100) for _ in range(3)]
+        held = []
+        for address in addresses[:2]:
+            conn = site.api.connect()
+            conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {SIZE}\r\nX-Goog-Upload-Offset: 0\r\n"
+                      "X-Goog-Upload-Command: upload, finalize\r\n\r\n".encode() + b"x" * HALF)
+            held.append(conn)
+        tools.wait_until(lambda: len([c for c in google.calls if "upload_id" in c["path"]]) >= 2, "two uploads to run")
+        answer = send(site.api, addresses[2], b"x" * 100)
+        Gemini.check_error(answer, 503)
+        assert answer.headers.get("Retry-After")
+        for conn in held:
+            conn.send(b"y" * (SIZE - HALF))
+            assert conn.answer(method="POST").status == 200
+            conn.close()
+        tools.wait_until(lambda: send(site.api, addresses[2], b"x" * 100).status == 200, "room for another")
