@@ -175,38 +175,25 @@ static apr_int64_t rank(const gb_keys_row_t *row, gb_keys_order_t order)
     return 0;
 }
 
+/* All that sorting needs to know of a row: of ten thousand, fifty are shown. */
 typedef struct ranked_t {
     apr_int64_t rank;
-    gb_keys_row_t *row;
-    int by_id, descending;
+    apr_uint32_t slot;
+    char id[GB_POOL_ID_LEN];
 } ranked_t;
 
-static int compare(const void *a, const void *b)
+static int by_rank(const void *a, const void *b)
 {
     const ranked_t *x = a, *y = b;
-    int order = x->by_id ? strcmp(x->row->key.id, y->row->key.id)
-                         : (x->rank > y->rank) - (x->rank < y->rank);
+    int order = (x->rank > y->rank) - (x->rank < y->rank);
 
-    order = order ? order : x->row->number - y->row->number;
-    return x->descending ? -order : order;
+    order = order ? order : strcmp(x->id, y->id);
+    return order ? order : (x->slot > y->slot) - (x->slot < y->slot);
 }
 
-static void sort(apr_array_header_t *found, const gb_keys_query_t *query, apr_pool_t *p)
+static int by_rank_falling(const void *a, const void *b)
 {
-    ranked_t *ranks = apr_palloc(p, sizeof(*ranks) * (apr_size_t)(found->nelts + 1));
-    gb_keys_row_t **rows = (gb_keys_row_t **)found->elts;
-    int i;
-
-    for (i = 0; i < found->nelts; i++) {
-        ranks[i].row = rows[i];
-        ranks[i].rank = rank(rows[i], query->order);
-        ranks[i].by_id = query->order == GB_KEYS_BY_ID;
-        ranks[i].descending = query->descending || query->order == GB_KEYS_BY_WORST;
-    }
-    qsort(ranks, (size_t)found->nelts, sizeof(*ranks), compare);
-    for (i = 0; i < found->nelts; i++) {
-        rows[i] = ranks[i].row;
-    }
+    return by_rank(b, a);
 }
 
 static void count_state(gb_keys_page_t *page, int state)
@@ -218,11 +205,30 @@ static void count_state(gb_keys_page_t *page, int state)
     }
 }
 
-/* All that match, unsorted. */
+static void look_at(apr_array_header_t *found, gb_keys_page_t *page, const gb_pool_key_t *key,
+                    const gb_keys_query_t *query)
+{
+    gb_keys_row_t row;
+    ranked_t *ranked;
+
+    memset(&row, 0, sizeof(row));
+    row.key = *key;
+    row_fill(&row, query->model);
+    page->total++;
+    count_state(page, row.state);
+    if (matches(&row, query)) {
+        ranked = apr_array_push(found);
+        ranked->rank = rank(&row, query->order);
+        ranked->slot = row.key.slot;
+        memcpy(ranked->id, row.key.id, sizeof(ranked->id));
+    }
+}
+
+/* All that match, sorted. */
 static apr_array_header_t *collect(gb_keys_page_t *page, const gb_keys_query_t *query,
                                    apr_pool_t *p)
 {
-    apr_array_header_t *found = apr_array_make(p, 64, sizeof(gb_keys_row_t *));
+    apr_array_header_t *found = apr_array_make(p, 64, sizeof(ranked_t));
     gb_pool_key_t keys[AT_A_TIME];
     gb_pool_clock_t clock;
     apr_uint32_t at = 1;
@@ -234,19 +240,31 @@ static apr_array_header_t *collect(gb_keys_page_t *page, const gb_keys_query_t *
         n = gb_pool_list_locked(keys_pool, query->pool, &at, keys, AT_A_TIME, &clock);
         keys_leave();
         for (i = 0; i < n; i++) {
-            gb_keys_row_t row;
-
-            memset(&row, 0, sizeof(row));
-            row.key = keys[i];
-            row_fill(&row, query->model);
-            page->total++;
-            count_state(page, row.state);
-            if (matches(&row, query)) {
-                APR_ARRAY_PUSH(found, gb_keys_row_t *) = apr_pmemdup(p, &row, sizeof(row));
-            }
+            look_at(found, page, &keys[i], query);
         }
     } while (n > 0);
+    qsort(found->elts, (size_t)found->nelts, sizeof(ranked_t),
+          query->descending || query->order == GB_KEYS_BY_WORST ? by_rank_falling : by_rank);
     return found;
+}
+
+/* A key that was deleted meanwhile is left out. */
+static int row_get(gb_keys_row_t *row, apr_uint32_t slot, const char *model)
+{
+    gb_pool_clock_t clock;
+    apr_status_t rv;
+
+    memset(row, 0, sizeof(*row));
+    keys_now(&clock);
+    keys_enter();
+    rv = gb_pool_get_locked(keys_pool, slot, &row->key, &clock);
+    keys_leave();
+    if (rv != APR_SUCCESS) {
+        return 0;
+    }
+    row_fill(row, model);
+    row_mask(row);
+    return 1;
 }
 
 static apr_status_t gbalance_keys_list(gb_keys_page_t *page, const gb_keys_query_t *query,
@@ -260,12 +278,11 @@ static apr_status_t gbalance_keys_list(gb_keys_page_t *page, const gb_keys_query
         return APR_NOTFOUND;
     }
     found = collect(page, query, p);
-    sort(found, query, p);
     page->matched = found->nelts;
     page->rows = apr_palloc(p, sizeof(*page->rows) * (apr_size_t)(query->count + 1));
     for (i = query->from; i < found->nelts && page->n < query->count; i++) {
-        page->rows[page->n] = *APR_ARRAY_IDX(found, i, gb_keys_row_t *);
-        row_mask(&page->rows[page->n++]);
+        page->n += row_get(&page->rows[page->n], APR_ARRAY_IDX(found, i, ranked_t).slot,
+                           query->model);
     }
     return APR_SUCCESS;
 }

@@ -243,16 +243,19 @@ static apr_interval_time_t quota_rest(const report_t *r, cell_rec_t *cell, gb_po
 static void cell_quota(const report_t *r, u32 cell)
 {
     cell_rec_t *rec = &r->pool->cells[cell];
+    apr_time_t before = rec->until, until;
     gb_pool_cool_t why;
     int day_told;
-    apr_time_t until = r->clock->mono + quota_rest(r, rec, &why, &day_told);
 
+    until = r->clock->mono + quota_rest(r, rec, &why, &day_told);
     rec->quotas++;
     pool_cell_rest(r->pool, cell, why, until);
     if (rec->until == until) {
         rec->day_told = (unsigned char)day_told;
     }
-    tell_rest(r, rec->model, rec->until);
+    if (rec->until != before) { /* of many that were refused together, the first says so */
+        tell_rest(r, rec->model, rec->until);
+    }
 }
 
 static void cell_learn(const report_t *r, u32 cell, const gb_pool_quota_t *quota)
@@ -454,6 +457,11 @@ static void on_unknown_auth(report_t *r)
         }
         return;
     }
+    if (r->was_trial) {
+        r->key->strikes++;
+        key_fail(r, r->slot);
+        return;
+    }
     if (!r->key->check_wanted && r->clock->wall >= r->key->next_check) {
         r->key->check_wanted = 1;
         r->key->next_check = r->clock->wall;
@@ -466,35 +474,35 @@ static void quota_named(report_t *r, const gb_pool_quota_t *quota)
 {
     u32 model = quota->model && *quota->model
                     ? pool_model_get(r->pool, quota->model, r->clock->mono)
-                    : 0;
-    u32 cell;
+                    : r->model;
+    u32 cell = model ? pool_cell_get(r->pool, r->key->project, model, r->clock->mono) : 0;
 
-    if (model == 0 || model == r->model) {
-        cell_learn(r, r->cell, quota);
+    if (cell == 0) {
         return;
     }
-    cell = pool_cell_get(r->pool, r->key->project, model, r->clock->mono);
     cell_learn(r, cell, quota);
     if (!pool_cell_rests(&r->pool->cells[cell])) {
         cell_quota(r, cell);
     }
 }
 
+/* A call without a model (a list) says nothing of any, unless Google names one. */
 static void on_quota(report_t *r)
 {
     int i;
 
     note_words(r, r->slot);
-    if (r->is_check) {
+    if (r->is_check || r->was_trial) {
         key_alive(r); /* whoever is counted is known */
     }
-    if (r->out->span == GB_SPAN_MONTH || r->model == 0) {
-        r->cell = pool_cell_get(r->pool, r->key->project, 0, r->clock->mono);
+    if (r->out->span == GB_SPAN_MONTH) {
+        cell_quota(r, pool_cell_get(r->pool, r->key->project, 0, r->clock->mono));
+        return;
     }
-    cell_quota(r, r->cell);
-    for (i = 0; i < r->out->n_quotas && r->model; i++) {
-        /* Making room for another cell may have taken this one. */
-        r->cell = pool_cell_get(r->pool, r->key->project, r->model, r->clock->mono);
+    if (r->cell) {
+        cell_quota(r, r->cell);
+    }
+    for (i = 0; i < r->out->n_quotas; i++) {
         quota_named(r, &r->out->quotas[i]);
     }
 }

@@ -469,6 +469,35 @@ static void other_spans_rest_as_told(void **state)
     assert_int_equal(apr_time_sec(f->census.wait), 10 * 86400 + 20 * 3600 - 2 + 60);
 }
 
+static void a_region_rests_the_project_and_a_model_is_not_offered(void **state)
+{
+    fixture_t *f = *state;
+
+    fixture_keys(f, "default", 1);
+    fixture_call(f, PRO, GB_OUT_REGION);
+    assert_int_equal(fixture_pick(f, FLASH), GB_POOL_RESTING);
+    assert_int_equal(f->census.wait, SEC(600));
+    assert_int_equal(fixture_key(f, 1).state, GB_KEY_ACTIVE);
+    fixture_wait(f, SEC(600));
+    fixture_call(f, FLASH, GB_OUT_SUCCESS);
+    fixture_call(f, PRO, GB_OUT_MODEL_ACCESS);
+    assert_int_equal(fixture_pick(f, PRO), GB_POOL_RESTING);
+    assert_int_equal(f->census.wait, HOURS(24));
+    fixture_call(f, FLASH, GB_OUT_SUCCESS);
+}
+
+static void a_list_out_of_quota_rests_no_model(void **state)
+{
+    fixture_t *f = *state;
+
+    fixture_keys(f, "default", 1);
+    fixture_call(f, PRO, GB_OUT_SUCCESS);
+    fixture_pick_ok(f, "");
+    fixture_quota(f, "", GB_SPAN_MINUTE, SEC(30));
+    fixture_call(f, PRO, GB_OUT_SUCCESS);
+    fixture_call(f, "", GB_OUT_SUCCESS);
+}
+
 static void both_names_of_a_model_cool(void **state)
 {
     fixture_t *f = *state;
@@ -823,6 +852,22 @@ static void a_failed_trial_waits_twice_as_long(void **state)
         fixture_report(f, PRO, GB_OUT_SERVICE);
         assert_int_equal(fixture_key(f, 1).state, GB_KEY_FAILED);
     }
+}
+
+static void a_trial_that_is_refused_fails_again(void **state)
+{
+    fixture_t *f = *state;
+
+    key_one_fails(f);
+    fixture_wait(f, SEC(60));
+    assert_int_equal(pick_of_four(f, 1), 1);
+    fixture_report(f, PRO, GB_OUT_UNKNOWN_AUTH);
+    assert_int_equal(fixture_key(f, 1).state, GB_KEY_FAILED);
+    fixture_wait(f, SEC(120));
+    assert_int_equal(pick_of_four(f, 1), 1);
+    fixture_quota(f, PRO, GB_SPAN_MINUTE, SEC(9)); /* whoever is counted is known */
+    assert_int_equal(fixture_key(f, 1).state, GB_KEY_ACTIVE);
+    assert_int_equal(fixture_key(f, 1).resting, 1);
 }
 
 /* ---- breaker ---- */
@@ -1273,6 +1318,8 @@ int main(void)
         T(refused_together_is_one_strike),
         T(a_late_success_does_not_end_a_rest),
         T(other_spans_rest_as_told),
+        T(a_region_rests_the_project_and_a_model_is_not_offered),
+        T(a_list_out_of_quota_rests_no_model),
         T(both_names_of_a_model_cool),
         T(names_that_google_never_confirmed_leave_no_trace),
         T(limits_by_hand_are_kept),
@@ -1289,6 +1336,7 @@ int main(void)
         T(an_old_fault_is_not_blamed),
         T(a_failed_key_is_tried_with_one_real_call),
         T(a_failed_trial_waits_twice_as_long),
+        T(a_trial_that_is_refused_fails_again),
         T(a_model_that_is_down_costs_no_key),
         T(one_project_never_opens_the_breaker),
         T(a_success_between_keeps_the_breaker_closed),
