@@ -49,7 +49,7 @@ class TestNoLeak:
     def test_descriptors_exact_memory_flat(self, make_site, conf, request):
         conf.mpm_lines = ONE_CHILD
         conf.main = "KeepAliveTimeout 1"
-        conf.claims = (r"GB\d{4}: key", "AH00484")        # all threads are taken for a moment
+        conf.claims = (r"GB\d{4}: key", "AH00484", "AH00286")     # all threads are taken for a moment
         site = make_site(conf)
         total = self.REQUESTS[request.node.callspec.id]
         site.sim.fault(key=KEYS[0], status=503, probability=0.02)
