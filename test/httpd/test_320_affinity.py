@@ -3,7 +3,7 @@
 import pytest
 
 from conf import KEYS, Conf
-from google import Google
+from google_apis import Google
 from wire import MODEL, Gemini
 
 

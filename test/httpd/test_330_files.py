@@ -12,7 +12,7 @@ import pytest
 import certs
 import tools
 from conf import KEYS, TOKEN, Conf
-from google import GRANULARITY, Google
+from google_apis import GRANULARITY, Google
 from wire import Gemini
 
 OTHER = "sk-another-token-0123456789abcdef"
