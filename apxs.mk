@@ -205,8 +205,8 @@ deps_sh    = sh $(srcdir)/conf.d/run/deps.sh
 BUILD_DEPS = gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev
 RUN_DEPS   = $(BUILD_DEPS) apache2-bin libaprutil1-dbd-sqlite3 ca-certificates curl tzdata
 CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl \
-             libaprutil1-dbd-mysql mariadb-server-core
-LINT_DEPS  = $(CHECK_DEPS) clang clang-format cppcheck
+             libaprutil1-dbd-mysql mariadb-server-core clang libclang-rt-dev
+LINT_DEPS  = $(CHECK_DEPS) clang-format cppcheck
 BENCH_DEPS = $(CHECK_DEPS) wrk
 
 deps:
@@ -265,15 +265,17 @@ soak: deps-check
 	@$(submake) soak-now
 soak-now:
 	@set -e; for t in $(tortures); do echo "$$t"; $$t; done
+	@$(submake) fuzz-now FUZZ_SECONDS=$(SOAK_FUZZ_SECONDS)
 	@$(tools) $(venv)/bin/python -m pytest -m soak $(srcdir)/test/httpd $(SOAK_ARGS)
 
-# By hand: each target for a while, from the cases on.
-FUZZ_SECONDS ?= 60
-fuzz: deps-lint
+# Each target for so long, as many side by side as there are processors.
+FUZZ_SECONDS      ?= 60
+SOAK_FUZZ_SECONDS ?= 900
+fuzz: deps-check
+	@$(submake) fuzz-now FUZZ_SECONDS=$(FUZZ_SECONDS)
+fuzz-now:
 	@$(submake) $(jobs) CC=clang LIBFUZZER=1 SANITIZE=address,undefined builddir=$(builddir)/fuzz fuzzers
-	set -e; cd $(builddir)/fuzz/test/fuzz; for f in $(notdir $(fuzzers)); do mkdir -p $$f.found; \
-	    ./$$f -max_total_time=$(FUZZ_SECONDS) -timeout=5 $$f.found \
-	    $$(find $(abspath $(srcdir))/test/cases -mindepth 2 -maxdepth 2 -type d); done
+	@$(tools) $(PYTHON) $(srcdir)/test/fuzz/run.py $(builddir)/fuzz/test/fuzz $(FUZZ_SECONDS)
 
 # ---- lint ----
 
@@ -330,4 +332,4 @@ distclean: clean
 
 .PHONY: all simulator load unit tortures fuzzers benches everything deps deps-run deps-check deps-lint deps-bench run run-now \
     venv check check-now guard bench bench-now soak soak-now lint lint-format lint-cppcheck \
-    lint-gcc lint-clang fuzz settings install clean distclean
+    lint-gcc lint-clang fuzz fuzz-now settings install clean distclean

@@ -161,6 +161,18 @@ def phase_thread(phase):
     sanitized(phase, "thread", ["unit"], TSAN_OPTIONS="halt_on_error=1")
 
 
+FUZZ_SECONDS = 20       # a target; `soak` gives them longer
+
+
+def phase_fuzz(phase):
+    build = BUILD / "fuzz"
+    if not make("fuzzers", CC="clang", LIBFUZZER=1, SANITIZE="address,undefined", builddir=build):
+        phase.one(False)
+        return
+    counted(phase, [sys.executable, SRCDIR / "test/fuzz/run.py", build / "test/fuzz", str(FUZZ_SECONDS)],
+            r"(?m)^fuzz: (\d+) passed, (\d+) failed")
+
+
 # ---- live tests ----
 
 def pytest(phase, name, *args, **extra):
@@ -213,6 +225,7 @@ PHASES = {
     "simulator": phase_simulator,
     "address": phase_address,
     "thread": phase_thread,
+    "fuzz": phase_fuzz,
     "live": phase_live,
     "smoke": phase_smoke,
 }
