@@ -22,15 +22,35 @@ static const struct {
     const char *handler;
     const gb_dialect_t *dialect;
 } surfaces[] = {
-    {"gbalance-gemini", &gb_gemini_dialect},
-    {"gbalance-vertex", &gb_gemini_dialect},
+    {"gbalance-gemini", &gb_gemini_dialect       },
+    {"gbalance-vertex", &gb_gemini_dialect       },
     {"gbalance-upload", &gb_gemini_upload_dialect},
 };
+
+/*
+ * Google's own clients ask for /v1 too, where OpenAI's surface is mounted: they
+ * say who they are, and OpenAI has no path with a method behind a colon.
+ */
+static int speaks_gemini(request_rec *r)
+{
+    const char *path;
+
+    if (strcmp(r->handler, "gbalance-openai") != 0) {
+        return 0;
+    }
+    path = path_of ? path_of(r) : NULL;
+    return path
+           && (apr_table_get(r->headers_in, "x-goog-api-client")
+               || (strncmp(path, "/models/", 8) == 0 && strchr(path, ':')));
+}
 
 static int gemini_handler(request_rec *r)
 {
     size_t i;
 
+    if (r->handler && speaks_gemini(r)) {
+        return call_start(r, &gb_gemini_dialect, path_of(r));
+    }
     for (i = 0; r->handler && i < sizeof(surfaces) / sizeof(surfaces[0]); i++) {
         if (strcmp(r->handler, surfaces[i].handler) == 0) {
             const char *path = path_of ? path_of(r) : NULL;
@@ -64,10 +84,12 @@ static int gemini_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *
 
 static void register_hooks(apr_pool_t *p)
 {
+    static const char *const before[] = {"mod_gbalance_openai.c", NULL};
+
     (void)p;
     ap_hook_optional_fn_retrieve(gemini_optional_fn_retrieve, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(gemini_check_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_handler(gemini_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(gemini_handler, NULL, before, APR_HOOK_MIDDLE);
 }
 
 AP_DECLARE_MODULE(gbalance_gemini) = {STANDARD20_MODULE_STUFF, NULL, NULL, NULL, NULL, NULL,
