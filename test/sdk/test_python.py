@@ -173,7 +173,7 @@ class TestGenAIFaults:
     @pytest.mark.parametrize("stream", [False, True])
     def test_errors(self, make_site, fault, code, status, stream):
         site = make_site(Conf(keys=KEYS[:1], claims=(r"GB\d{4}:",)))
-        client = genai.Client(api_key=site.api.token, http_options={"base_url": f"http://127.0.0.1:{site.port}"})
+        client = genai.Client(api_key=site.api.token, http_options={"base_url": f"http://127.0.0.1:{site.port}/gemini"})
         site.sim.fault(fault)
         with pytest.raises(genai.errors.APIError) as caught:
             if stream:
