@@ -70,6 +70,7 @@ apr_status_t gb_openai_models_one(gb_openai_call_t *call)
                      ? apr_pstrcat(call->pool, "/", plan->model_used, NULL)
                      : apr_pstrcat(call->pool, "/models/", plan->model_used, NULL);
     plan->operation = "model";
+    plan->from_models = 1; /* and from upstream when it is not in the list */
     plan->answer_type = "application/json";
     return APR_SUCCESS;
 }
@@ -202,15 +203,37 @@ static apr_status_t list_end(gb_translator_t *t)
     return t->out->rv;
 }
 
+/* The model itself, of a page of the list or as Google gave it alone; {NULL,0} when it is not there. */
+static gb_span_t model_in(const gb_plan_t *plan, gb_span_t root)
+{
+    gb_span_t models = gb_json_get(root, "models");
+    const char *name;
+    gb_json_iter_t it;
+
+    if (gb_json_kind(models) != GB_JSON_ARRAY) {
+        return root;
+    }
+    for (gb_json_iter(&it, models); gb_json_next(&it);) {
+        name = gb_openai_text(gb_json_get(it.value, "name"), plan->pool);
+        if (name != NULL && strcmp(gb_feature_bare_name(name), plan->model_used) == 0) {
+            return it.value;
+        }
+    }
+    return (gb_span_t){NULL, 0};
+}
+
 static apr_status_t one_chunk(gb_translator_t *t, const char *bytes, size_t len)
 {
     gb_json_fault_t fault;
+    gb_span_t model;
 
     if (gb_json_check(bytes, len, &fault) != APR_SUCCESS) {
         return APR_EGENERAL;
     }
-    model_put(t->out, gb_feature_bare_name(t->plan->model), gb_json_root(bytes, len));
-    t->n++;
+    model = model_in(t->plan, gb_json_root(bytes, len));
+    if (gb_openai_there(model) && t->n++ == 0) {
+        model_put(t->out, gb_feature_bare_name(t->plan->model), model);
+    }
     return t->out->rv;
 }
 

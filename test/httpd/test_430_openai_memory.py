@@ -187,6 +187,17 @@ class TestModels:
             assert site.api.get("/v1/models").json()["data"]
         assert self.asked(sim) <= 2 * len(site.children()), "every child asks once, the first call perhaps beside it"
 
+    def test_one_from_memory(self, site, sim):
+        def asked():
+            return [c for c in self.every(sim) if c["method"] == "models.get"]
+        path = "/v1/models/gemini-3.8-flash"
+        for _ in range(4 * len(site.children())):
+            assert site.api.get("/v1/models").status == 200
+        for _ in range(40):
+            assert site.api.get(path).json()["id"] == "gemini-3.8-flash"
+        assert len(asked()) < 10, "a child that does not know the list asks for the model"
+        assert site.api.get("/v1/models/gemini-nonesuch").status == 404, "Google is asked about what is not listed"
+
     def test_all_pages(self, make_site, pages):
         """Google decides how long a page is; the first answer may hold one only."""
         site = make_site(Conf(keys=KEYS[:1], upstream=f"http://127.0.0.1:{pages.server_port}/v1beta"))
