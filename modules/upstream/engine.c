@@ -61,6 +61,7 @@ struct gb_engine_t {
     gb_timer_t curl_timer;
     gb_timer_t tick;
     struct gb_call_stock_t *stock;
+    gb_proxies_t proxies; /* what is known of the ways out */
 
     gb_drain_t drains; /* ring with this as its head */
     int phase;         /* -1 serving, else the last that was told */
@@ -436,6 +437,11 @@ void *gb_engine_multi(gb_engine_t *engine)
 struct gb_call_stock_t **gb_engine_stock(gb_engine_t *engine)
 {
     return &engine->stock;
+}
+
+gb_proxies_t *gb_engine_proxies(gb_engine_t *engine)
+{
+    return &engine->proxies;
 }
 
 const gb_engine_conf_t *gb_engine_conf(gb_engine_t *engine)

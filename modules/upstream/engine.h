@@ -17,6 +17,7 @@
 #include <apr_tables.h>
 #include <apr_time.h>
 #include "proto/classify.h"
+#include "upstream/proxies.h"
 
 typedef struct gb_engine_t gb_engine_t;
 
@@ -117,5 +118,8 @@ void *gb_engine_multi(gb_engine_t *engine);
 struct gb_call_stock_t;
 struct gb_call_stock_t **gb_engine_stock(gb_engine_t *engine);
 const gb_engine_conf_t *gb_engine_conf(gb_engine_t *engine);
+
+/* ---- for leg.c ---- */
+gb_proxies_t *gb_engine_proxies(gb_engine_t *engine);
 
 #endif

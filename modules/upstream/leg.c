@@ -49,44 +49,13 @@ static const char *url_of(const gb_leg_t *leg)
     return apr_pstrcat(leg->pool, base, leg->plan->path, NULL);
 }
 
-/* FNV-1a: only to spread keys over proxies, the same way in every process. */
-static apr_uint64_t hash_pair(const char *a, const char *b)
-{
-    apr_uint64_t h = 1469598103934665603ULL;
-
-    for (; *a; a++) {
-        h = (h ^ (unsigned char)*a) * 1099511628211ULL;
-    }
-    for (; *b; b++) {
-        h = (h ^ (unsigned char)*b) * 1099511628211ULL;
-    }
-    h = (h ^ (h >> 30)) * 0xbf58476d1ce4e5b9ULL; /* FNV leaves the high bits of like texts alike */
-    h = (h ^ (h >> 27)) * 0x94d049bb133111ebULL;
-    return h ^ (h >> 31);
-}
-
-/* Rendezvous hashing: a proxy that goes moves only its own keys.  Or any proxy, if so configured. */
 static const char *proxy_of(const gb_leg_t *leg)
 {
-    const gb_list_t *proxies = &leg->conf->settings->proxies;
-    const char *best = NULL;
-    apr_uint64_t best_hash = 0;
-    apr_uint32_t dice;
-    int i;
+    const gb_settings_t *settings = leg->conf->settings;
 
-    if (proxies->n > 1 && !leg->conf->settings->proxies_use_consistency_hash_by_api_key) {
-        gb_random(&dice, sizeof(dice));
-        return proxies->items[dice % (apr_uint32_t)proxies->n];
-    }
-    for (i = 0; i < proxies->n; i++) {
-        apr_uint64_t h = hash_pair(leg->key.id, proxies->items[i]);
-
-        if (!best || h > best_hash) {
-            best = proxies->items[i];
-            best_hash = h;
-        }
-    }
-    return best;
+    return gb_proxies_pick(gb_engine_proxies(leg->engine), &settings->proxies,
+                           settings->proxies_use_consistency_hash_by_api_key, leg->key.id,
+                           gb_mono_now());
 }
 
 static int count_headers(const char *const *headers)
@@ -328,6 +297,15 @@ static void keep_upstream_body(gb_leg_t *leg)
     }
 }
 
+/* A proxy that failed says nothing of the key: it tries the next one at once, each once. */
+static int takes_other_proxy(const gb_leg_t *leg)
+{
+    const gb_list_t *proxies = &leg->conf->settings->proxies;
+    const char *next = leg->proxy_failed && leg->moves < proxies->n - 1 ? proxy_of(leg) : NULL;
+
+    return next && gb_proxies_alive(gb_engine_proxies(leg->engine), next, gb_mono_now());
+}
+
 static void retry_or_fail(gb_leg_t *leg)
 {
     int again = 0;
@@ -337,6 +315,11 @@ static void retry_or_fail(gb_leg_t *leg)
     }
     else if (drop_refused_field(leg)) {
         leg->extra++;
+        leg->keep_key = 1;
+        again = 1;
+    }
+    else if (takes_other_proxy(leg)) {
+        leg->moves++;
         leg->keep_key = 1;
         again = 1;
     }
@@ -351,7 +334,8 @@ static void retry_or_fail(gb_leg_t *leg)
         return;
     }
     leg->events->restarts(leg);
-    step_after(leg, GB_STEP_NEXT, is_service(leg->verdict.cls) ? backoff(leg->attempts) : 0);
+    step_after(leg, GB_STEP_NEXT,
+               is_service(leg->verdict.cls) && !leg->keep_key ? backoff(leg->attempts) : 0);
 }
 
 static void fill_outcome(const gb_leg_t *leg, gb_outcome_t *outcome)
@@ -488,12 +472,32 @@ static gb_log_level_t log_level(gb_transport_t transport)
                : GB_LOG_INFO;
 }
 
+/* With a proxy it is the proxy that cannot be connected to. */
+static gb_transport_t note_proxy(gb_leg_t *leg, gb_transport_t transport)
+{
+    gb_proxies_t *proxies = gb_engine_proxies(leg->engine);
+
+    if (!leg->proxy) {
+        return transport;
+    }
+    transport = transport == GB_TRANSPORT_CONNECT ? GB_TRANSPORT_PROXY : transport;
+    leg->proxy_failed = transport == GB_TRANSPORT_PROXY;
+    if (leg->proxy_failed) {
+        gb_proxies_failed(proxies, leg->proxy, gb_mono_now());
+    }
+    else if (transport == GB_TRANSPORT_OK) {
+        gb_proxies_worked(proxies, leg->proxy);
+    }
+    return transport;
+}
+
 static void on_done(void *baton, gb_transport_t transport, const char *detail)
 {
     gb_leg_t *leg = baton;
     apr_status_t rv = APR_SUCCESS;
 
     leg->call = NULL;
+    transport = note_proxy(leg, transport);
     leg->transport = transport;
     if (transport != GB_TRANSPORT_OK) {
         gb_log(log_level(transport), 0, GBLOGNO(5001) "req %s: attempt %d on key %s: %s",
@@ -533,6 +537,7 @@ static void attempt_reset(gb_leg_t *leg)
     leg->first_byte = -1;
     leg->bytes = 0;
     leg->incomplete = 0;
+    leg->proxy_failed = 0;
     leg->latency = 0;
     leg->body = leg->plan->body;
     leg->began = apr_time_now();
@@ -551,7 +556,7 @@ static void send_attempt(gb_leg_t *leg)
         leg->attempts++;
     }
     leg->keep_key = 0;
-    leg->number = leg->attempts + leg->extra;
+    leg->number = leg->attempts + leg->extra + leg->moves;
     leg->open = 1;
     memset(&leg->ticket, 0, sizeof(leg->ticket));
     fill_attempt(leg, &attempt);
@@ -563,7 +568,7 @@ static void send_attempt(gb_leg_t *leg)
     call.headers = headers_of(leg);
     call.body = leg->plan->body;
     call.body_len = leg->plan->body_len;
-    call.proxy = proxy_of(leg);
+    call.proxy = leg->proxy = proxy_of(leg);
     call.connect_timeout = leg->conf->settings->time_out_connect;
     call.silence = silence_of(leg);
     leg->call = gb_call_start(leg->engine, &call, &call_events, leg, leg->pool);
