@@ -243,7 +243,11 @@ static void put_midstream(gb_buf_t *out, const gemini_call_t *call, const gb_err
     else {
         put_own_error(out, err);
     }
-    gb_buf_puts(out, call->form == GEMINI_ARRAY ? "]" : "\n\n");
+    /*
+     * One line end only: a client that reads this together with the event before it, and so does
+     * not see an error by itself, is left with half an event and says so.
+     */
+    gb_buf_puts(out, call->form == GEMINI_ARRAY ? "]" : "\n");
 }
 
 void gb_gemini_error_body(const gb_plan_t *plan, const gb_error_t *err, int midstream,

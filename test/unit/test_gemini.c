@@ -632,7 +632,7 @@ static void errors_have_googles_form(void **state)
     (void)state;
     gb_error_set(&err, 503, "no_healthy_keys", NULL, "no \"key\"");
     assert_string_equal(error_text("alt=sse", 0, 0, &err), own);
-    assert_string_equal(error_text("alt=sse", 1, 1, &err), apr_pstrcat(pool, own, "\n\n", NULL));
+    assert_string_equal(error_text("alt=sse", 1, 1, &err), apr_pstrcat(pool, own, "\n", NULL));
     assert_string_equal(error_text(NULL, 0, 0, &err), apr_pstrcat(pool, "[", own, "]", NULL));
     assert_string_equal(error_text(NULL, 1, 1, &err), apr_pstrcat(pool, ",\r\n", own, "]", NULL));
     assert_string_equal(error_text(NULL, 0, 1, &err), apr_pstrcat(pool, "[", own, "]", NULL));
@@ -659,7 +659,7 @@ static void errors_have_googles_form(void **state)
     assert_string_equal(error_text("alt=sse", 0, 0, &err),
                         "{\n \"error\": {\n  \"code\": 400,\n  \"message\": \"x y\" } }");
     assert_string_equal(error_text("alt=sse", 1, 1, &err),
-                        "{\"error\":{\"code\":400,\"message\":\"x y\"}}\n\n");
+                        "{\"error\":{\"code\":400,\"message\":\"x y\"}}\n");
     err.status = 503;
     assert_non_null(strstr(error_text("alt=sse", 0, 0, &err), "ours"));
     err.upstream_body = "<html>";
