@@ -52,10 +52,6 @@ static void signature_put(void *ctx, const char *call_id, const char *signature,
 
 /* ---- fields that a model refused ---- */
 
-/* Refusals of what stood in one call; the next one's may well be right. */
-static const char *const of_one_call[] = {"thoughtSignature", "schemaBounds", "responseJsonSchema",
-                                          "parametersJsonSchema", NULL};
-
 /* Another upstream may serve the same name in its own way. */
 static const char *refused_key(const gb_plan_t *plan, const gb_settings_t *settings)
 {
@@ -81,13 +77,7 @@ void core_memory_refused(const gb_plan_t *plan, const gb_settings_t *settings, c
     gb_tenant_t *tenant = core_tenant_get(TENANT);
     const char *known, *key;
     size_t len;
-    int i;
 
-    for (i = 0; of_one_call[i]; i++) {
-        if (strcmp(field, of_one_call[i]) == 0) {
-            return;
-        }
-    }
     if (!tenant || !plan->model_used[0]) {
         return;
     }

@@ -336,6 +336,7 @@ void gb_classify(gb_verdict_t *verdict, const gb_outcome_t *outcome)
     verdict->retry = row->retry;
     verdict->retry_max = row->retry_max;
     verdict->key_revocable = row->revocable;
+    verdict->once = row->once;
     verdict->retry_delay = e.delay >= 0 ? e.delay : outcome->retry_after;
     if (row->cls == GB_CLASS_QUOTA) {
         set_quota(verdict, &e);

@@ -97,6 +97,8 @@ typedef struct gb_verdict_t {
 
     char consumer[64];                  /* metadata.consumer, "projects/123", "" if not told */
     char field[48];                     /* adaptive: the field to drop ("temperature") */
+    int once;                           /* adaptive: for what stood in this call; says nothing of
+                                         * the model */
     char reason[64];                    /* ErrorInfo.reason */
     char google_status[40];
     char message[512];                  /* Google's text, redacted, for logs and pages */

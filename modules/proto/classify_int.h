@@ -37,7 +37,7 @@ typedef struct gb_row_t {
     const char *texts;   /* patterns, see gb_text_has */
 
     gb_class_t cls;
-    int retry, retry_max, revocable;
+    int retry, retry_max, revocable, once;
 
     int status;       /* the client's; 0: the upstream's own */
     const char *type; /* NULL: by status */

@@ -84,23 +84,30 @@ const gb_row_t gb_class_rows[] = {
      .cls = GB_CLASS_CLIENT, .status = 413, .code = "request_too_large"},
     {.name = "thought_signature", .from = 400, .to = 400,
      .texts = "<thought_signature>|<thoughtsignature>|thought signature is not valid",
-     .cls = GB_CLASS_ADAPTIVE, .code = "invalid_value"},
+     .cls = GB_CLASS_ADAPTIVE, .once = 1, .code = "invalid_value"},
     {.name = "value_range", .from = 400, .to = 400,
      .texts = "<temperature>*supported range|<top_p>*supported range|<topp>*supported range|<top_k>*supported range|<topk>*supported range",
      .cls = GB_CLASS_CLIENT, .code = "invalid_value"},
+    {.name = "unknown_schema_field", .from = 400, .to = 400,
+     .texts = "unknown name \"responsejsonschema\"|unknown name \"response_json_schema\""
+              "|unknown name \"parametersjsonschema\"|unknown name \"parameters_json_schema\"",
+     .cls = GB_CLASS_ADAPTIVE, .code = "unsupported_value"},
+    {.name = "refused_value", .from = 400, .to = 400,
+     .texts = "thinking budget*choose a value|thinking_budget*choose a value|<response_json_schema>"
+              "|<responsejsonschema>|<parameters_json_schema>|<parametersjsonschema>|too many states",
+     .cls = GB_CLASS_ADAPTIVE, .once = 1, .code = "unsupported_value"},
     {.name = "refused_field", .from = 400, .to = 400,
      .texts = "<thinking_level>|<thinkinglevel>|<thinking level>|<thinking_budget>|<thinkingbudget>|<thinking budget>"
               "|only works in thinking mode|<include_thoughts>|<includethoughts>|<thinking_config>|<thinkingconfig>"
               "|thinking is not supported|thinking is not enabled|does not support thinking"
               "|penalty is not|<presence_penalty>|<presencepenalty>|<frequency_penalty>|<frequencypenalty>"
               "|<temperature>|<top_p>|<topp>|<top_k>|<topk>|logprobs is not|<response_logprobs>|<responselogprobs>"
-              "|<response_json_schema>|<responsejsonschema>|<parameters_json_schema>|<parametersjsonschema>"
-              "|too many states|<media_resolution>|<mediaresolution>|media resolution"
+              "|<media_resolution>|<mediaresolution>|media resolution"
               "|unknown name \"store\"|unknown name \"servicetier\"|unknown name \"service_tier\"|service tier"
               "|unknown name \"seed\"",
      .cls = GB_CLASS_ADAPTIVE, .code = "unsupported_value"},
     {.name = "unexplained", .from = 400, .to = 400, .texts = "^request contains an invalid argument",
-     .cls = GB_CLASS_ADAPTIVE, .code = "invalid_value"},
+     .cls = GB_CLASS_ADAPTIVE, .once = 1, .code = "invalid_value"},
     {.name = "invalid_request", .from = 400, .to = 400, .cls = GB_CLASS_CLIENT, .code = "invalid_value"},
 
     /* ---- 401, 402, 403 ---- */

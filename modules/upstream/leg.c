@@ -228,7 +228,9 @@ static int drop_refused_field(gb_leg_t *leg)
     if (dialect->drop_field(leg->plan, leg->verdict.field) != APR_SUCCESS) {
         return 0;
     }
-    apr_cpystrn(leg->dropped, leg->verdict.field, sizeof(leg->dropped));
+    if (!leg->verdict.once) {
+        apr_cpystrn(leg->dropped, leg->verdict.field, sizeof(leg->dropped));
+    }
     return 1;
 }
 

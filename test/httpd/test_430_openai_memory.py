@@ -94,6 +94,39 @@ class TestSignatures:
         assert back == given
 
 
+class Pages(http.server.BaseHTTPRequestHandler):
+    """Google's list in three pages, whatever size is asked for."""
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        if self.path == "/picture":
+            return self.answer("image/gif", b"GIF89a" + bytes(20))
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        page = int(query.get("pageToken", ["t 1&"])[0].strip("t &"))
+        answer = {"models": [{"name": f"models/gemini-{page}-flash", "supportedGenerationMethods": ["generateContent"]}]}
+        if page < 3:
+            answer["nextPageToken"] = f"t {page + 1}&"
+        return self.answer("application/json", json.dumps(answer).encode())
+
+    def answer(self, kind, content):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def pages():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
 class TestRefusedFields:
     CONF = Conf(keys=KEYS[:2])
 
@@ -132,6 +165,26 @@ class TestRefusedFields:
         assert [("seed" in b, "topK" in b) for b in bodies] == [
             (True, True), (False, True), (False, True), (False, False), (False, False)]
 
+    def test_a_wrong_value_is_not_held_against_the_model(self, chat):
+        def ask(budget):
+            chat.post(model="gemini-2.5-pro", messages="Hi",
+                      extra_body={"google": {"thinking_config": {"thinking_budget": budget}}})
+        ask(99999)
+        ask(2048)
+        sent = [b.get("generationConfig", {}).get("thinkingConfig", {}).get("thinkingBudget") for b in chat.sent()]
+        assert sent == [99999, None, 2048]
+
+    def test_with_a_picture_that_is_fetched(self, make_site, pages):
+        """What is known to be refused is left out before the fetch, too."""
+        site = make_site(Conf(keys=KEYS[:1], api="GBalanceImageFetchAllow 127.0.0.0/8"))
+        chat = openai_spec.Chat(site, site.sim)
+        for _ in range(2):
+            chat.post(presence_penalty=0.5, messages=[{"role": "user", "content": [
+                {"type": "image_url", "image_url": {"url": f"http://127.0.0.1:{pages.server_port}/picture"}}]}])
+        sent = chat.sent()
+        assert ["presencePenalty" in b["generationConfig"] for b in sent] == [True, False, False]
+        assert all(b["contents"][0]["parts"][0]["inlineData"]["mimeType"] == "image/gif" for b in sent)
+
     def test_a_refusal_without_a_reason_is_not_held_against_the_model(self, chat):
         chat.sim._control("faults", {"rules": [{"kind": "invalid_argument", "count": 1}]})
         schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}, "minItems": 1}}}
@@ -140,34 +193,6 @@ class TestRefusedFields:
         chat.post(**ask)
         found = [b["generationConfig"]["responseJsonSchema"]["properties"]["a"] for b in chat.sent()]
         assert ["minItems" in f for f in found] == [True, False, True]
-
-
-class Pages(http.server.BaseHTTPRequestHandler):
-    """Google's list in three pages, whatever size is asked for."""
-
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-        page = int(query.get("pageToken", ["t 1&"])[0].strip("t &"))
-        answer = {"models": [{"name": f"models/gemini-{page}-flash", "supportedGenerationMethods": ["generateContent"]}]}
-        if page < 3:
-            answer["nextPageToken"] = f"t {page + 1}&"
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(answer).encode())
-
-
-@pytest.fixture
-def pages():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 class TestModels:

@@ -104,7 +104,7 @@ static json_t *verdict_as_json(const gb_verdict_t *v)
 
     return json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:I, s:i, s:o, s:s, s:s, s:s, s:s, s:i, s:s, "
                      "s:s, s:s, s:s, "
-                     "s:s, s:I}",
+                     "s:s, s:I, s:i}",
                      "class", gb_class_name(v->cls), "row", v->row, "retry", v->retry, "retry_max",
                      v->retry_max, "revocable", v->key_revocable, "window", windows[v->window],
                      "delay_ms", (json_int_t)(v->retry_delay >= 0 ? v->retry_delay / 1000 : -1),
@@ -113,7 +113,7 @@ static json_t *verdict_as_json(const gb_verdict_t *v)
                      "client_status", err->status, "type", gb_error_openai_type(err), "code",
                      err->code, "param", err->param, "should_retry", hints[err->should_retry],
                      "client_google_status", gb_error_google_status(err), "retry_after_ms",
-                     (json_int_t)(err->retry_after / 1000));
+                     (json_int_t)(err->retry_after / 1000), "once", v->once);
 }
 
 static int has_none(const char *text, json_t *words)
