@@ -104,6 +104,13 @@ static void call_put_back(gb_call_t *call)
     running_remove(stock, call);
     gb_timer_cancel(call->engine, &call->timer);
     if (call->added) {
+        /*
+         * libcurl 7.88 writes down the RST_STREAM of a call that is cancelled, but sends it with
+         * the next frame only.  Where no other stream is on the connection there is none, and the
+         * upstream would go on: such a connection is closed.  (A call that has ended has let go of
+         * its connection already.)
+         */
+        curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
         curl_multi_remove_handle(gb_engine_multi(call->engine), call->easy);
         call->added = 0;
     }
