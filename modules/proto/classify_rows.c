@@ -93,8 +93,10 @@ const gb_row_t gb_class_rows[] = {
               "|unknown name \"parametersjsonschema\"|unknown name \"parameters_json_schema\"",
      .cls = GB_CLASS_ADAPTIVE, .code = "unsupported_value"},
     {.name = "refused_value", .from = 400, .to = 400,
-     .texts = "thinking budget*choose a value|thinking_budget*choose a value|<response_json_schema>"
-              "|<responsejsonschema>|<parameters_json_schema>|<parametersjsonschema>|too many states",
+     .texts = "thinking budget*choose a value|thinking_budget*choose a value|invalid value at '*thinking"
+              "|invalid value at '*media_resolution|invalid value at '*service_tier|invalid value at '*temperature"
+              "|invalid value at '*top_p|invalid value at '*top_k|invalid value at '*penalty|invalid value at '*logprobs"
+              "|<response_json_schema>|<responsejsonschema>|<parameters_json_schema>|<parametersjsonschema>|too many states",
      .cls = GB_CLASS_ADAPTIVE, .once = 1, .code = "unsupported_value"},
     {.name = "refused_field", .from = 400, .to = 400,
      .texts = "<thinking_level>|<thinkinglevel>|<thinking level>|<thinking_budget>|<thinkingbudget>|<thinking budget>"

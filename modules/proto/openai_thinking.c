@@ -108,6 +108,20 @@ static const char *level_name(gb_span_t value, apr_pool_t *p)
     return level;
 }
 
+static int level_known(const char *level)
+{
+    static const char *const levels[] = {"MINIMAL", "LOW", "MEDIUM", "HIGH",
+                                         "THINKING_LEVEL_UNSPECIFIED"};
+    size_t i;
+
+    for (i = 0; i < sizeof(levels) / sizeof(*levels); i++) {
+        if (level != NULL && strcmp(level, levels[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* The client's own thinking_config. */
 static apr_status_t config_apply(gb_openai_call_t *call, thinking_t *thinking, gb_span_t config)
 {
@@ -123,6 +137,12 @@ static apr_status_t config_apply(gb_openai_call_t *call, thinking_t *thinking, g
     }
     if (gb_json_kind(level) == GB_JSON_STRING) {
         thinking->level = level_name(level, call->pool);
+        if (!level_known(thinking->level)) {
+            return gb_error_set(call->err, 400, "invalid_value",
+                                "extra_body.google.thinking_config.thinking_level",
+                                "Invalid value for 'thinking_level': expected minimal, low, medium "
+                                "or high.");
+        }
         thinking->budget = NO_BUDGET;
     }
     if (gb_json_int_or_str(budget, &tokens)) {
