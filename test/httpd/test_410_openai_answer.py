@@ -181,6 +181,29 @@ class TestText:
         assert set(body["generationConfig"]["responseJsonSchema"]["properties"]) == {"not", "const"}
 
 
+    @pytest.mark.parametrize("model", [FLASH, NEW])
+    def test_json_beside_tools(self, chat, model):
+        """Gemini 2.5 refuses both together: there the schema is asked for in words."""
+        chat.post(model=model, messages="Hi", tools=TOOLS, response_format={"type": "json_schema", "json_schema": {
+            "name": "a", "schema": {"type": "object", "properties": {"zebra": {"type": "string"}}}}})
+        (body,) = chat.sent()
+        config = body.get("generationConfig", {})
+        if model == NEW:
+            assert "zebra" in config["responseJsonSchema"]["properties"]
+        else:
+            assert "responseMimeType" not in config and "zebra" in json.dumps(body["systemInstruction"])
+
+    @BOTH
+    @pytest.mark.parametrize("word", ["googleSearch", "codeExecution"])
+    def test_googles_own_tools(self, chat, stream, word):
+        """As the simulator answers them: with sources, or with code and what it printed."""
+        message = chat.message(stream, messages="What is 6 times 7?", extra_body={"google": {"tools": [{word: {}}]}})
+        if word == "googleSearch":
+            assert message["annotations"][0]["type"] == "url_citation"
+        else:
+            assert "```" in message["content"]
+
+
 class TestLinksOff:
     CONF = Conf(keys=KEYS[:1], api="GBalanceShowSearchLink Off\nGBalanceImageOutput images")
 
