@@ -174,9 +174,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def file_made(self, upload):
         google = self.server.google
         name = f"files/{secrets.token_hex(6)}"
-        meta = {("displayName" if n == "display_name" else n): v for n, v in upload.meta.items()}
+        shown = upload.meta.get("display_name") or upload.meta.get("displayName")
+        meta = {"displayName": shown} if shown else {}
         return google.put(name, upload.key, {
-            **meta, "name": name, "mimeType": upload.mime or meta.get("mimeType"), "sizeBytes": str(upload.size),
+            **meta, "name": name, "mimeType": upload.mime or upload.meta.get("mimeType"), "sizeBytes": str(upload.size),
             "createTime": "2026-11-20T00:00:00Z", "expirationTime": "2026-11-22T00:00:00Z",
             "sha256Hash": upload.hash.hexdigest(), "uri": f"{google.url}/v1beta/{name}", "state": "ACTIVE"})
 
