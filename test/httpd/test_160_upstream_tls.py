@@ -56,9 +56,9 @@ class TestHttp2Upstream:
         (What mod_http2, which plays the upstream here, does with it then is its own affair.)"""
         answer = begin(site, Gemini, "[[chunks=600 interval=50 seq]] leave")
         next(answer.pieces())
-        assert connections_to(site.front.port) >= 1
+        before = connections_to(site.front.port)
         answer.conn.close()
-        wait_until(lambda: connections_to(site.front.port) == 0, "the upstream call to end", timeout=5)
+        wait_until(lambda: connections_to(site.front.port) < before, "the upstream call to end", timeout=5)
 
     def test_a_slow_reader_does_not_stop_its_neighbours(self, site):
         """Streams share one HTTP/2 connection; one that is paused must not eat its window."""
