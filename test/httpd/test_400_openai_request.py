@@ -7,6 +7,8 @@ import pytest
 import openai_spec
 from conf import KEYS, Conf
 
+pytestmark = pytest.mark.smoke
+
 FLASH = "gemini-2.5-flash"
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}

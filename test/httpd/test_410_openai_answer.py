@@ -8,6 +8,8 @@ import pytest
 import openai_spec
 from conf import KEYS, Conf
 
+pytestmark = pytest.mark.smoke
+
 FLASH, NEW = "gemini-2.5-flash", "gemini-3.8-flash"
 BOTH = pytest.mark.parametrize("stream", [False, True])
 

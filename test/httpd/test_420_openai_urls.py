@@ -12,6 +12,8 @@ import openai_spec
 from conf import KEYS, Conf
 from tools import free_port
 
+pytestmark = pytest.mark.smoke
+
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
 HUGE = 40 * 1024 * 1024
 

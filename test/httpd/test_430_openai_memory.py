@@ -12,6 +12,8 @@ import openai_spec
 from conf import KEYS, Conf
 from tools import wait_until
 
+pytestmark = pytest.mark.smoke
+
 NEW = "gemini-3.8-flash"
 TOOLS = [{"type": "function", "function": {"name": name, "parameters": {
     "type": "object", "properties": {"x": {"type": "string"}}}}} for name in ("look", "note")]

@@ -9,6 +9,8 @@ import openai_spec
 from conf import KEYS, Conf
 from tools import wait_until
 
+pytestmark = pytest.mark.smoke
+
 PATH = "/openai/v1/chat/completions"
 FLASH = "gemini-2.5-flash"
 # Spaces, order and numbers that no parser would print like this.

@@ -11,6 +11,8 @@ import tools
 from conf import KEYS, Conf
 from wire import ask, OpenAI
 
+pytestmark = pytest.mark.smoke
+
 TOOLS = [{"type": "function", "function": {"name": "anything"}}]
 
 
