@@ -316,6 +316,7 @@ install: all
 	    to=$(DESTDIR)$(SYSCONFDIR)/conf.d/$${conf##*/}; \
 	    sed 's|^\( *Define GB_MODULES\) .*|\1 $(LIBEXECDIR)|' $$conf >$$to; chmod 644 $$to; \
 	done
+	$(INSTALL) -m 755 $(srcdir)/conf.d/gbalance-intercept.sh $(DESTDIR)$(DATADIR)/
 	set -e; cd $(srcdir); for f in $$(find htdocs schema -type f | sort); do \
 	    $(INSTALL) -d $(DESTDIR)$(DATADIR)/$${f%/*}; \
 	    $(INSTALL_DATA) $$f $(DESTDIR)$(DATADIR)/$$f; \

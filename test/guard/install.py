@@ -15,6 +15,7 @@ def checks(env):
         have = {str(path.relative_to(tmp)) for path in pathlib.Path(tmp).rglob("*") if path.is_file()}
         want = {f"{env.libexecdir.lstrip('/')}/{path.name}" for path in (env.build / ".libs").glob("mod_gbalance*.so")}
         want |= {f"etc/apache2/conf.d/{path.name}" for path in (env.srcdir / "conf.d").glob("*.conf")}
+        want.add("usr/share/gbalance/gbalance-intercept.sh")
         for folder in ("htdocs", "schema"):
             want |= {f"usr/share/gbalance/{path.relative_to(env.srcdir)}"
                      for path in (env.srcdir / folder).rglob("*") if path.is_file()}
