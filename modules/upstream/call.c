@@ -96,6 +96,17 @@ static void running_remove(struct gb_call_stock_t *stock, gb_call_t *call)
     }
 }
 
+/*
+ * libcurl 7.88 writes down the RST_STREAM of a call that is cancelled, but sends
+ * it with the next frame only.  Where no other stream is on the connection there
+ * is none, and the upstream would go on: such a connection is closed.  (A call
+ * that has ended has let go of its connection already.)
+ */
+static void not_to_be_kept(gb_call_t *call)
+{
+    curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
+}
+
 /* Never inside one of curl's callbacks. */
 static void call_put_back(gb_call_t *call)
 {
@@ -104,13 +115,7 @@ static void call_put_back(gb_call_t *call)
     running_remove(stock, call);
     gb_timer_cancel(call->engine, &call->timer);
     if (call->added) {
-        /*
-         * libcurl 7.88 writes down the RST_STREAM of a call that is cancelled, but sends it with
-         * the next frame only.  Where no other stream is on the connection there is none, and the
-         * upstream would go on: such a connection is closed.  (A call that has ended has let go of
-         * its connection already.)
-         */
-        curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
+        not_to_be_kept(call);
         curl_multi_remove_handle(gb_engine_multi(call->engine), call->easy);
         call->added = 0;
     }
@@ -544,6 +549,9 @@ void gb_call_resume(gb_call_t *call)
  */
 void gb_call_cancel(gb_call_t *call)
 {
+    if (call->added) {
+        not_to_be_kept(call); /* now: inside a callback curl lets go before we can */
+    }
     call->events = NULL;
     if (stock_of(call->engine)->depth) {
         gb_timer_set(call->engine, &call->timer, 0);
