@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """No leak: descriptors exact and memory flat over the last half (issue 2, point 8)."""
+import statistics
 import time
 
 import pytest
@@ -49,7 +50,7 @@ class TestNoLeak:
     def test_descriptors_exact_memory_flat(self, make_site, conf, request):
         conf.mpm_lines = ONE_CHILD
         conf.main = "KeepAliveTimeout 1"
-        conf.claims = (r"GB\d{4}: key", "AH00484", "AH00286")     # all threads are taken for a moment
+        conf.claims = (r"GB\d{4}: (key|pool)", "AH00484", "AH00286")     # all threads are taken for a moment
         site = make_site(conf)
         total = self.REQUESTS[request.node.callspec.id]
         site.sim.fault(key=KEYS[0], status=503, probability=0.02)
@@ -65,6 +66,7 @@ class TestNoLeak:
             marks.append(self.settled(site))
         descriptors = [m[0] for m in marks[ROUNDS // 2 - 1:]]
         assert len(set(descriptors)) == 1, f"descriptors over time: {[m[0] for m in marks]}"
-        half, end = marks[ROUNDS // 2 - 1][1], marks[-1][1]
+        # Single values jump with what runs at that moment; the level must not rise.
+        middle, end = (statistics.median(m[1] for m in part) for part in (marks[-6:-3], marks[-3:]))
         if not SANITIZE:
-            assert end - half < 1_500_000, f"resident memory over time: {[m[1] // 1024 for m in marks]} KB"
+            assert end - middle < 1_000_000, f"resident memory over time: {[m[1] // 1024 for m in marks]} KB"
