@@ -43,9 +43,9 @@ struct gb_leg_t {
     int empties, unknowns, same_service;
     const char *unknown_row; /* of the last unknown 401 or 403, NULL: none */
     char unknown_reason[64];
-    int keep_key;     /* the next attempt uses the same key */
-    int moves;              /* re-sends through another proxy */
-    const char *proxy;      /* of the attempt, NULL: none */
+    int keep_key;      /* the next attempt uses the same key */
+    int moves;         /* re-sends through another proxy */
+    const char *proxy; /* of the attempt, NULL: none */
     int proxy_failed;
     char dropped[48]; /* a field that was refused, until it is known whether that was it */
 
