@@ -50,9 +50,16 @@ APR_DECLARE_OPTIONAL_FN(int, gbalance_call_start,
 /* The snapshot that is in force for this request; valid until its pool is destroyed. */
 APR_DECLARE_OPTIONAL_FN(const gb_settings_t *, gbalance_settings_get, (request_rec * r));
 
-/* APR_SUCCESS, or APR_EACCES with *err filled when nobody (or nobody welcome) calls. */
+/* APR_SUCCESS, or APR_EACCES with *err filled when nobody (or nobody welcome) calls.  vhost and pool
+ * are filled wherever `GBalance On` stands. */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_caller_get,
                         (request_rec * r, gb_caller_t *caller, gb_error_t *err));
+
+/*
+ * APR_SUCCESS when the request brings AUTH_TOKEN; else APR_EACCES with *err filled: 401, or 503
+ * where that token is not set or can be guessed, which closes administration to everybody.
+ */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_admin_get, (request_rec * r, gb_error_t *err));
 
 /* The path below the Location that mounts the handler ("/chat/completions"); NULL: not ours. */
 APR_DECLARE_OPTIONAL_FN(const char *, gbalance_path, (request_rec * r));

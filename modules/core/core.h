@@ -130,7 +130,27 @@ int core_upload_names_session(request_rec *r);
 const core_session_t *core_upload_session(request_rec *r);
 void core_upload_answer(request_rec *r, const gb_plan_t *plan);
 
+/* ---- core_feed.c: a body of any length through the engine ---- */
+
+/* One call whose body is the request's, with constant memory; the worker waits. */
+typedef struct core_feed_t {
+    const gb_settings_t *settings;
+    const char *key_id;
+    const char *url;
+    const char *const *headers;
+    /* the answer */
+    gb_transport_t transport;
+    int status;
+    const char *content_type;
+    apr_table_t *answer_headers;
+    gb_buf_t body; /* at most 64 KiB of it */
+} core_feed_t;
+
+void core_feed_send(request_rec *r, core_feed_t *feed);
+
 /* ---- core_relay.c: uploads through mod_proxy ---- */
+/* Uploads of keys that are bound to a proxy of PROXIES; DECLINED: not this request. */
+int core_relay_handler(request_rec *r, const gb_dialect_t *dialect);
 int core_relay_route(request_rec *r);
 void core_relay_hooks(void);
 
@@ -138,6 +158,9 @@ void core_relay_hooks(void);
 const char *core_credential_take(request_rec *r);
 apr_status_t core_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *err);
 void core_cors_headers(request_rec *r);
+
+/* ---- core_admin.c ---- */
+apr_status_t core_admin_get(request_rec *r, gb_error_t *err);
 
 /* ---- core_body.c ---- */
 

@@ -44,6 +44,11 @@ static apr_status_t gbalance_caller_get(request_rec *r, gb_caller_t *caller, gb_
     return core_caller_get(r, caller, err);
 }
 
+static apr_status_t gbalance_admin_get(request_rec *r, gb_error_t *err)
+{
+    return core_admin_get(r, err);
+}
+
 static const char *gbalance_path(request_rec *r)
 {
     const core_request_t *req = core_request_get(r);
@@ -88,6 +93,7 @@ static void register_optional_functions(void)
     APR_REGISTER_OPTIONAL_FN(gbalance_call_start);
     APR_REGISTER_OPTIONAL_FN(gbalance_settings_get);
     APR_REGISTER_OPTIONAL_FN(gbalance_caller_get);
+    APR_REGISTER_OPTIONAL_FN(gbalance_admin_get);
     APR_REGISTER_OPTIONAL_FN(gbalance_path);
     APR_REGISTER_OPTIONAL_FN(gbalance_pools);
     APR_REGISTER_OPTIONAL_FN(gbalance_max_keys);
