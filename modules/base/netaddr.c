@@ -76,25 +76,49 @@ static int same_bits(const unsigned char *a, const unsigned char *b, int bits)
     return rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;
 }
 
-static int in_range(const bytes_t *addr, const char *range)
+/* A range's network and the bits of it that count; 0 when it is none. */
+static int range_read(const char *range, bytes_t *net, int *bits)
 {
     const char *slash = strchr(range, '/');
     size_t n = slash ? (size_t)(slash - range) : strlen(range);
-    char text[TEXT_MAX];
-    bytes_t net;
-    long bits;
+    char text[TEXT_MAX], *end = NULL;
 
     if (n >= sizeof(text)) {
         return 0;
     }
     memcpy(text, range, n);
     text[n] = '\0';
-    net.len = strchr(text, ':') ? 16 : 4;
-    if (net.len != addr->len || inet_pton(net.len == 4 ? AF_INET : AF_INET6, text, net.b) != 1) {
+    net->len = strchr(text, ':') ? 16 : 4;
+    if (inet_pton(net->len == 4 ? AF_INET : AF_INET6, text, net->b) != 1) {
         return 0;
     }
-    bits = slash ? strtol(slash + 1, NULL, 10) : net.len * 8;
-    return bits >= 0 && bits <= net.len * 8 && same_bits(addr->b, net.b, (int)bits);
+    *bits = net->len * 8;
+    if (slash) {
+        long told = strtol(slash + 1, &end, 10);
+
+        if (end == slash + 1 || *end != '\0' || told < 0 || told > *bits) {
+            return 0;
+        }
+        *bits = (int)told;
+    }
+    return 1;
+}
+
+int gb_addr_range_ok(const char *range)
+{
+    bytes_t net;
+    int bits;
+
+    return range_read(range, &net, &bits);
+}
+
+static int in_range(const bytes_t *addr, const char *range)
+{
+    bytes_t net;
+    int bits;
+
+    return range_read(range, &net, &bits) && net.len == addr->len
+           && same_bits(addr->b, net.b, bits);
 }
 
 int gb_addr_is_public(const struct sockaddr *addr)

@@ -16,6 +16,9 @@
  */
 int gb_addr_is_public(const struct sockaddr *addr);
 
+/* Whether a text is such a range at all; what is none holds no address. */
+int gb_addr_range_ok(const char *range);
+
 /* Whether one of the ranges ("10.1.0.0/16", "fd00::/8", "192.168.1.5") holds the address. */
 int gb_addr_in(const gb_list_t *ranges, const struct sockaddr *addr);
 

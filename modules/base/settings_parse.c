@@ -16,6 +16,7 @@
 #include <apr_strings.h>
 #include <apr_uri.h>
 
+#include "base/netaddr.h"
 #include "base/secret.h"
 
 _Static_assert(GB_SECRET_MAX == 512, "the sentences below name it");
@@ -79,7 +80,8 @@ static const char *words_acceptable(const gb_setting_t *row, apr_pool_t *p)
     case GB_TYPE_SECRET:
         return "at most 512 visible ASCII characters without spaces";
     case GB_TYPE_LIST:
-        return "a JSON array of strings or a comma-separated list";
+        return row->choices ? "a comma-separated list of address ranges, as 10.1.0.0/16"
+                            : "a JSON array of strings or a comma-separated list";
     case GB_TYPE_SECRET_LIST:
         return "a JSON array of strings or a comma-separated list, each of at most 512 visible "
                "ASCII characters without spaces";
@@ -449,10 +451,18 @@ static apr_status_t parse_list(void *member, const parse_t *in)
     gb_list_t *list = member;
     items_t items;
     apr_status_t rv;
+    int i;
 
     items.array = apr_array_make(in->p, 8, sizeof(const char *));
     items.seen = apr_hash_make(in->p);
     rv = in->text[0] == '[' ? items_from_json(&items, in) : items_from_commas(&items, in);
+    for (i = 0; rv == APR_SUCCESS && in->row->choices && i < items.array->nelts; i++) {
+        const char *item = APR_ARRAY_IDX(items.array, i, const char *);
+
+        if (!gb_addr_range_ok(item)) {
+            rv = refuse(in, apr_psprintf(in->p, "\"%.80s\" is none", item));
+        }
+    }
     if (rv == APR_SUCCESS) {
         list->n = items.array->nelts;
         list->items = (const char *const *)items.array->elts;

@@ -132,7 +132,7 @@ GB_SETTING(IMAGE_OUTPUT, "GBalanceImageOutput", image_output, ENUM, POOL, "markd
            "where OpenAI chat clients find a picture: in the text as Markdown, in the member images, or both")
 GB_SETTING(IMAGE_FETCH, "GBalanceImageFetch", image_fetch, ENUM, POOL, "gateway", 1, 0, "gateway|upstream", "Images",
            "who fetches a picture that a client names by its address")
-GB_SETTING(IMAGE_FETCH_ALLOW, "GBalanceImageFetchAllow", image_fetch_allow, LIST, POOL, "", 1, 0, NULL, "Images",
+GB_SETTING(IMAGE_FETCH_ALLOW, "GBalanceImageFetchAllow", image_fetch_allow, LIST, POOL, "", 1, 0, "ranges", "Images",
            "private address ranges from which pictures may be fetched, as 10.1.0.0/16")
 GB_SETTING(UPLOAD_PROVIDER, "GBalanceUploadProvider", upload_provider, ENUM, POOL, "smms", 1, 0, "smms|picgo|cloudflare_imgbed|aliyun_oss|local", "Images",
            "where pictures are kept that clients get by address")

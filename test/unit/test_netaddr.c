@@ -179,6 +179,22 @@ static void ranges_hold_what_they_say(void **state)
     }
 }
 
+static void what_is_a_range(void **state)
+{
+    static const char *const good[] = {"10.1.2.3", "10.0.0.0/8", "0.0.0.0/0", "::1", "fd00::/8"};
+    static const char *const bad[] = {"",          "10.1",        "10.0.0.0/",   "10.0.0.0/8x",
+                                      "localhost", "10.0.0.0/33", "10.0.0.0/-1", "fd00::/129"};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(gb_addr_range_ok(good[i]));
+    }
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(gb_addr_range_ok(bad[i]));
+    }
+}
+
 static void an_empty_list_holds_nothing(void **state)
 {
     gb_list_t list;
@@ -194,6 +210,7 @@ int main(void)
         cmocka_unit_test(public_or_not),
         cmocka_unit_test(other_kinds_are_not),
         cmocka_unit_test(ranges_hold_what_they_say),
+        cmocka_unit_test(what_is_a_range),
         cmocka_unit_test(an_empty_list_holds_nothing),
     };
 
