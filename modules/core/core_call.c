@@ -174,6 +174,9 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
     if (core_request_get(r)->refusal) {
         return core_answer_error(r, dialect, NULL, core_request_get(r)->refusal);
     }
+    if (core_is_upload(r) && core_engine() && core_relay_handler(r, dialect) != DECLINED) {
+        return OK;
+    }
     memset(&err, 0, sizeof(err));
     if (core_caller_get(r, &caller, &err) != APR_SUCCESS) {
         core_body_drop(r);

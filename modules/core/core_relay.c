@@ -31,6 +31,7 @@ typedef struct relay_t {
     const char *pool;
     apr_uint64_t caller;
     const gb_settings_t *settings;
+    const char *url;
     gb_key_t key; /* slot 0: none is held */
     apr_time_t began;
     int counted;
@@ -104,8 +105,12 @@ int core_relay_route(request_rec *r)
     relay->r = r;
     relay->session = req->session;
     relay->settings = settings;
+    relay->url = req->session ? req->session->url : upload_url(r, settings);
     req->relay = relay;
-    set_target(r, req->session ? req->session->url : upload_url(r, settings));
+    if (settings->proxies.n) {
+        return 0;
+    }
+    set_target(r, relay->url);
     return 1;
 }
 
@@ -267,7 +272,7 @@ static apr_status_t check_way(relay_t *relay, const char *url, gb_error_t *err)
     const char *what = missing(relay->r, url);
 
     if (relay->settings->proxies.n) {
-        what = "uploads through a proxy of PROXIES are not served; leave PROXIES empty";
+        return APR_SUCCESS; /* through the engine, which verifies by itself */
     }
     return what
                ? gb_error_set(err, HTTP_SERVICE_UNAVAILABLE, "uploads_unavailable", NULL,
@@ -374,26 +379,34 @@ static void set_own_errors(request_rec *r)
     }
 }
 
+static apr_status_t settle(relay_t *relay, gb_error_t *err)
+{
+    request_rec *r = relay->r;
+
+    memset(err, 0, sizeof(*err));
+    relay->began = apr_time_now();
+    gb_buf_init_pool(&relay->body, GB_BUF_MAX_ERROR, r->pool);
+    apr_pool_cleanup_register(r->pool, relay, relay_ends, apr_pool_cleanup_null);
+    if (settle_caller(relay, err) != APR_SUCCESS || check_way(relay, relay->url, err) != APR_SUCCESS
+        || take_place(relay, err) != APR_SUCCESS || settle_key(relay, err) != APR_SUCCESS) {
+        return APR_EGENERAL;
+    }
+    return APR_SUCCESS;
+}
+
 static int relay_fixups(request_rec *r)
 {
     core_request_t *req = core_request_get(r);
     relay_t *relay = req ? req->relay : NULL;
-    const char *url;
     gb_error_t err;
 
     if (!relay || r->proxyreq != PROXYREQ_REVERSE) {
         return DECLINED;
     }
-    memset(&err, 0, sizeof(err));
-    url = r->filename + strlen("proxy:");
-    relay->began = apr_time_now();
-    gb_buf_init_pool(&relay->body, GB_BUF_MAX_ERROR, r->pool);
-    apr_pool_cleanup_register(r->pool, relay, relay_ends, apr_pool_cleanup_null);
-    if (settle_caller(relay, &err) != APR_SUCCESS || check_way(relay, url, &err) != APR_SUCCESS
-        || take_place(relay, &err) != APR_SUCCESS || settle_key(relay, &err) != APR_SUCCESS) {
+    if (settle(relay, &err) != APR_SUCCESS) {
         return refuse(relay, &err);
     }
-    set_headers(relay, url);
+    set_headers(relay, relay->url);
     set_own_errors(r);
     ap_add_output_filter(FILTER, relay, r, r->connection);
     r->handler = "proxy-server";
@@ -456,6 +469,96 @@ static void clean_headers(request_rec *r)
         apr_table_unset(r->err_headers_out, names[i]);
     }
 }
+
+/* ---- the same through the engine ---- */
+
+static int add_header(void *baton, const char *name, const char *value)
+{
+    if (strncasecmp(name, "X-Goog-Upload-", 14) == 0
+        || strcasecmp(name, "X-GUploader-UploadID") == 0) {
+        apr_table_add(((request_rec *)baton)->headers_out, name, value);
+    }
+    return 1;
+}
+
+static int push_header(void *baton, const char *name, const char *value)
+{
+    apr_array_header_t *list = baton;
+
+    if (strncasecmp(name, "X-Goog-", 7) == 0 || strcasecmp(name, "Content-Type") == 0
+        || strcasecmp(name, "User-Agent") == 0) {
+        APR_ARRAY_PUSH(list, const char *) = apr_pstrcat(list->pool, name, ": ", value, NULL);
+    }
+    return 1;
+}
+
+static const char *const *headers_up(const relay_t *relay)
+{
+    request_rec *r = relay->r;
+    const gb_map_t *custom = &relay->settings->custom_headers;
+    apr_array_header_t *list = apr_array_make(r->pool, 12, sizeof(const char *));
+    int i;
+
+    apr_table_do(push_header, list, r->headers_in, NULL);
+    if (same_origin(relay->settings->base_url, relay->url)) {
+        APR_ARRAY_PUSH(list, const char *) = apr_pstrcat(
+            r->pool, "x-goog-api-key: ", relay->key.secret, NULL);
+    }
+    for (i = 0; i < custom->n; i++) {
+        APR_ARRAY_PUSH(list, const char *) = apr_pstrcat(r->pool, custom->pairs[i].name, ": ",
+                                                         custom->pairs[i].value, NULL);
+    }
+    APR_ARRAY_PUSH(list, const char *) = NULL;
+    return (const char *const *)list->elts;
+}
+
+static int answer(relay_t *relay, core_feed_t *feed)
+{
+    request_rec *r = relay->r;
+
+    r->status = feed->status;
+    relay->body = feed->body;
+    ap_set_content_type(r, feed->content_type && *feed->content_type ? feed->content_type
+                                                                     : "application/json");
+    apr_table_do(add_header, r, feed->answer_headers, NULL);
+    clean_headers(r);
+    learn(relay);
+    ap_set_content_length(r, (apr_off_t)feed->body.len);
+    if (feed->body.len) {
+        ap_rwrite(feed->body.data, (int)feed->body.len, r);
+    }
+    return OK;
+}
+
+int core_relay_handler(request_rec *r, const gb_dialect_t *dialect)
+{
+    relay_t *relay = core_request_get(r)->relay;
+    core_feed_t feed;
+    gb_error_t err;
+
+    if (!relay || !relay->settings->proxies.n) {
+        return DECLINED;
+    }
+    if (settle(relay, &err) != APR_SUCCESS) {
+        r->connection->keepalive = AP_CONN_CLOSE;
+        return core_answer_error(r, dialect, NULL, &err);
+    }
+    memset(&feed, 0, sizeof(feed));
+    feed.settings = relay->settings;
+    feed.key_id = relay->key.id;
+    feed.url = relay->url;
+    feed.headers = headers_up(relay);
+    core_feed_send(r, &feed);
+    if (feed.transport == GB_TRANSPORT_OK && feed.status) {
+        return answer(relay, &feed);
+    }
+    gb_error_set(&err, HTTP_BAD_GATEWAY, "upstream_error", NULL,
+                 "The upload could not be handed on: the upstream or its proxy broke it off.");
+    r->connection->keepalive = AP_CONN_CLOSE;
+    return core_answer_error(r, dialect, NULL, &err);
+}
+
+/* ---- the answer of mod_proxy ---- */
 
 static apr_status_t upload_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {

@@ -39,6 +39,9 @@ struct gb_call_t {
     int (*guard)(void *baton, const struct sockaddr *addr);
     int redirects; /* may be followed: such a 3xx is not told */
 
+    size_t (*feed)(void *baton, char *room, size_t size);
+    int feed_waits; /* curl was told that there is nothing to send */
+
     apr_table_t *answer; /* headers of the response that is being read */
     int told_head;
     int paused;      /* the caller wants no bytes */
@@ -386,6 +389,32 @@ static gb_call_t *call_take(gb_engine_t *engine)
     return call;
 }
 
+static size_t on_feed(char *room, size_t size, size_t n, void *userp)
+{
+    gb_call_t *call = userp;
+    size_t got = call->events ? call->feed(call->baton, room, size * n) : GB_FEED_BREAK;
+
+    call->heard = gb_mono_now();
+    if (got == GB_FEED_WAIT) {
+        call->feed_waits = 1;
+        return CURL_READFUNC_PAUSE;
+    }
+    return got == GB_FEED_BREAK ? CURL_READFUNC_ABORT : got;
+}
+
+static void set_feed(gb_call_t *call, const gb_call_conf_t *conf)
+{
+    call->feed = conf->feed;
+    call->feed_waits = 0;
+    curl_easy_setopt(call->easy, CURLOPT_READFUNCTION, conf->feed ? on_feed : NULL);
+    curl_easy_setopt(call->easy, CURLOPT_READDATA, call);
+    if (conf->feed) {
+        curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, NULL);
+        curl_easy_setopt(call->easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(call->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)conf->feed_len);
+    }
+}
+
 /* No method carries a body by accident: POST with none sends Content-Length: 0. */
 static void set_method(gb_call_t *call, const gb_call_conf_t *conf)
 {
@@ -417,6 +446,9 @@ static void set_headers(gb_call_t *call, const gb_call_conf_t *conf)
     }
     if (!typed) {
         call->headers = curl_slist_append(call->headers, "Content-Type:");
+    }
+    if (conf->feed && conf->feed_len < 0 && strncasecmp(conf->url, "https:", 6) != 0) {
+        call->headers = curl_slist_append(call->headers, "Transfer-Encoding: chunked");
     }
     curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
 }
@@ -503,6 +535,7 @@ gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
         CURLMcode rc;
 
         set_method(call, conf);
+        set_feed(call, conf);
         set_headers(call, conf);
         set_version(call, conf);
         set_guard(call, conf);
@@ -538,6 +571,14 @@ void gb_call_resume(gb_call_t *call)
     call->heard = gb_mono_now();
     if (call->curl_paused) {
         call->curl_paused = 0;
+        curl_easy_pause(call->easy, CURLPAUSE_CONT);
+    }
+}
+
+void gb_call_feed(gb_call_t *call)
+{
+    if (call->feed_waits) {
+        call->feed_waits = 0;
         curl_easy_pause(call->easy, CURLPAUSE_CONT);
     }
 }

@@ -16,6 +16,9 @@
 
 typedef struct gb_call_t gb_call_t;
 
+#define GB_FEED_WAIT  ((size_t)-1)
+#define GB_FEED_BREAK ((size_t)-2) /* there will be no more: the call fails */
+
 /* Everything lives at least as long as the call. */
 typedef struct gb_call_conf_t {
     const char *method;
@@ -23,6 +26,13 @@ typedef struct gb_call_conf_t {
     const char *const *headers; /* "Name: value", NULL at the end */
     const char *body;           /* NULL: none */
     size_t body_len;
+    /*
+     * A body that is still to come (NULL: none): fills room with up to so many
+     * bytes and says how many; 0 ends it.  GB_FEED_WAIT: gb_call_feed says when to
+     * ask again.  feed_len is its length, -1: not known.
+     */
+    size_t (*feed)(void *baton, char *room, size_t size);
+    apr_int64_t feed_len;
     const char *proxy; /* URL, NULL: none */
     apr_interval_time_t connect_timeout;
     apr_interval_time_t silence; /* longest time without a byte, to the first and between */
@@ -63,6 +73,8 @@ gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
 /* Stops reading (curl keeps at most one window) and starts again; silence is not counted meanwhile. */
 void gb_call_pause(gb_call_t *call);
 void gb_call_resume(gb_call_t *call);
+/* There is more of the body, or its end. */
+void gb_call_feed(gb_call_t *call);
 /* Ends it without another event and closes (HTTP/2: resets) what it used. */
 void gb_call_cancel(gb_call_t *call);
 

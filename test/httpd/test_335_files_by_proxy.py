@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uploads with keys that are bound to a proxy: the same through the engine."""
+import hashlib
+import os
+
+import pytest
+
+import tools
+from conf import KEYS, TOKEN, Conf
+from google_apis import GRANULARITY, Google
+from proxies import Microsocks, Tinyproxy
+from test_330_files import MEGABYTE, OTHER, resident, send, session, upload
+from wire import Gemini
+
+SIZE = tools.soak(256, 2048) * MEGABYTE
+
+
+@pytest.fixture(scope="class", params=[Tinyproxy, Microsocks], ids=["http", "socks5"])
+def files(request, make_site):
+    google, proxy = Google(), request.param()
+    site = make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta",
+                          api=f"GBalanceProxies {proxy.url}", claims=(r"GB5006:",)), sim=False)
+    site.google, site.proxy = google, proxy
+    yield site
+    proxy.stop()
+    google.stop()
+
+
+class TestThroughTheEngine:
+    def test_in_one_piece(self, files):
+        before = files.proxy.count()
+        data = os.urandom(700_000)
+        assert upload(files.api, data)["sha256Hash"] == hashlib.sha256(data).hexdigest()
+        assert files.proxy.count() > before
+
+    def test_in_chunks(self, files):
+        data = os.urandom(GRANULARITY + 77)
+        address = session(files.api, len(data))
+        assert send(files.api, address, data[:GRANULARITY], 0, "upload").headers.get("X-Goog-Upload-Status") == "active"
+        answer = send(files.api, address, data[GRANULARITY:], GRANULARITY)
+        assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(data).hexdigest()
+
+    def test_empty_query_and_cancel(self, files):
+        upload(files.api, b"")
+        address = session(files.api, 9)
+        answer = send(files.api, address, b"", command="query")
+        assert answer.headers.get("X-Goog-Upload-Size-Received") == "0"
+        assert send(files.api, address, b"", command="cancel").status == 200
+
+    def test_without_a_length(self, files):
+        pieces = [os.urandom(100_000) for _ in range(5)]
+        answer = send(files.api, session(files.api, 500_000), None, chunks=pieces)
+        assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(b"".join(pieces)).hexdigest()
+
+    def test_whose_it_is(self, files):
+        made = upload(files.api, b"mine")
+        Gemini.check_error(files.client_of(OTHER).get("/v1beta/" + made["name"]), 404)
+        assert files.api.get("/v1beta/" + made["name"]).status == 200
+        Gemini.check_error(send(files.client_of(OTHER), session(files.api, 1), b"x", anonymous=False), 404)
+
+    def test_broken_off_and_resumed(self, files):
+        data = os.urandom(3 * MEGABYTE)
+        address = session(files.api, len(data))
+        with files.api.connect() as conn:
+            conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {len(data)}\r\n"
+                      f"X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 0\r\n\r\n".encode() + data[:MEGABYTE])
+        received = -1
+
+        def settled():
+            nonlocal received
+            before, received = received, int(send(files.api, address, b"", command="query").headers.get(
+                "X-Goog-Upload-Size-Received"))
+            return received == before
+        tools.wait_until(settled, "the broken upload to settle", step=0.3)
+        answer = send(files.api, address, data[received:], received)
+        assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(data).hexdigest()
+
+    def test_constant_memory(self, files):
+        piece, want = os.urandom(MEGABYTE), hashlib.sha256()
+        upload(files.api, piece)
+        before = max(resident(pid) for pid in files.children())
+        with files.api.connect(timeout=120) as conn:
+            conn.send(f"POST {session(files.api, SIZE)} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {SIZE}\r\n"
+                      "X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 0\r\n\r\n".encode())
+            for _ in range(SIZE // MEGABYTE):
+                conn.send(piece)
+                want.update(piece)
+            after = max(resident(pid) for pid in files.children())
+            assert conn.answer(method="POST").json()["file"]["sha256Hash"] == want.hexdigest()
+        assert after - before < 10 * MEGABYTE
