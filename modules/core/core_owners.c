@@ -62,6 +62,14 @@ static apr_status_t several(gb_error_t *err, const char *a, const char *b)
                         a, b);
 }
 
+/* Whether it may be shown to that caller. */
+static int is_shown(const gb_owner_t *owner, const gb_caller_t *caller,
+                    const gb_settings_t *settings)
+{
+    return !settings->files_user_isolation_enabled
+           || owner->caller == core_caller_hash(caller->name);
+}
+
 apr_status_t core_owners_bind(gb_plan_t *plan, const gb_caller_t *caller,
                               const gb_settings_t *settings, gb_error_t *err)
 {
@@ -74,12 +82,11 @@ apr_status_t core_owners_bind(gb_plan_t *plan, const gb_caller_t *caller,
         const char *name = APR_ARRAY_IDX(plan->names, i, const char *);
         apr_status_t rv = gb_owners_get(&owner, tenant, caller->pool, name, apr_time_now());
 
-        if (is_file(name) && settings->files_user_isolation_enabled
-            && (rv != APR_SUCCESS || owner.caller != core_caller_hash(caller->name))) {
-            return not_there(err, name);
-        }
         if (rv != APR_SUCCESS) {
-            continue;
+            continue; /* not made through us, or forgotten: Google knows */
+        }
+        if (is_file(name) && !is_shown(&owner, caller, settings)) {
+            return not_there(err, name);
         }
         if (first && strcmp(plan->required_id, owner.key_id) != 0) {
             return several(err, first, name);
@@ -157,14 +164,6 @@ static void put_file(gb_buf_t *out, const gb_owner_t *owner)
     gb_buf_puts(out, "{\"name\":");
     gb_json_put_cstr(out, owner->name);
     gb_buf_putc(out, '}');
-}
-
-/* Whether it may be shown to that caller. */
-static int is_shown(const gb_owner_t *owner, const gb_caller_t *caller,
-                    const gb_settings_t *settings)
-{
-    return !settings->files_user_isolation_enabled
-           || owner->caller == core_caller_hash(caller->name);
 }
 
 /*
