@@ -116,11 +116,26 @@ apr_status_t keys_check(const gb_pool_key_t *row, keys_checked_fn *fn, void *bat
 
 /* ---- keys_ops.c, keys_verify.c: what include/mod_gbalance_keys.h offers ---- */
 
+APR_OPTIONAL_FN_TYPE(gbalance_keys_list) gbalance_keys_list;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_get) gbalance_keys_get;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_reveal) gbalance_keys_reveal;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_census) gbalance_keys_census;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_add) gbalance_keys_add;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_do) gbalance_keys_do;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_verify) gbalance_keys_verify;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_verify_cancel) gbalance_keys_verify_cancel;
+
 void keys_ops_register(void);
 void keys_verify_register(void);
 void keys_verify_child_init(apr_pool_t *pchild);
 /* Rows (gb_pool_key_t) of the keys named by id, or (n_ids < 0) of all keys of a pool. */
 apr_array_header_t *keys_named(const char *pool, const char *const *ids, int n_ids, apr_pool_t *p);
+
+/* ---- keys_api.c, keys_compat.c, keys_path.c: over HTTP ---- */
+
+int keys_api_handler(request_rec *r);
+int keys_compat_handler(request_rec *r);
+int keys_path_cut(request_rec *r);
 
 /* ---- keys_status.c ---- */
 

@@ -267,8 +267,7 @@ static int row_get(gb_keys_row_t *row, apr_uint32_t slot, const char *model)
     return 1;
 }
 
-static apr_status_t gbalance_keys_list(gb_keys_page_t *page, const gb_keys_query_t *query,
-                                       apr_pool_t *p)
+apr_status_t gbalance_keys_list(gb_keys_page_t *page, const gb_keys_query_t *query, apr_pool_t *p)
 {
     apr_array_header_t *found;
     int i;
@@ -310,8 +309,8 @@ static apr_status_t key_find(gb_pool_key_t *row, const char *pool, const char *i
     return rv;
 }
 
-static apr_status_t gbalance_keys_get(gb_keys_row_t *row, gb_pool_cell_t **cells, int *n,
-                                      const char *pool, const char *id, apr_pool_t *p)
+apr_status_t gbalance_keys_get(gb_keys_row_t *row, gb_pool_cell_t **cells, int *n, const char *pool,
+                               const char *id, apr_pool_t *p)
 {
     gb_pool_clock_t clock;
     apr_status_t rv;
@@ -332,8 +331,8 @@ static apr_status_t gbalance_keys_get(gb_keys_row_t *row, gb_pool_cell_t **cells
     return APR_SUCCESS;
 }
 
-static apr_status_t gbalance_keys_reveal(const char **secret, const char *pool, const char *id,
-                                         apr_pool_t *p)
+apr_status_t gbalance_keys_reveal(const char **secret, const char *pool, const char *id,
+                                  apr_pool_t *p)
 {
     char text[GB_POOL_SECRET_MAX + 1];
     gb_pool_key_t row;
@@ -352,8 +351,7 @@ static apr_status_t gbalance_keys_reveal(const char **secret, const char *pool, 
     return rv;
 }
 
-static apr_status_t gbalance_keys_census(gb_pool_census_t *census, const char *pool,
-                                         const char *model)
+apr_status_t gbalance_keys_census(gb_pool_census_t *census, const char *pool, const char *model)
 {
     gb_pool_clock_t clock;
     int known = 0;
@@ -494,9 +492,9 @@ static apr_status_t add_by_pattern(adding_t *adding, const char *text, const cha
     return APR_SUCCESS;
 }
 
-static apr_status_t gbalance_keys_add(apr_array_header_t **results, const char *pool,
-                                      const char *text, apr_size_t len, const char *pattern,
-                                      const gb_pool_edit_t *edit, apr_pool_t *p)
+apr_status_t gbalance_keys_add(apr_array_header_t **results, const char *pool, const char *text,
+                               apr_size_t len, const char *pattern, const gb_pool_edit_t *edit,
+                               apr_pool_t *p)
 {
     adding_t adding = {.pool = pool, .edit = edit, .p = p, .rv = APR_SUCCESS};
     apr_status_t rv;
@@ -604,9 +602,9 @@ apr_array_header_t *keys_named(const char *pool, const char *const *ids, int n_i
     return rows;
 }
 
-static apr_status_t gbalance_keys_do(int *done, const char *pool, gb_keys_verb_t verb,
-                                     const char *const *ids, int n_ids, const gb_pool_edit_t *edit,
-                                     apr_pool_t *p)
+apr_status_t gbalance_keys_do(int *done, const char *pool, gb_keys_verb_t verb,
+                              const char *const *ids, int n_ids, const gb_pool_edit_t *edit,
+                              apr_pool_t *p)
 {
     apr_array_header_t *rows = keys_named(pool, ids, n_ids, p);
     apr_status_t first = APR_SUCCESS, rv;

@@ -37,7 +37,7 @@ static apr_thread_mutex_t *mutex;
 static job_t *jobs;
 static int last_number;
 
-static void step(job_t *job);
+static void step(job_t *job, int ended);
 
 /* ---- answers ---- */
 
@@ -58,21 +58,27 @@ static void verdict_make(gb_keys_verdict_t *out, const gb_pool_key_t *row,
     apr_cpystrn(out->text, verdict->message, sizeof(out->text));
 }
 
-static void on_checked(void *baton, const gb_verdict_t *verdict)
+static void tell(job_t *job, int row, const gb_verdict_t *verdict)
 {
-    ask_t *ask = baton;
-    job_t *job = ask->job;
     gb_keys_verdict_t told;
 
-    verdict_make(&told, &job->rows[ask->row], verdict);
-    free(ask);
+    verdict_make(&told, &job->rows[row], verdict);
     apr_thread_mutex_lock(mutex);
-    job->under_way--;
     told.done = ++job->answered;
     told.total = job->n;
     apr_thread_mutex_unlock(mutex);
     job->fn(job->baton, &told);
-    step(job);
+}
+
+static void on_checked(void *baton, const gb_verdict_t *verdict)
+{
+    ask_t *ask = baton;
+    job_t *job = ask->job;
+    int row = ask->row;
+
+    free(ask);
+    tell(job, row, verdict);
+    step(job, 1);
 }
 
 /* One that could not even be sent. */
@@ -83,17 +89,7 @@ static void not_sent(job_t *job, int row, apr_status_t rv)
     memset(&verdict, 0, sizeof(verdict));
     verdict.cls = GB_CLASS_CANCELLED;
     apr_strerror(rv, verdict.message, sizeof(verdict.message));
-    {
-        gb_keys_verdict_t told;
-
-        verdict_make(&told, &job->rows[row], &verdict);
-        apr_thread_mutex_lock(mutex);
-        job->under_way--;
-        told.done = ++job->answered;
-        told.total = job->n;
-        apr_thread_mutex_unlock(mutex);
-        job->fn(job->baton, &told);
-    }
+    tell(job, row, &verdict);
 }
 
 /* ---- the job ---- */
@@ -111,12 +107,17 @@ static void job_end(job_t *job)
     apr_pool_destroy(job->pool);
 }
 
-/* -1: nothing to send, others are under way; -2: the job is over, and this caller ends it. */
-static int next_row(job_t *job)
+/*
+ * `ended` checks of this caller's have ended; they count as under way until then, so that nobody
+ * else ends the job meanwhile.  -1: nothing to send, others are under way; -2: the job is over, and
+ * this caller ends it.
+ */
+static int next_row(job_t *job, int ended)
 {
     int row = -1;
 
     apr_thread_mutex_lock(mutex);
+    job->under_way -= ended;
     if (!job->cancelled && job->asked < job->n) {
         row = job->asked++;
         job->under_way++;
@@ -128,10 +129,11 @@ static int next_row(job_t *job)
     return row;
 }
 
-static void step(job_t *job)
+/* Each call keeps one check under way until there is none left to make. */
+static void step(job_t *job, int ended)
 {
-    for (;;) {
-        int row = next_row(job);
+    for (;; ended = 1) {
+        int row = next_row(job, ended);
         ask_t *ask;
         apr_status_t rv;
 
@@ -152,6 +154,19 @@ static void step(job_t *job)
         }
         free(ask);
         not_sent(job, row, rv);
+    }
+}
+
+/* Gives back what held the job together while its first checks were begun. */
+static void let_go(job_t *job)
+{
+    int over;
+
+    apr_thread_mutex_lock(mutex);
+    over = --job->under_way == 0;
+    apr_thread_mutex_unlock(mutex);
+    if (over) {
+        job_end(job);
     }
 }
 
@@ -194,8 +209,8 @@ static int job_enter(job_t *job)
     return job->number;
 }
 
-static int gbalance_keys_verify(apr_status_t *rv, const char *pool, const char *const *ids,
-                                int n_ids, int at_a_time, gb_keys_verified_fn *fn, void *baton)
+int gbalance_keys_verify(apr_status_t *rv, const char *pool, const char *const *ids, int n_ids,
+                         int at_a_time, gb_keys_verified_fn *fn, void *baton)
 {
     job_t *job;
     int number, i;
@@ -220,16 +235,13 @@ static int gbalance_keys_verify(apr_status_t *rv, const char *pool, const char *
     job->under_way++;
     apr_thread_mutex_unlock(mutex);
     for (i = 0; i < at_a_time; i++) {
-        step(job);
+        step(job, 0);
     }
-    apr_thread_mutex_lock(mutex);
-    job->under_way--;
-    apr_thread_mutex_unlock(mutex);
-    step(job);
+    let_go(job);
     return number;
 }
 
-static void gbalance_keys_verify_cancel(int number)
+void gbalance_keys_verify_cancel(int number)
 {
     job_t *job;
 

@@ -7,6 +7,7 @@
  */
 #include "keys.h"
 
+#include "http_protocol.h"
 #include "mod_status.h"
 
 /* ---- configuration ---- */
@@ -93,6 +94,8 @@ static void keys_child_init(apr_pool_t *pchild, server_rec *s)
 
 static void register_hooks(apr_pool_t *p)
 {
+    static const char *const core[] = {"mod_gbalance.c", NULL};
+
     (void)p;
     keys_vault_register();
     keys_ops_register();
@@ -101,6 +104,10 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_check_config(keys_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(keys_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(keys_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_post_read_request(keys_path_cut, core, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(keys_api_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    /* Before the surfaces, to which the rest below the same Locations belongs. */
+    ap_hook_handler(keys_compat_handler, NULL, NULL, APR_HOOK_FIRST);
     APR_OPTIONAL_HOOK(gbalance, segment_tenants, keys_segment_tenants, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(gbalance, key_pick, keys_key_pick, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(gbalance, key_report, keys_key_report, NULL, NULL, APR_HOOK_MIDDLE);

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /api/keys: adding, editing, switching, resetting and deleting.  A wrong field
+ * is named before anything is changed.
+ */
+#include "keys_api.h"
+
+#include "http_protocol.h"
+#include "apr_strings.h"
+
+APLOG_USE_MODULE(gbalance_keys);
+
+/* ---- what a person may set ---- */
+
+typedef struct form_t {
+    keys_ask_t *ask;
+    gb_pool_edit_t edit;
+    int rc;
+} form_t;
+
+typedef int take_fn(form_t *form, const char *name, gb_span_t value);
+
+static int wrong(form_t *form, const char *name, const char *wants)
+{
+    form->rc = keys_refuse(form->ask, HTTP_BAD_REQUEST, name, "%s must be %s.", name, wants);
+    return 0;
+}
+
+static int take_text(form_t *form, const char *name, gb_span_t value, const char **to, size_t max)
+{
+    size_t len;
+    const char *text = gb_json_str(value, &len, form->ask->r->pool);
+
+    if (!text || len >= max || strlen(text) != len) {
+        return wrong(form, name,
+                     apr_psprintf(form->ask->r->pool, "a text of at most %d bytes", (int)max - 1));
+    }
+    *to = text;
+    return 1;
+}
+
+static int take_project(form_t *form, const char *name, gb_span_t value)
+{
+    return take_text(form, name, value, &form->edit.project, GB_POOL_LABEL_LEN);
+}
+
+static int take_note(form_t *form, const char *name, gb_span_t value)
+{
+    return take_text(form, name, value, &form->edit.note, GB_POOL_NOTE_LEN);
+}
+
+static int take_tags(form_t *form, const char *name, gb_span_t value)
+{
+    static const char wants[] = "an array of texts of 1 to 23 bytes without commas, at most 127 "
+                                "bytes together";
+    apr_pool_t *p = form->ask->r->pool;
+    const char *all = "";
+    gb_json_iter_t it;
+
+    if (gb_json_kind(value) != GB_JSON_ARRAY) {
+        return wrong(form, name, wants);
+    }
+    for (gb_json_iter(&it, value); gb_json_next(&it);) {
+        size_t len;
+        const char *tag = gb_json_str(it.value, &len, p);
+
+        if (!tag || !len || len >= GB_POOL_TAG_LEN || strlen(tag) != len || strchr(tag, ',')) {
+            return wrong(form, name, wants);
+        }
+        all = apr_pstrcat(p, all, *all ? "," : "", tag, NULL);
+        if (strlen(all) >= sizeof(((gb_pool_key_t *)0)->tags)) {
+            return wrong(form, name, wants);
+        }
+    }
+    form->edit.tags = all;
+    return 1;
+}
+
+static int take_weight(form_t *form, const char *name, gb_span_t value)
+{
+    apr_int64_t n;
+
+    if (!gb_json_int(value, &n) || n < 1 || n > GB_POOL_WEIGHT_MAX) {
+        return wrong(form, name, "a number from 1 to 16");
+    }
+    form->edit.weight = (int)n;
+    return 1;
+}
+
+static int take_enabled(form_t *form, const char *name, gb_span_t value)
+{
+    return gb_json_bool(value, &form->edit.enabled) || wrong(form, name, "true or false");
+}
+
+static const struct {
+    const char *name;
+    take_fn *take;
+} fields[] = {
+    {"project", take_project},
+    {"tags",    take_tags   },
+    {"note",    take_note   },
+    {"weight",  take_weight },
+    {"enabled", take_enabled},
+};
+
+#define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
+
+/* Every member of the body must be a field or one of `others`.  How many fields there were; -1: it
+ * was refused. */
+static int take_form(form_t *form, keys_ask_t *ask, const char *const *others)
+{
+    const gb_pool_edit_t none = GB_POOL_EDIT_NONE;
+    gb_json_iter_t it;
+    int taken = 0;
+    size_t i;
+
+    form->ask = ask;
+    form->edit = none;
+    if (!ask->body.p) {
+        return 0;
+    }
+    for (gb_json_iter(&it, ask->body); gb_json_next(&it);) {
+        const char *name = gb_json_str(it.key, NULL, ask->r->pool);
+        const char *const *other = others;
+
+        for (i = 0; i < N_FIELDS && strcmp(fields[i].name, name) != 0; i++) {
+        }
+        while (*other && strcmp(*other, name) != 0) {
+            other++;
+        }
+        if (i == N_FIELDS && !*other) {
+            form->rc = keys_refuse(ask, HTTP_BAD_REQUEST, name, "There is no field %s here.", name);
+            return -1;
+        }
+        if (i < N_FIELDS && !fields[i].take(form, name, it.value)) {
+            return -1;
+        }
+        taken += i < N_FIELDS;
+    }
+    return taken;
+}
+
+/* ---- adding ---- */
+
+static const char *const added_names[] = {"added", "known", "twice", "refused"};
+
+static void put_results(keys_ask_t *ask, const apr_array_header_t *results, const char *warning)
+{
+    int counts[4] = {0, 0, 0, 0}, i;
+
+    gb_buf_puts(&ask->out, "{\"results\":[");
+    for (i = 0; i < results->nelts; i++) {
+        const gb_keys_result_t *result = &APR_ARRAY_IDX(results, i, gb_keys_result_t);
+
+        counts[result->what]++;
+        gb_buf_puts(&ask->out, i ? ",{\"id\":" : "{\"id\":");
+        gb_json_put_cstr(&ask->out, result->id);
+        gb_buf_puts(&ask->out, ",\"key\":");
+        gb_json_put_cstr(&ask->out, result->masked);
+        gb_buf_printf(&ask->out, ",\"result\":\"%s\"}", added_names[result->what]);
+    }
+    gb_buf_printf(&ask->out, "],\"found\":%d", results->nelts);
+    for (i = 0; i < 4; i++) {
+        gb_buf_printf(&ask->out, ",\"%s\":%d", added_names[i], counts[i]);
+    }
+    gb_buf_puts(&ask->out, ",\"warning\":");
+    gb_json_put_cstr(&ask->out, warning);
+    gb_buf_putc(&ask->out, '}');
+}
+
+static const char *warning_of(keys_ask_t *ask, apr_status_t rv)
+{
+    if (rv == APR_SUCCESS) {
+        return NULL;
+    }
+    if (rv == APR_ENOSPC) {
+        return "GBalanceMaxKeys is reached: the keys that are refused were not added.";
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, ask->r,
+                  GBLOGNO(1083) "secrets of added keys could not be written");
+    return "The keys serve, but will be gone after a stop of httpd: their secrets could not be "
+           "written. See httpd's error log.";
+}
+
+/* The text that keys are looked for in; 0: it was refused. */
+static int take_paste(form_t *form, const char **text, apr_size_t *len, const char **pattern)
+{
+    keys_ask_t *ask = form->ask;
+    gb_span_t given = gb_json_get(ask->body, "pattern");
+    size_t n = ask->text_len;
+
+    *pattern = NULL;
+    *text = ask->text ? ask->text : gb_json_str(gb_json_get(ask->body, "text"), &n, ask->r->pool);
+    *len = n;
+    if (!*text) {
+        return wrong(form, "text", "a text with keys in it (or send it as text/plain)");
+    }
+    return !given.p || take_text(form, "pattern", given, pattern, 1024);
+}
+
+int keys_api_add(keys_ask_t *ask)
+{
+    static const char *const others[] = {"text", "pattern", NULL};
+    apr_array_header_t *results = NULL;
+    const char *text, *pattern;
+    apr_size_t len;
+    apr_status_t rv;
+    form_t form;
+    int n = take_form(&form, ask, others);
+
+    if (n < 0 || !take_paste(&form, &text, &len, &pattern)) {
+        return form.rc;
+    }
+    rv = gbalance_keys_add(&results, ask->pool, text, len, pattern, n ? &form.edit : NULL,
+                           ask->r->pool);
+    if (rv == APR_EINVAL) {
+        return keys_refuse(ask, HTTP_BAD_REQUEST, "pattern",
+                           "pattern is not a regular expression.");
+    }
+    if (!results) {
+        return keys_refuse_rv(ask, rv);
+    }
+    put_results(ask, results, warning_of(ask, rv));
+    return keys_answer(ask);
+}
+
+/* ---- changing ---- */
+
+static int change(keys_ask_t *ask, gb_keys_verb_t verb, const char *const *ids, int n,
+                  const gb_pool_edit_t *edit)
+{
+    int done;
+    apr_status_t rv = gbalance_keys_do(&done, ask->pool, verb, ids, n, edit, ask->r->pool);
+
+    if (rv != APR_SUCCESS) {
+        return keys_refuse_rv(ask, rv);
+    }
+    gb_buf_printf(&ask->out, "{\"done\":%d", done);
+    if (n >= 0) {
+        gb_buf_printf(&ask->out, ",\"unknown\":%d", n - done);
+    }
+    gb_buf_putc(&ask->out, '}');
+    return keys_answer(ask);
+}
+
+static int change_chosen(keys_ask_t *ask, gb_keys_verb_t verb, const gb_pool_edit_t *edit)
+{
+    const char *const *ids;
+    int n, rc = OK;
+
+    return keys_chosen(ask, "ids", &ids, &n, &rc) ? change(ask, verb, ids, n, edit) : rc;
+}
+
+static int nothing_to_edit(keys_ask_t *ask)
+{
+    return keys_refuse(ask, HTTP_BAD_REQUEST, NULL,
+                       "Send at least one of project, tags, note, weight, enabled.");
+}
+
+int keys_api_edit(keys_ask_t *ask)
+{
+    static const char *const others[] = {"ids", "all", NULL};
+    form_t form;
+    int n = take_form(&form, ask, others);
+
+    return n < 0    ? form.rc
+           : n == 0 ? nothing_to_edit(ask)
+                    : change_chosen(ask, GB_KEYS_EDIT, &form.edit);
+}
+
+int keys_api_edit_one(keys_ask_t *ask)
+{
+    static const char *const others[] = {NULL};
+    form_t form;
+    int n = take_form(&form, ask, others);
+
+    return n < 0    ? form.rc
+           : n == 0 ? nothing_to_edit(ask)
+                    : change(ask, GB_KEYS_EDIT, &ask->named, ask->named ? 1 : 0, &form.edit);
+}
+
+int keys_api_delete_one(keys_ask_t *ask)
+{
+    return change(ask, GB_KEYS_DELETE, &ask->named, ask->named ? 1 : 0, NULL);
+}
+
+int keys_api_enable(keys_ask_t *ask)
+{
+    return change_chosen(ask, GB_KEYS_ENABLE, NULL);
+}
+
+int keys_api_disable(keys_ask_t *ask)
+{
+    return change_chosen(ask, GB_KEYS_DISABLE, NULL);
+}
+
+int keys_api_reset(keys_ask_t *ask)
+{
+    return change_chosen(ask, GB_KEYS_RESET, NULL);
+}
+
+int keys_api_delete(keys_ask_t *ask)
+{
+    return change_chosen(ask, GB_KEYS_DELETE, NULL);
+}
