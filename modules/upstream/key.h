@@ -10,7 +10,10 @@
 #include "base/settings.h"
 #include "proto/classify.h"
 
-/* Besides OK and HTTP statuses a pick may answer: ask again after *wait microseconds. */
+/*
+ * Besides OK and HTTP statuses a pick may answer: ask again after *wait microseconds.  The exchange
+ * does so for a while, and with some calls at a time (leg.c); over it the client hears 429.
+ */
 #define GB_PICK_WAIT (-100)
 
 #define GB_PICK_EXCLUDE_MAX 32

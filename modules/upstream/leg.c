@@ -17,6 +17,9 @@
 
 #define BACKOFF_FIRST apr_time_from_msec(250)
 #define BACKOFF_MAX   apr_time_from_sec(4)
+#define QUEUE_MAX     256                   /* calls of a process that wait for a busy key */
+#define QUEUE_TIME    apr_time_from_sec(10) /* and for how long */
+#define QUEUE_RETRY   apr_time_from_sec(2)
 #define KEY_HEADER    "x-goog-api-key: "
 #define BEARER_HEADER "Authorization: Bearer "
 
@@ -166,6 +169,37 @@ static void step_after(gb_leg_t *leg, int to, apr_interval_time_t wait)
     gb_timer_set(leg->engine, &leg->step, wait);
 }
 
+/* ---- waiting for a key that is busy ---- */
+
+/* Of this process: only its engine's thread counts. */
+static int in_queue;
+
+static void leave_queue(gb_leg_t *leg)
+{
+    in_queue -= leg->queued_at != 0;
+    leg->queued_at = 0;
+}
+
+/* Whether it may wait (on); else *err says what the client hears. */
+static int stay_queued(gb_leg_t *leg, gb_error_t *err)
+{
+    apr_time_t now = gb_mono_now();
+
+    if (leg->queued_at ? now - leg->queued_at < QUEUE_TIME : in_queue < QUEUE_MAX) {
+        in_queue += leg->queued_at == 0;
+        leg->queued_at = leg->queued_at ? leg->queued_at : now;
+        return 1;
+    }
+    gb_error_set(err, 429, "rate_limit_exceeded", NULL,
+                 "All keys are busy: each serves as many calls at a time as "
+                 "MAX_CONCURRENT_PER_KEY says, and %s. Try again in %d s.",
+                 leg->queued_at ? "none became free" : "too many calls wait already",
+                 (int)apr_time_sec(QUEUE_RETRY));
+    apr_cpystrn(err->type, "requests", sizeof(err->type));
+    err->retry_after = QUEUE_RETRY;
+    return 0;
+}
+
 /* 0.25 s doubling to 4 s, each between half and one and a half of it. */
 static apr_interval_time_t backoff(int attempts)
 {
@@ -274,6 +308,7 @@ static void settle_unknown(gb_leg_t *leg)
 
 static void fail(gb_leg_t *leg, const gb_error_t *err)
 {
+    leave_queue(leg);
     gb_timer_cancel(leg->engine, &leg->step);
     gb_timer_cancel(leg->engine, &leg->first_token);
     close_attempt(leg, 1);
@@ -627,11 +662,13 @@ void gb_leg_next(gb_leg_t *leg)
     else {
         rc = pick_key(leg, &wait, &err);
     }
+    if (rc == GB_PICK_WAIT && stay_queued(leg, &err)) {
+        step_after(leg, GB_STEP_NEXT, wait);
+        return;
+    }
+    leave_queue(leg);
     if (rc == 0) {
         send_attempt(leg);
-    }
-    else if (rc == GB_PICK_WAIT) {
-        step_after(leg, GB_STEP_NEXT, wait);
     }
     else {
         no_key(leg, &err);
@@ -682,6 +719,7 @@ void gb_leg_cancel(gb_leg_t *leg, gb_transport_t why)
 {
     gb_outcome_t outcome;
 
+    leave_queue(leg);
     gb_timer_cancel(leg->engine, &leg->step);
     gb_timer_cancel(leg->engine, &leg->first_token);
     if (leg->call) {

@@ -36,6 +36,8 @@ struct gb_leg_t {
     gb_timer_t first_token;
     enum { GB_STEP_NEXT, GB_STEP_JUDGE } step_to;
 
+    apr_time_t queued_at; /* monotonic: since when it waits for a busy key, 0 = it does not */
+
     gb_call_t *call; /* NULL between attempts */
     gb_key_t key;    /* slot 0: none is held */
     gb_pick_t pick;

@@ -164,6 +164,64 @@ class TestConcurrency:
         assert ask(site, OpenAI).status == 200
 
 
+class TestQueue:
+    """Waiting for a busy key is bounded in number (256 in a process) and in time (10 s)."""
+    CONF = Conf(keys=keys_n(2), api="GBalanceMaxConcurrentPerKey 1", claims=NEWS,
+                mpm_lines="StartServers 1\nServerLimit 1\nMaxRequestWorkers 25\nMinSpareThreads 1\n"
+                          "MaxSpareThreads 25")
+
+    def busy(self, site):
+        """Both keys, for a minute."""
+        long = OpenAI.body("[[chunks=600 interval=100]]", True)
+        streams = [site.api.open("POST", OpenAI.path(True), json=long) for _ in range(2)]
+        site.sim.wait_open(2)
+        return streams
+
+    def refused(self, answer):
+        assert "MAX_CONCURRENT_PER_KEY" in OpenAI.check_error(answer, 429)["message"]
+        assert int(answer.headers.get("Retry-After")) == 2
+
+    def test_over_its_time_and_number(self, site, sim):
+        streams = self.busy(site)
+        assert sorted(call["key"] for call in sim.calls()) == sorted(self.CONF.keys)
+        waiting = [site.api.connect() for _ in range(256)]
+        began = time.monotonic()
+        for conn in waiting:
+            conn.start("POST", OpenAI.path(), site.api.auth(), json=OpenAI.body())
+        time.sleep(1)
+        self.refused(ask(site, OpenAI))
+        assert time.monotonic() - began < 9, "the one too many is refused at once"
+        for conn in waiting:
+            answer = conn.answer()
+            answer.read()
+            self.refused(answer)
+            conn.close()
+        assert 9 < time.monotonic() - began < 16
+        for stream in streams:
+            stream.conn.close()
+        sim.wait_quiet()
+        assert len(sim.calls()) == 2, "nobody asked Google meanwhile"
+        assert {row["max_open"] for row in sim.stats()["keys"].values()} == {1}
+
+    def test_who_gives_up_leaves_its_place(self, site):
+        streams = self.busy(site)
+        for _ in range(3):
+            conns = [site.api.connect() for _ in range(100)]
+            for conn in conns:
+                conn.start("POST", OpenAI.path(), site.api.auth(), json=OpenAI.body())
+            time.sleep(0.5)
+            for conn in conns:
+                conn.close()
+            time.sleep(0.5)
+        patient = site.api.connect()
+        patient.start("POST", OpenAI.path(), site.api.auth(), json=OpenAI.body())
+        time.sleep(0.5)
+        for stream in streams:
+            stream.conn.close()
+        assert patient.answer().status == 200
+        patient.close()
+
+
 class TestMemory:
     """Issue 3, point 7: what the pool knows outlives everything."""
     CONF = Conf(keys=keys_n(6), claims=(*NEWS, "AH00052", "AH00098"))
