@@ -21,11 +21,11 @@
 /* What a key is wanted for. */
 typedef struct gb_pick_t {
     const char *pool;
-    const char *model;     /* "" for calls without one (models list) */
-    apr_uint64_t affinity; /* 0 = none: for KEY_POLICY sticky */
+    const char *model;       /* "" for calls without one (models list) */
+    apr_uint64_t affinity;   /* 0 = none: for KEY_POLICY sticky */
     const char *required_id; /* no other key will do; NULL or "" = any */
-    apr_uint64_t caller;   /* hash of the client token's id or user */
-    int n_exclude;         /* keys that this call has tried */
+    apr_uint64_t caller;     /* hash of the client token's id or user */
+    int n_exclude;           /* keys that this call has tried */
     apr_uint32_t exclude[GB_PICK_EXCLUDE_MAX];
     apr_int64_t tokens; /* estimate of the prompt, for TPM; 0 = unknown */
     int child_slot;     /* who holds what is picked (see gb_key_t) */
