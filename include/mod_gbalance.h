@@ -50,6 +50,11 @@ APR_DECLARE_OPTIONAL_FN(int, gbalance_call_start,
 /* The snapshot that is in force for this request; valid until its pool is destroyed. */
 APR_DECLARE_OPTIONAL_FN(const gb_settings_t *, gbalance_settings_get, (request_rec * r));
 
+/* The settings that are in force now for a pool, with what was saved for it; they live as long as p.
+ * NULL: there is no such pool. */
+APR_DECLARE_OPTIONAL_FN(const gb_settings_t *, gbalance_pool_settings,
+                        (const char *pool, apr_pool_t *p));
+
 /* APR_SUCCESS, or APR_EACCES with *err filled when nobody (or nobody welcome) calls.  vhost and pool
  * are filled wherever `GBalance On` stands. */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_caller_get,

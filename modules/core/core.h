@@ -51,10 +51,13 @@ typedef struct core_conf_t {
     apr_hash_t *values;    /* name -> core_value_t of this server alone */
     /* of the main server alone */
     const char *env_file, *state_dir, *ca_file, *database;
+    const char *secret_file, *secret_before;
     int max_keys;
     apr_interval_time_t drain;
     /* made by check_config */
     const gb_settings_t *settings;
+    const struct core_conf_t
+        *definer;               /* whose directives settle the pool; NULL: the main server's */
     apr_array_header_t *tokens; /* of core_token_t */
     apr_array_header_t *mounts; /* of core_mount_t, longest prefix first */
     apr_array_header_t *bases;  /* of const char *: below which they stand, "/llm" */
@@ -72,8 +75,12 @@ int core_is_used(void);
 
 /* ---- core_mount.c: which requests are ours ---- */
 
+/* Settings as they are in force for a request: core_live.h. */
+typedef struct core_view_t core_view_t;
+
 /* Per request. */
 typedef struct core_request_t {
+    const core_view_t *view; /* NULL until somebody asks */
     const core_mount_t *mount;
     const char *request_id;
     unsigned char entropy[16]; /* random, for ids that the dialect makes */
@@ -239,6 +246,10 @@ apr_status_t core_probe(const char *pool_name, const gb_key_t *key, const char *
 int core_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 gb_tenant_t *core_tenant_get(const char *name);
 void core_log_install(server_rec *s);
+
+/* ---- core_api_config.c ---- */
+#define CORE_API_HANDLER "gbalance-api"
+int core_api_handler(request_rec *r);
 
 /* ---- core_health.c ---- */
 int core_health_handler(request_rec *r);

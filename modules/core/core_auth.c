@@ -4,7 +4,7 @@
  * possible, compared in constant time, and never logged or sent on.  CORS
  * stands here too, since it decides which pages may call.
  */
-#include "core.h"
+#include "core_live.h"
 
 #include "http_protocol.h"
 #include "apr_lib.h"
@@ -122,15 +122,15 @@ const char *core_credential_take(request_rec *r)
     return found ? found : key;
 }
 
-static const core_token_t *find_token(const core_conf_t *conf, const char *credential)
+static const core_token_t *find_token(const apr_array_header_t *tokens, const char *credential)
 {
     const core_token_t *found = NULL;
     unsigned char digest[GB_DIGEST_LEN];
     int i;
 
     gb_digest(digest, credential, strlen(credential));
-    for (i = 0; i < conf->tokens->nelts; i++) {
-        const core_token_t *token = &APR_ARRAY_IDX(conf->tokens, i, core_token_t);
+    for (i = 0; i < tokens->nelts; i++) {
+        const core_token_t *token = &APR_ARRAY_IDX(tokens, i, core_token_t);
 
         if (gb_equal_ct(digest, token->digest, GB_DIGEST_LEN)) {
             found = token; /* go on: the time must not tell which */
@@ -157,8 +157,8 @@ static apr_status_t by_apache(request_rec *r, gb_caller_t *caller, gb_error_t *e
     return APR_SUCCESS;
 }
 
-static apr_status_t by_token(const core_conf_t *conf, const char *credential, gb_caller_t *caller,
-                             gb_error_t *err)
+static apr_status_t by_token(const apr_array_header_t *tokens, const char *credential,
+                             gb_caller_t *caller, gb_error_t *err)
 {
     const core_token_t *token;
 
@@ -166,10 +166,10 @@ static apr_status_t by_token(const core_conf_t *conf, const char *credential, gb
         return refuse(err, "No token was sent. Send one as Authorization: Bearer, x-goog-api-key, "
                            "x-api-key or ?key=.");
     }
-    token = find_token(conf, credential);
+    token = find_token(tokens, credential);
     if (!token) {
         return refuse(err,
-                      conf->tokens->nelts
+                      tokens->nelts
                           ? "Incorrect API key provided: this server does not know the token."
                           : "No client token is configured on this server (ALLOWED_TOKENS), so "
                             "nobody gets in.");
@@ -193,7 +193,7 @@ apr_status_t core_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *er
     if (mode == CORE_AUTH_APACHE || (mode == CORE_AUTH_ANY && !req->credential && r->user)) {
         return by_apache(r, caller, err);
     }
-    return by_token(conf, req->credential, caller, err);
+    return by_token(core_view(r)->tokens, req->credential, caller, err);
 }
 
 /* ---- CORS ---- */
@@ -209,9 +209,8 @@ static const char *allowed_origin(const gb_settings_t *settings, const char *ori
 
 void core_cors_headers(request_rec *r)
 {
-    const core_conf_t *conf = core_conf_get(r->server);
     const char *origin = apr_table_get(r->headers_in, "Origin");
-    const char *allowed = allowed_origin(conf->settings, origin);
+    const char *allowed = allowed_origin(core_view(r)->settings, origin);
     const char *asked;
 
     if (!allowed || *allowed != '*') {

@@ -4,6 +4,7 @@
  * start, and wait in the way that this connection allows.
  */
 #include "core.h"
+#include "core_live.h"
 #include "core_store.h"
 
 #include "http_protocol.h"
@@ -28,8 +29,10 @@ apr_uint64_t core_caller_hash(const char *text)
 /* ---- headers that go upstream ---- */
 
 /* A native client's own headers, as Google's clients send them. */
-static const char *const native_headers[] = {"User-Agent",       "x-goog-api-client",
-                                             "X-Server-Timeout", "x-goog-fieldmask",
+static const char *const native_headers[] = {"User-Agent",
+                                             "x-goog-api-client",
+                                             "X-Server-Timeout",
+                                             "x-goog-fieldmask",
                                              "Accept-Language",
                                              "X-Goog-Upload-Protocol",
                                              "X-Goog-Upload-Command",
@@ -161,7 +164,7 @@ static int from_memory(request_rec *r, gb_plan_t *plan, const gb_memory_t *memor
 
 int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *path)
 {
-    const gb_settings_t *settings = core_conf_get(r->server)->settings;
+    const gb_settings_t *settings;
     apr_pool_t *pool;
     gb_caller_t caller;
     gb_request_t req;
@@ -183,6 +186,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         return core_answer_error(r, dialect, NULL, &err);
     }
     apr_table_set(r->subprocess_env, "GB_TOKEN_ID", caller.name);
+    settings = core_view(r)->settings;
     if (core_is_vertex(r) && !settings->vertex_api_keys.n) {
         return no_vertex_keys(r, dialect);
     }
@@ -194,6 +198,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         return not_serving(r, dialect);
     }
     pool = gb_exchange_pool(core_engine());
+    core_view_keep(core_view(r), pool); /* the call may outlive the request */
     if (core_is_vertex(r)) {
         settings = core_vertex_settings(settings, pool);
         caller.pool = core_vertex_pool(caller.pool, pool);

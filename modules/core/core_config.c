@@ -7,6 +7,7 @@
  * check_config, which `httpd -t` runs too.
  */
 #include "core.h"
+#include "core_live.h"
 #include "core_store.h"
 
 #include "http_core.h"
@@ -183,6 +184,37 @@ typedef struct sources_t {
     apr_table_t *environment;
 } sources_t;
 
+static sources_t sources; /* of this configuration */
+static const core_conf_t *main_of_sources;
+
+static core_origin_t from(gb_source_t source, const char *where)
+{
+    core_origin_t origin = {source, where, 0};
+
+    return origin;
+}
+
+core_origin_t core_conf_origin(const core_conf_t *conf, const gb_setting_t *row)
+{
+    int is_own = row->scope == GB_SCOPE_VHOST;
+    const core_conf_t *definer = is_own ? conf : conf->definer;
+    const core_value_t *value;
+
+    value = definer ? apr_hash_get(definer->values, row->name, APR_HASH_KEY_STRING) : NULL;
+    if (value) {
+        return from(definer == main_of_sources ? GB_FROM_DIRECTIVE : GB_FROM_VHOST, value->where);
+    }
+    value = is_own ? NULL : apr_hash_get(main_of_sources->values, row->name, APR_HASH_KEY_STRING);
+    if (value) {
+        return from(GB_FROM_DIRECTIVE, value->where);
+    }
+    if (gb_settings_var(row, sources.environment)) {
+        return from(GB_FROM_ENVIRONMENT, "");
+    }
+    return gb_settings_var(row, sources.file) ? from(GB_FROM_ENV_FILE, sources.file_name)
+                                              : from(GB_FROM_DEFAULT, "");
+}
+
 static apr_status_t set_from(gb_settings_t *settings, const gb_setting_t *row, const char *text,
                              const char *where, server_rec *s, apr_pool_t *p)
 {
@@ -208,9 +240,9 @@ static apr_status_t set_from_server(gb_settings_t *settings, const gb_setting_t 
  * DESIGN section 3: default, .env, environment, main server, VirtualHost.  A
  * value of vhost scope never crosses from the main server into a VirtualHost.
  */
-static apr_status_t settings_make(gb_settings_t **psettings, const sources_t *sources,
-                                  const core_conf_t *main_conf, const core_conf_t *definer,
-                                  const core_conf_t *own, server_rec *s, apr_pool_t *p)
+static apr_status_t settings_make(gb_settings_t **psettings, const core_conf_t *main_conf,
+                                  const core_conf_t *definer, const core_conf_t *own, server_rec *s,
+                                  apr_pool_t *p)
 {
     gb_settings_t *settings = gb_settings_make(p);
     apr_status_t rv = APR_SUCCESS;
@@ -220,10 +252,9 @@ static apr_status_t settings_make(gb_settings_t **psettings, const sources_t *so
     for (i = 0; rv == APR_SUCCESS && i < n; i++) {
         const gb_setting_t *row = &rows[i];
 
-        rv = set_from(settings, row, apr_table_get(sources->file, row->name), sources->file_name, s,
-                      p);
+        rv = set_from(settings, row, gb_settings_var(row, sources.file), sources.file_name, s, p);
         if (rv == APR_SUCCESS) {
-            rv = set_from(settings, row, apr_table_get(sources->environment, row->name),
+            rv = set_from(settings, row, gb_settings_var(row, sources.environment),
                           "the environment", s, p);
         }
         if (rv == APR_SUCCESS && row->scope != GB_SCOPE_VHOST) {
@@ -315,24 +346,29 @@ static void pool_add(const char *name, const gb_settings_t *settings, server_rec
     }
 }
 
-static void tokens_make(core_conf_t *conf, apr_pool_t *p)
+void core_pool_settle(int i, const gb_settings_t *settings)
 {
-    const gb_list_t *list = &conf->settings->allowed_tokens;
+    APR_ARRAY_IDX(pools, i, gb_pool_conf_t).settings = settings;
+}
+
+apr_array_header_t *core_tokens_make(const gb_settings_t *settings, apr_pool_t *p)
+{
+    const gb_list_t *list = &settings->allowed_tokens;
+    apr_array_header_t *tokens = apr_array_make(p, list->n ? list->n : 1, sizeof(core_token_t));
     int i;
 
-    conf->tokens = apr_array_make(p, list->n ? list->n : 1, sizeof(core_token_t));
     for (i = 0; i < list->n; i++) {
-        core_token_t *token = apr_array_push(conf->tokens);
+        core_token_t *token = apr_array_push(tokens);
         char hex[GB_SECRET_ID_LEN + 1];
 
         gb_digest(token->digest, list->items[i], strlen(list->items[i]));
         gb_hex(hex, token->digest, GB_SECRET_ID_LEN / 2);
         token->id = apr_pstrdup(p, hex);
     }
+    return tokens;
 }
 
-static apr_status_t server_settle(server_rec *s, server_rec *main, const sources_t *sources,
-                                  apr_pool_t *p)
+static apr_status_t server_settle(server_rec *s, server_rec *main, apr_pool_t *p)
 {
     core_conf_t *conf = core_conf_get(s);
     const core_conf_t *definer;
@@ -340,13 +376,14 @@ static apr_status_t server_settle(server_rec *s, server_rec *main, const sources
     apr_status_t rv = definer_of(&definer, pool_of(conf), main, p);
 
     if (rv == APR_SUCCESS) {
-        rv = settings_make(&settings, sources, core_conf_get(main), definer, conf, s, p);
+        rv = settings_make(&settings, core_conf_get(main), definer, conf, s, p);
     }
     if (rv != APR_SUCCESS) {
         return rv;
     }
     conf->settings = settings;
-    tokens_make(conf, p);
+    conf->definer = definer;
+    conf->tokens = core_tokens_make(settings, p);
     core_mounts_collect(p, s, conf);
     pool_add(pool_of(conf), settings, s);
     if (settings->vertex_api_keys.n) {
@@ -373,19 +410,20 @@ static apr_table_t *read_environment(apr_pool_t *p)
     return values;
 }
 
-static apr_status_t sources_read(sources_t *sources, server_rec *main, apr_pool_t *p)
+static apr_status_t sources_read(server_rec *main, apr_pool_t *p)
 {
     const core_conf_t *conf = core_conf_get(main);
     const char *why = NULL;
     apr_status_t rv;
 
-    sources->environment = read_environment(p);
-    sources->file = apr_table_make(p, 1);
-    sources->file_name = conf->env_file ? conf->env_file : "";
+    main_of_sources = conf;
+    sources.environment = read_environment(p);
+    sources.file = apr_table_make(p, 1);
+    sources.file_name = conf->env_file ? conf->env_file : "";
     if (!conf->env_file) {
         return APR_SUCCESS;
     }
-    rv = gb_env_file_read(&sources->file, conf->env_file, &why, p);
+    rv = gb_env_file_read(&sources.file, conf->env_file, &why, p);
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_EMERG, rv, main, GBLOGNO(8003) "GBalanceEnvFile %s: %s",
                      conf->env_file, why ? why : "cannot be read");
@@ -394,11 +432,11 @@ static apr_status_t sources_read(sources_t *sources, server_rec *main, apr_pool_
 }
 
 /* What is of server scope, and where the database is. */
-static apr_status_t store_settle(server_rec *main, const sources_t *sources, apr_pool_t *p)
+static apr_status_t store_settle(server_rec *main, apr_pool_t *p)
 {
     const core_conf_t *conf = core_conf_get(main);
     gb_settings_t *settings;
-    apr_status_t rv = settings_make(&settings, sources, conf, NULL, conf, main, p);
+    apr_status_t rv = settings_make(&settings, conf, NULL, conf, main, p);
 
     return rv == APR_SUCCESS ? core_store_check(main, settings, p) : rv;
 }
@@ -412,7 +450,6 @@ static const char *vhost_name(server_rec *s, apr_pool_t *p)
 
 int core_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *main)
 {
-    sources_t sources;
     server_rec *s;
 
     (void)plog;
@@ -426,12 +463,11 @@ int core_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
     if (!used) {
         return OK;
     }
-    if (sources_read(&sources, main, pconf) != APR_SUCCESS
-        || store_settle(main, &sources, pconf) != APR_SUCCESS) {
+    if (sources_read(main, pconf) != APR_SUCCESS || store_settle(main, pconf) != APR_SUCCESS) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     for (s = main; s; s = s->next) {
-        if (core_conf_get(s)->on == 1 && server_settle(s, main, &sources, pconf) != APR_SUCCESS) {
+        if (core_conf_get(s)->on == 1 && server_settle(s, main, pconf) != APR_SUCCESS) {
             return HTTP_INTERNAL_SERVER_ERROR;
         }
     }
@@ -530,6 +566,22 @@ static const char *set_database(cmd_parms *cmd, void *dir, const char *text)
     return apr_pstrcat(cmd->pool, "GBalanceDatabase: ", why, NULL);
 }
 
+static const char *set_secret_file(cmd_parms *cmd, void *dir, const char *path, const char *before)
+{
+    core_conf_t *conf = core_conf_get(cmd->server);
+    const char *why = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)dir;
+    if (why) {
+        return why;
+    }
+    conf->secret_file = ap_server_root_relative(cmd->pool, path);
+    conf->secret_before = before ? ap_server_root_relative(cmd->pool, before) : NULL;
+    return conf->secret_file
+               ? NULL
+               : apr_psprintf(cmd->pool, "GBalanceSecretFile: \"%s\" is no path", path);
+}
+
 static const char *set_max_keys(cmd_parms *cmd, void *dir, const char *text)
 {
     const char *why = ap_check_cmd_context(cmd, GLOBAL_ONLY);
@@ -586,6 +638,8 @@ const command_rec core_directives[] = {
                   "Where gbalance keeps what must survive a restart"),
     AP_INIT_TAKE1("GBalanceDatabase", set_database, NULL, RSRC_CONF,
                   "sqlite3:path or mysql:host=...,user=...,pass=...,dbname=.... As DATABASE_TYPE and its like say by default"),
+    AP_INIT_TAKE12("GBalanceSecretFile", set_secret_file, NULL, RSRC_CONF,
+                   "32 bytes that seal keys and tokens in the database, and those that did until now"),
     AP_INIT_TAKE1("GBalanceCAFile", set_path, (void *)APR_OFFSETOF(core_conf_t, ca_file), RSRC_CONF,
                   "CA certificates that upstreams are checked against instead of the system's"),
     AP_INIT_TAKE1("GBalanceMaxKeys", set_max_keys, NULL, RSRC_CONF,

@@ -4,6 +4,7 @@
  * the hooks of key modules.
  */
 #include "core.h"
+#include "core_live.h"
 #include "core_store.h"
 
 #include "ap_mpm.h"
@@ -110,6 +111,7 @@ void core_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     host.baton = s;
+    core_live_child_init(pchild, s);
     core_journal_child_init(pchild);
     core_park_child_init();
     curl_global_init(CURL_GLOBAL_DEFAULT);

@@ -9,6 +9,7 @@
  * batches to its database thread and never waits for it: what that one cannot
  * take (the database is away, or hangs) goes to the spool instead.
  */
+#include "core_live.h"
 #include "core_store.h"
 
 #include <pthread.h>
@@ -27,6 +28,7 @@ APLOG_USE_MODULE(gbalance);
 #define BATCH        256
 #define HANGS        apr_time_from_sec(2) /* a job that takes longer */
 #define REPLAY_EVERY apr_time_from_msec(500)
+#define LOOK_EVERY   apr_time_from_sec(2)
 #define SWEEP_EVERY  apr_time_from_sec(1)
 #define BOUND_EVERY  apr_time_from_sec(5)
 #define SPOOL_PIECE  ((apr_off_t)1024 * 1024) /* bytes of a file that is read back at a time */
@@ -244,7 +246,7 @@ static struct {
     int holds;       /* the lease */
     core_job_t *job; /* under way, NULL for none */
     batch_t *batch;  /* what it took from the ring, NULL for a file */
-    apr_time_t replayed_at, swept_at, bounded_at;
+    apr_time_t replayed_at, looked_at, swept_at, bounded_at;
 } w;
 
 static gb_zone_t *zone_of(apr_pool_t *p)
@@ -383,15 +385,14 @@ static const char *next_file(gb_spool_kind_t *kind, apr_pool_t *p)
     return NULL;
 }
 
+/* Is it there, and has another machine saved settings? */
 static apr_status_t look(gb_db_t *db, void *baton, apr_pool_t *p)
 {
-    gb_rows_t rows;
-
     (void)baton;
-    return gb_db_ask(db, "SELECT 1 FROM gb_meta WHERE name = ''", &rows, p);
+    return core_live_refresh(db, p);
 }
 
-/* A file of the spool; or, when the database is not known to be there, a look whether it is. */
+/* A file of the spool; or a look at the database. */
 static void send_file(apr_time_t now)
 {
     core_job_t *job;
@@ -407,9 +408,10 @@ static void send_file(apr_time_t now)
     if (!batch->path) {
         w.replayed_at = now;
         core_job_release(job);
-        if (core_store_state(NULL) == CORE_STORE_READY) {
+        if (core_store_state(NULL) == CORE_STORE_READY && now - w.looked_at < LOOK_EVERY) {
             return;
         }
+        w.looked_at = now;
         job = core_job_make(look, 0);
     }
     else if (!takes_jobs()) {

@@ -4,7 +4,7 @@
  * call id and fields that a model refused, shared by all children through the
  * segment; and Google's list of models, which each child holds for itself.
  */
-#include "core.h"
+#include "core_live.h"
 
 #include "apr_strings.h"
 #include "base/recall.h"
@@ -245,7 +245,7 @@ static void models_ask(memory_t *memory, const char *page_token)
     request.body = "";
     call.purpose = "models";
     call.pool_name = memory->pool_name;
-    call.settings = core_pool_settings(memory->pool_name);
+    call.settings = core_live_pool(memory->pool_name, pool);
     call.host = core_host();
     call.dialect = &gb_gemini_dialect;
     call.request = &request;

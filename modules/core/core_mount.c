@@ -216,8 +216,10 @@ static core_request_t *request_make(request_rec *r)
     if (!req->credential) {
         req->credential = inherited_credential(r);
     }
-    req->is_preflight = is_preflight(r);
-    core_cors_headers(r);
+    if (strcmp(mount->handler, CORE_API_HANDLER) != 0) {
+        req->is_preflight = is_preflight(r);
+        core_cors_headers(r); /* never for administration: no page of another site may */
+    }
     return req;
 }
 

@@ -5,7 +5,7 @@
  * prefix below which the API is mounted, and taken only when a mount serves it.
  * A site's own pages are left alone.
  */
-#include "core.h"
+#include "core_live.h"
 
 #include "apr_strings.h"
 #include "proto/url.h"
@@ -66,9 +66,9 @@ static int has_credential(request_rec *r)
            || apr_table_get(r->headers_in, "x-api-key") || (r->args && strstr(r->args, "key="));
 }
 
-static unsigned flags_of(request_rec *r, const core_conf_t *conf)
+static unsigned flags_of(request_rec *r)
 {
-    return (conf->settings->url_normalization_enabled ? GB_URL_MISTAKES : 0u)
+    return (core_view(r)->settings->url_normalization_enabled ? GB_URL_MISTAKES : 0u)
            | (has_credential(r) ? GB_URL_BARE : 0u);
 }
 
@@ -87,7 +87,7 @@ void core_normalize(request_rec *r)
         char *path;
 
         if (strncmp(r->uri, base, len) != 0
-            || !(mended = gb_url_mend(r->uri + len, flags_of(r, conf), r->pool))) {
+            || !(mended = gb_url_mend(r->uri + len, flags_of(r), r->pool))) {
             continue;
         }
         path = apr_pstrcat(r->pool, base, mended, NULL);

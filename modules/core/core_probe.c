@@ -3,7 +3,7 @@
  * A probe: one small call with one given key, for the recovery check and for
  * "verify".  Its host hands out that key, once, and hears the verdict.
  */
-#include "core.h"
+#include "core_live.h"
 
 #include "apr_strings.h"
 #include "proto/gemini.h"
@@ -96,11 +96,11 @@ apr_status_t core_probe(const char *pool_name, const gb_key_t *key, const char *
 
     memset(&call, 0, sizeof(call));
     memset(&request, 0, sizeof(request));
-    call.settings = core_pool_settings(pool_name);
-    if (!core_engine() || !call.settings) {
+    if (!core_engine() || !core_pool_settings(pool_name)) {
         return APR_EGENERAL;
     }
     pool = gb_exchange_pool(core_engine());
+    call.settings = core_live_pool(pool_name, pool);
     probe = probe_make(key, done, baton, pool);
     request.method = "POST";
     request.path = apr_psprintf(pool, "/models/%s:generateContent", model);

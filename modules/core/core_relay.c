@@ -6,7 +6,7 @@
  * declines comes too late.  A filter reads along in the answer: it takes out
  * what is between Google and its own clients and remembers whose the file is.
  */
-#include "core.h"
+#include "core_live.h"
 
 #include <stdatomic.h>
 
@@ -83,7 +83,7 @@ static apr_status_t not_there(gb_error_t *err)
 /* In translate_name.  0: this request is none that carries bytes. */
 int core_relay_route(request_rec *r)
 {
-    const gb_settings_t *settings = core_conf_get(r->server)->settings;
+    const gb_settings_t *settings = core_view(r)->settings;
     core_request_t *req = core_request_get(r);
     relay_t *relay;
 

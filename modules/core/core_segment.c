@@ -5,6 +5,7 @@
  * wrong here degrades gbalance and never the server: configtest cannot see it.
  */
 #include "core.h"
+#include "core_live.h"
 #include "core_store.h"
 
 #include <sys/resource.h>
@@ -73,6 +74,7 @@ static void open_segment(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
     core_memory_tenants(specs);
     core_store_tenants(specs);
     core_journal_tenants(specs);
+    core_live_tenants(specs);
     core_owners_tenants(specs);
     core_upload_tenants(specs);
     gbalance_run_segment_tenants(specs);
@@ -97,6 +99,7 @@ int core_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
     raise_descriptors(s);
     open_segment(s, pconf, ptemp);
     core_store_post_config(s, pconf, ptemp);
+    core_live_post_config(s, pconf, ptemp);
     core_journal_post_config(pconf);
     return OK;
 }

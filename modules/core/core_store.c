@@ -5,6 +5,7 @@
  * hang, so it is asked by the children's database threads alone.
  */
 #include "core_store.h"
+#include "core_live.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,10 +26,18 @@ APLOG_USE_MODULE(gbalance);
 /* Made by check_config; all processes have the same. */
 static core_store_t store;
 static int is_open;
+/* Read by the parent, as root; children that may read the file try again when it was not right. */
+static gb_seal_t seal_key, seal_key_before;
+static const gb_seal_t *seal, *seal_before;
 
 const core_store_t *core_store(void)
 {
     return is_open ? &store : NULL;
+}
+
+const gb_seal_t *core_store_seal(void)
+{
+    return seal;
 }
 
 /* ---- how it is: shared by all processes ---- */
@@ -69,7 +78,7 @@ core_store_state_t core_store_state(char *text)
 
 static void log_state(core_store_state_t state, const char *text)
 {
-    int serves = state != CORE_STORE_NEWER;
+    int serves = state != CORE_STORE_NEWER && state != CORE_STORE_SECRET;
 
     if (state == CORE_STORE_READY) {
         ap_log_error(APLOG_MARK, APLOG_INFO, 0, store.s, GBLOGNO(8030) "store: %s", text);
@@ -106,8 +115,9 @@ void core_store_state_set(core_store_state_t now, const char *text)
 int core_store_refuses(gb_error_t *err)
 {
     char text[TEXT_LEN];
+    core_store_state_t state = core_store_state(text);
 
-    if (core_store_state(text) != CORE_STORE_NEWER) {
+    if (state != CORE_STORE_NEWER && state != CORE_STORE_SECRET) {
         return 0;
     }
     gb_error_set(err, HTTP_SERVICE_UNAVAILABLE, "store_unavailable", NULL, "%s.", text);
@@ -127,6 +137,56 @@ static gb_db_t *refuse(gb_db_t *db, core_store_state_t state, const char *text)
     core_store_state_set(state, text);
     gb_db_close(db);
     return NULL;
+}
+
+static gb_db_t *refuse_seal(gb_db_t *db, const char *why, apr_pool_t *p)
+{
+    return refuse(db, CORE_STORE_SECRET, apr_psprintf(p, "%s: %s", store.db->shown, why));
+}
+
+/* The secret of the configuration; APR_SUCCESS also when none is wanted. */
+static apr_status_t seal_ready(const char **why, apr_pool_t *p)
+{
+    const core_conf_t *conf = core_conf_get(store.s);
+    const char *ignored;
+    gb_seal_t *loaded;
+    apr_status_t rv;
+
+    if (!conf->secret_file || seal) {
+        return APR_SUCCESS;
+    }
+    if (conf->secret_before
+        && gb_seal_load(&loaded, conf->secret_before, &ignored, p) == APR_SUCCESS) {
+        seal_key_before = *loaded;
+        seal_before = &seal_key_before;
+    }
+    rv = gb_seal_load(&loaded, conf->secret_file, why, p);
+    if (rv == APR_SUCCESS) {
+        seal_key = *loaded;
+        seal = &seal_key;
+    }
+    return rv;
+}
+
+static gb_db_t *check_seal(gb_db_t *db, apr_pool_t *p)
+{
+    const char *why = NULL;
+    gb_saved_ctx_t ctx;
+    apr_status_t rv;
+
+    if (seal_ready(&why, p) != APR_SUCCESS) {
+        return refuse_seal(db, why, p);
+    }
+    ctx = core_saved_ctx(db);
+    rv = gb_saved_seal(&ctx, seal_before, &why, p);
+    if (APR_STATUS_IS_EACCES(rv)) {
+        return refuse_seal(db, why, p);
+    }
+    if (rv != APR_SUCCESS) {
+        return refuse(db, state_of(gb_db_fault(db)),
+                      apr_psprintf(p, "%s: %s", store.db->shown, gb_db_error(db)));
+    }
+    return db;
 }
 
 gb_db_t *core_store_connect(apr_pool_t *p)
@@ -156,7 +216,7 @@ gb_db_t *core_store_connect(apr_pool_t *p)
             apr_psprintf(p, "%s cannot be brought up to date: %s", store.db->shown,
                          APR_STATUS_IS_EBUSY(rv) ? "somebody else is at it" : gb_db_error(db)));
     }
-    return db;
+    return check_seal(db, p);
 }
 
 void core_store_ready(void)
@@ -195,6 +255,7 @@ apr_status_t core_store_check(server_rec *s, const gb_settings_t *settings, apr_
 
     memset(&store, 0, sizeof(store));
     is_open = 0;
+    seal = seal_before = NULL;
     store.s = s;
     store.settings = settings;
     if (!conf->state_dir) {
@@ -244,10 +305,30 @@ static apr_status_t make_folders(const char *dir, apr_pool_t *p)
 static void give_database(apr_pool_t *p)
 {
     static const char *const suffixes[] = {"", "-wal", "-shm", ".lock", NULL};
+    static const char *const others[] = {"settings.lock", "settings.snapshot", NULL};
     int i;
 
     for (i = 0; suffixes[i]; i++) {
         give_path(apr_pstrcat(p, store.db->params, suffixes[i], NULL));
+    }
+    for (i = 0; others[i]; i++) {
+        give_path(apr_pstrcat(p, core_conf_get(store.s)->state_dir, "/", others[i], NULL));
+    }
+}
+
+/* Saved settings are in force from the first request on. */
+static void load_settings(gb_db_t *db, apr_pool_t *p)
+{
+    int lock = core_live_lock();
+    apr_status_t rv = core_live_reload(db, p);
+
+    core_live_unlock(lock);
+    if (rv == APR_SUCCESS) {
+        core_store_ready();
+    }
+    else if (rv != APR_ENOSPC) {
+        core_store_state_set(state_of(gb_db_fault(db)),
+                             apr_psprintf(p, "%s: %s", store.db->shown, gb_db_error(db)));
     }
 }
 
@@ -258,7 +339,7 @@ static void prepare_sqlite(apr_pool_t *p)
 
     db = core_store_connect(p);
     if (db) {
-        core_store_ready();
+        load_settings(db, p);
         gb_db_close(db); /* nothing that is open may cross the fork */
     }
     umask(mask);
@@ -267,7 +348,7 @@ static void prepare_sqlite(apr_pool_t *p)
 
 void core_store_post_config(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
 {
-    const char *dir = core_conf_get(s)->state_dir;
+    const char *dir = core_conf_get(s)->state_dir, *why = NULL;
     apr_status_t rv;
 
     if (!store.db || !core_tenant_get(TENANT)) {
@@ -286,6 +367,12 @@ void core_store_post_config(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
         return;
     }
     is_open = 1;
+    if (seal_ready(&why, ptemp) != APR_SUCCESS) {
+        core_store_state_set(CORE_STORE_SECRET, why);
+    }
+    else if (core_store_state(NULL) == CORE_STORE_SECRET) {
+        core_store_state_set(CORE_STORE_UNKNOWN, ""); /* somebody may have mended it */
+    }
     if (store.db->kind == GB_DB_SQLITE3) {
         prepare_sqlite(ptemp);
     }

@@ -10,6 +10,7 @@
 
 #include "core.h"
 #include "store/db.h"
+#include "store/seal.h"
 #include "store/spool.h"
 
 /* Of the segment.  Key modules have 1 and 2. */
@@ -23,7 +24,8 @@ typedef enum {
     CORE_STORE_READY,
     CORE_STORE_AWAY, /* not reachable, locked, full, read-only */
     CORE_STORE_DAMAGED,
-    CORE_STORE_NEWER /* made by a newer gbalance: not touched */
+    CORE_STORE_NEWER, /* made by a newer gbalance: not touched */
+    CORE_STORE_SECRET /* sealed with a secret that is not here */
 } core_store_state_t;
 
 typedef struct core_store_t {
@@ -42,6 +44,9 @@ void core_store_tenants(apr_array_header_t *specs);
 apr_status_t core_store_check(server_rec *s, const gb_settings_t *settings, apr_pool_t *p);
 /* The second pass of post_config, in the parent: folders, schema, ownership. */
 void core_store_post_config(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp);
+
+/* What keys and tokens are sealed with; NULL: nothing. */
+const gb_seal_t *core_store_seal(void);
 
 /* What all processes know.  A change is logged, once. */
 void core_store_state_set(core_store_state_t state, const char *text);

@@ -5,7 +5,7 @@
  * sibling modules may call.  Protocols are the surface modules', keys are
  * mod_gbalance_keys'.
  */
-#include "core.h"
+#include "core_live.h"
 
 #include "http_connection.h"
 #include "http_main.h"
@@ -36,7 +36,12 @@ static int gbalance_call_start(request_rec *r, const gb_dialect_t *dialect, cons
 
 static const gb_settings_t *gbalance_settings_get(request_rec *r)
 {
-    return core_conf_get(r->server)->settings;
+    return core_view(r)->settings;
+}
+
+static const gb_settings_t *gbalance_pool_settings(const char *pool, apr_pool_t *p)
+{
+    return core_live_pool(pool, p);
 }
 
 static apr_status_t gbalance_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *err)
@@ -92,6 +97,7 @@ static void register_optional_functions(void)
 {
     APR_REGISTER_OPTIONAL_FN(gbalance_call_start);
     APR_REGISTER_OPTIONAL_FN(gbalance_settings_get);
+    APR_REGISTER_OPTIONAL_FN(gbalance_pool_settings);
     APR_REGISTER_OPTIONAL_FN(gbalance_caller_get);
     APR_REGISTER_OPTIONAL_FN(gbalance_admin_get);
     APR_REGISTER_OPTIONAL_FN(gbalance_path);
@@ -113,6 +119,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_translate_name(core_translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_map_to_storage(core_map_to_storage, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(core_health_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(core_api_handler, NULL, NULL, APR_HOOK_MIDDLE);
     core_park_hooks();
     core_relay_hooks();
 }

@@ -37,7 +37,7 @@ def call(site, surface, *, headers=None, query="", stream=False):
 
 @pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
 class TestCredentials:
-    CONF = Conf(tokens=(TOKEN, "sk-second-token-1234"), log_level="info gbalance:trace4 gbalance_keys:trace4 "
+    CONF = Conf(tokens=(TOKEN, "sk-second-token-1234"), main="GBalanceLogLevel DEBUG", log_level="info gbalance:trace4 gbalance_keys:trace4 "
                 "gbalance_openai:trace4 gbalance_gemini:trace4")
 
     @pytest.mark.parametrize("form", FORMS)

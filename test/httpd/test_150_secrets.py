@@ -11,7 +11,7 @@ SECRETS = [*KEYS, TOKEN, "sk-client-sent-this-wrong-one"]
 
 
 class TestSecrets:
-    CONF = Conf(keys=KEYS, log_level="info gbalance:trace8 gbalance_keys:trace8 gbalance_openai:trace8 "
+    CONF = Conf(keys=KEYS, main="GBalanceLogLevel DEBUG", log_level="info gbalance:trace8 gbalance_keys:trace8 gbalance_openai:trace8 "
                 "gbalance_gemini:trace8", claims=(r"GB\d{4}:",))
 
     def everything(self, site):

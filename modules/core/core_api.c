@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who may ask, which endpoint it is, and how answers look.  Administration asks
+ * for AUTH_TOKEN of its VirtualHost; there is no other way in, and none at all
+ * where that is not set.
+ */
+#include "core_api.h"
+
+#include <stdarg.h>
+
+#include "http_protocol.h"
+#include "apr_strings.h"
+
+#include "core_store.h"
+
+APLOG_USE_MODULE(gbalance);
+
+/* ---- answers ---- */
+
+int core_api_answer(core_api_t *api, int status)
+{
+    request_rec *r = api->r;
+
+    r->status = status;
+    r->status_line = NULL;
+    ap_set_content_type(r, "application/json");
+    apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    ap_set_content_length(r, (apr_off_t)api->out.len);
+    if (!r->header_only && api->out.len) {
+        ap_rwrite(api->out.data, (int)api->out.len, r);
+    }
+    return OK;
+}
+
+int core_api_refuse(core_api_t *api, int status, const char *fmt, ...)
+{
+    va_list args;
+    char *message;
+
+    va_start(args, fmt);
+    message = apr_pvsprintf(api->r->pool, fmt, args);
+    va_end(args);
+    gb_buf_reset(&api->out);
+    gb_buf_printf(&api->out, "{\"error\":{\"status\":%d,\"message\":", status);
+    gb_json_put_cstr(&api->out, message);
+    gb_buf_puts(&api->out, "}}");
+    return core_api_answer(api, status);
+}
+
+int core_api_store_failed(core_api_t *api, apr_status_t rv)
+{
+    char text[300];
+
+    if (rv == APR_TIMEUP) {
+        return core_api_refuse(
+            api, HTTP_SERVICE_UNAVAILABLE,
+            "The database has not answered within 5 seconds. The change may still be "
+            "made: look again before you repeat it.");
+    }
+    if (APR_STATUS_IS_ENOSPC(rv)) {
+        return core_api_refuse(
+            api, HTTP_REQUEST_ENTITY_TOO_LARGE,
+            "Saved values take at most 1 MiB together: this change is saved, and not "
+            "in force.");
+    }
+    if (core_store_state(text) == CORE_STORE_OFF) {
+        return core_api_refuse(api, HTTP_SERVICE_UNAVAILABLE,
+                               "Nothing can be saved: this server has no state directory "
+                               "(GBalanceStateDir), or cannot write there.");
+    }
+    return core_api_refuse(api, HTTP_SERVICE_UNAVAILABLE,
+                           "Nothing was changed: the database is not there now (%s).", text);
+}
+
+/* ---- who ---- */
+
+static int is_admin(core_api_t *api, const core_request_t *req)
+{
+    const char *token = core_view(api->r)->settings->auth_token;
+    unsigned char given[GB_DIGEST_LEN], right[GB_DIGEST_LEN];
+    char id[GB_SECRET_ID_LEN + 1];
+
+    if (!*token || !req->credential) {
+        return 0;
+    }
+    gb_digest(given, req->credential, strlen(req->credential));
+    gb_digest(right, token, strlen(token));
+    if (!gb_equal_ct(given, right, GB_DIGEST_LEN)) {
+        return 0;
+    }
+    gb_hex(id, given, GB_SECRET_ID_LEN / 2);
+    api->who = apr_psprintf(api->r->pool, "token %s from %s", id, api->r->useragent_ip);
+    return 1;
+}
+
+static int refuse_stranger(core_api_t *api)
+{
+    const char *token = core_view(api->r)->settings->auth_token;
+
+    core_body_drop(api->r);
+    apr_table_setn(api->r->headers_out, "WWW-Authenticate", "Bearer realm=\"gbalance\"");
+    return core_api_refuse(
+        api, HTTP_UNAUTHORIZED, "%s",
+        *token ? "Administration wants the token of AUTH_TOKEN as Authorization: "
+                 "Bearer."
+               : "This server has no token for administration (AUTH_TOKEN), so nobody "
+                 "gets in.");
+}
+
+/* ---- which ---- */
+
+typedef struct route_t {
+    const char *path;
+    int method;
+    int wants_body;
+    int (*fn)(core_api_t *api);
+} route_t;
+
+/* Below /api/config. */
+static const route_t routes[] = {
+    {"",         M_GET,  0, core_api_config_get     },
+    {"",         M_PUT,  1, core_api_config_put     },
+    {"/schema",  M_GET,  0, core_api_config_schema  },
+    {"/reset",   M_POST, 0, core_api_config_reset   },
+    {"/reveal",  M_POST, 1, core_api_config_reveal  },
+    {"/history", M_GET,  0, core_api_history_get    },
+    {"/restore", M_POST, 1, core_api_history_restore},
+};
+
+#define N_ROUTES (sizeof(routes) / sizeof(routes[0]))
+
+static const char *method_name(int method)
+{
+    return method == M_GET ? "GET, HEAD" : method == M_PUT ? "PUT" : "POST";
+}
+
+static const route_t *find_route(core_api_t *api, const char *path, const char **allow)
+{
+    size_t i;
+
+    *allow = NULL;
+    for (i = 0; i < N_ROUTES; i++) {
+        if (strcmp(routes[i].path, path) != 0) {
+            continue;
+        }
+        if (routes[i].method == api->r->method_number) {
+            return &routes[i];
+        }
+        *allow = *allow
+                     ? apr_pstrcat(api->r->pool, *allow, ", ", method_name(routes[i].method), NULL)
+                     : method_name(routes[i].method);
+    }
+    return NULL;
+}
+
+/* OK, or the status that was answered. */
+static int read_body(core_api_t *api, const route_t *route, int *rc)
+{
+    const char *text;
+    apr_size_t len;
+    gb_json_fault_t fault;
+    gb_error_t err;
+
+    memset(&err, 0, sizeof(err));
+    if (core_body_read(api->r, &text, &len, &err, api->r->pool) != APR_SUCCESS) {
+        *rc = core_api_refuse(api, err.status, "%s", err.message);
+        return 0;
+    }
+    if (!len && !route->wants_body) {
+        return 1;
+    }
+    if (len > CORE_API_BODY_MAX) {
+        *rc = core_api_refuse(api, HTTP_REQUEST_ENTITY_TOO_LARGE,
+                              "A body here has at most %d bytes.", CORE_API_BODY_MAX);
+        return 0;
+    }
+    if (gb_json_check(text, len, &fault) != APR_SUCCESS) {
+        *rc = core_api_refuse(api, HTTP_BAD_REQUEST, "The body is not valid JSON: %s.",
+                              fault.message);
+        return 0;
+    }
+    api->body = gb_json_root(text, len);
+    if (gb_json_kind(api->body) != GB_JSON_OBJECT) {
+        *rc = core_api_refuse(api, HTTP_BAD_REQUEST, "The body must be a JSON object.");
+        return 0;
+    }
+    return 1;
+}
+
+static int route_request(core_api_t *api, const char *path)
+{
+    const char *allow;
+    const route_t *route = find_route(api, path, &allow);
+    int rc = OK;
+
+    if (!route) {
+        core_body_drop(api->r);
+        if (allow) {
+            apr_table_setn(api->r->headers_out, "Allow", allow);
+        }
+        return allow ? core_api_refuse(api, HTTP_METHOD_NOT_ALLOWED, "Use %s here.", allow)
+                     : core_api_refuse(api, HTTP_NOT_FOUND, "There is nothing at this address.");
+    }
+    if (route->method == M_GET) {
+        ap_discard_request_body(api->r);
+    }
+    else if (!read_body(api, route, &rc)) {
+        return rc;
+    }
+    return route->fn(api);
+}
+
+int core_api_handler(request_rec *r)
+{
+    const core_request_t *req;
+    core_api_t api;
+    gb_error_t err;
+
+    if (!r->handler || strcmp(r->handler, CORE_API_HANDLER) != 0
+        || (req = core_request_get(r)) == NULL) {
+        return DECLINED;
+    }
+    memset(&api, 0, sizeof(api));
+    api.r = r;
+    api.conf = core_conf_get(r->server);
+    api.pool = core_pool_name(api.conf);
+    gb_buf_init_pool(&api.out, GB_BUF_MAX_ANSWER, r->pool);
+    if (!is_admin(&api, req)) {
+        return refuse_stranger(&api);
+    }
+    if (core_store_refuses(&err)) {
+        core_body_drop(r);
+        return core_api_refuse(&api, err.status, "%s", err.message);
+    }
+    return route_request(&api, r->uri + strlen(req->mount->prefix));
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The JSON endpoints of administration that live in the core: what their files
+ * share.  Answers are JSON objects; errors have a sentence for people in
+ * `error.message`, and name every field that was wrong in `errors`.
+ */
+#ifndef GB_CORE_API_H
+#define GB_CORE_API_H
+
+#include "core_live.h"
+
+#define CORE_API_BODY_MAX (512 * 1024)
+
+/* One request of an administrator who has been let in. */
+typedef struct core_api_t {
+    request_rec *r;
+    const char *who; /* for the history */
+    gb_span_t body;  /* a checked object; {NULL,0} for none */
+    gb_buf_t out;
+    const core_conf_t *conf;
+    const char *pool; /* the pool of this VirtualHost */
+} core_api_t;
+
+/* Both return what the handler returns. */
+int core_api_answer(core_api_t *api, int status);
+int core_api_refuse(core_api_t *api, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* For an outcome of the database thread other than success. */
+int core_api_store_failed(core_api_t *api, apr_status_t rv);
+
+/* ---- core_api_config.c ---- */
+int core_api_config_get(core_api_t *api);
+int core_api_config_put(core_api_t *api);
+int core_api_config_schema(core_api_t *api);
+int core_api_config_reset(core_api_t *api);
+int core_api_config_reveal(core_api_t *api);
+/* ---- core_api_history.c ---- */
+int core_api_history_get(core_api_t *api);
+int core_api_history_restore(core_api_t *api);
+
+/* ---- core_api_values.c: JSON of a client to values of settings, and back ---- */
+
+/* The text that gb_settings_set takes; secrets that come masked are what they are in `now`.  NULL and
+ * *why on a wrong type.  *is_null: a JSON null, which stands for "as configured". */
+const char *core_value_text(const gb_setting_t *row, gb_span_t value, const gb_settings_t *now,
+                            int *is_null, const char **why, apr_pool_t *p);
+/* A stored text as JSON, masked; null for NULL. */
+void core_value_json(gb_buf_t *out, const gb_setting_t *row, const char *text, apr_pool_t *p);
+
+/* ---- jobs of the database thread ---- */
+
+/* Saves these values in one change and has them in force in all children. */
+apr_status_t core_api_save(core_api_t *api, const char *action, const gb_saved_t *values, int n);
+
+#endif

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secrets at rest: sealed with GBalanceSecretFile, opened with nothing else."""
+import os
+import shutil
+
+import pytest
+
+from conf import Conf
+from store import Database
+from test_230_config import ADMIN, MOUNT, admin, put
+from tools import wait_until
+from wire import Gemini, OpenAI, ask
+
+WORD = "picture-host-word-0123456789"
+REFUSED = (r"GB8031: .*answer 503",)
+
+
+def secret(site, name, content=None):
+    path = os.path.join(site.root, name)
+    with open(path, "wb") as f:
+        f.write(os.urandom(32) if content is None else content)
+    os.chmod(path, 0o600)
+    return path
+
+
+@pytest.fixture
+def sealed(make_site):
+    """A site with a secret file and something sealed."""
+    site = make_site(Conf(api=MOUNT, claims=REFUSED), start=False)
+    site.conf.main = f"GBalanceSecretFile {secret(site, 'one')}"
+    site.start()
+    site.db = Database("sqlite3").of(site)
+    put(site, SMMS_SECRET_TOKEN=WORD, MAX_RETRIES=4)
+    return site
+
+
+def stored(site, key="SMMS_SECRET_TOKEN"):
+    return site.db.value(f"SELECT value FROM t_settings WHERE `key` = '{key}'")
+
+
+def shown(site):
+    return admin(site, "POST", "/reveal", json={"names": ["SMMS_SECRET_TOKEN"]})["SMMS_SECRET_TOKEN"]
+
+
+def test_nothing_is_in_clear_on_disk(sealed):
+    site = sealed
+    assert stored(site).startswith("gb1:") and stored(site, "MAX_RETRIES") == "4"
+    assert shown(site) == WORD
+    assert site.stop()
+    assert WORD.encode() not in site.all_logs()
+    site.start()
+    assert shown(site) == WORD
+
+
+def test_clear_values_are_sealed_on_the_first_start(make_site):
+    site = make_site(Conf(api=MOUNT))
+    site.db = Database("sqlite3").of(site)
+    put(site, SMMS_SECRET_TOKEN=WORD)
+    assert stored(site) == WORD
+    site.configure(main=f"GBalanceSecretFile {secret(site, 'one')}")
+    site.graceful()
+    assert stored(site).startswith("gb1:") and shown(site) == WORD
+    assert site.log.matching("GB6022")
+
+
+@pytest.mark.parametrize("content", [None, b"short", b""], ids=["another", "short", "empty"])
+def test_a_wrong_secret(sealed, content):
+    """503 that says why; what is sealed stays as it is; with the right one all is well again."""
+    site, before = sealed, stored(sealed)
+    right = site.conf.main
+    site.configure(main=f"GBalanceSecretFile {secret(site, 'wrong', content)}")
+    assert site.configtest().returncode == 0
+    site.graceful()
+    for surface in (OpenAI, Gemini):
+        error = surface.check_error(ask(site, surface), 503)
+        assert "secret" in error["message"]
+    assert "secret" in admin(site, "GET", status=503)["error"]["message"]
+    assert site.plain.get("/").status == 200
+    assert stored(site) == before
+    site.configure(main=right)
+    site.graceful()
+    wait_until(lambda: ask(site, OpenAI).status == 200, "the site to serve again")
+    assert shown(site) == WORD
+
+
+@pytest.mark.parametrize("line", ["GBalanceSecretFile /nonexistent/secret", ""], ids=["missing", "not-named"])
+def test_no_secret(sealed, line):
+    site, before = sealed, stored(sealed)
+    site.log.claim("GB8052")
+    site.configure(main=line)
+    assert site.stop()
+    site.start()
+    error = OpenAI.check_error(ask(site, OpenAI), 503)
+    assert "secret" in error["message"] and stored(site) == before
+
+
+def test_a_missing_file_that_comes_back(sealed):
+    """No restart is needed where the server's user may read it."""
+    site = sealed
+    path, away = os.path.join(site.root, "one"), os.path.join(site.root, "away")
+    os.rename(path, away)
+    site.graceful()
+    assert ask(site, OpenAI).status == 503
+    shutil.copy(away, path)
+    os.chmod(path, 0o644)
+    wait_until(lambda: ask(site, OpenAI).status == 200, "the site to serve again", timeout=15)
+    assert shown(site) == WORD
+
+
+def test_a_new_secret(sealed):
+    """Named with the one before, everything is sealed anew; then the old one opens nothing."""
+    site, before = sealed, stored(sealed)
+    site.configure(main=f"GBalanceSecretFile {secret(site, 'two')} {site.root}/one")
+    site.graceful()
+    assert shown(site) == WORD and stored(site) != before
+    site.configure(main=f"GBalanceSecretFile {site.root}/two")
+    site.graceful()
+    assert shown(site) == WORD
+    history = admin(site, "GET", "/history")["changes"]
+    back = next(c["id"] for c in history if c["action"] == "save")
+    assert admin(site, "POST", "/restore", json={"change": back})["SMMS_SECRET_TOKEN"] == ""
+    site.configure(main=f"GBalanceSecretFile {site.root}/one")
+    site.graceful()
+    assert ask(site, OpenAI).status == 503
+
+
+def test_the_copy_for_a_start_without_the_database(sealed):
+    """It is sealed, too."""
+    site = sealed
+    site.log.claim(r"GB8031: .*gbalance goes on")
+    assert site.stop()
+    shutil.move(os.path.join(site.state, "gbalance.db"), os.path.join(site.state, "away.db"))
+    for suffix in ("-wal", "-shm"):
+        if os.path.exists(os.path.join(site.state, "gbalance.db" + suffix)):
+            os.unlink(os.path.join(site.state, "gbalance.db" + suffix))
+    os.makedirs(os.path.join(site.state, "gbalance.db"))        # nothing can be opened there
+    site.start()
+    assert admin(site, "GET")["MAX_RETRIES"] == 4 and shown(site) == WORD
+    assert ADMIN not in site.log.text()
