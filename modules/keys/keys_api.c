@@ -8,7 +8,6 @@
 #include <stdarg.h>
 
 #include "http_protocol.h"
-#include "apr_lib.h"
 #include "apr_strings.h"
 
 APLOG_USE_MODULE(gbalance_keys);

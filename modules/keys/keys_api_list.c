@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "http_protocol.h"
-#include "apr_lib.h"
 #include "apr_strings.h"
 
 APLOG_USE_MODULE(gbalance_keys);

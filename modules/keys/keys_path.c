@@ -2,14 +2,16 @@
 /*
  * gemini-balance's paths carry the text of a key (/verify-key/AIza...), and so
  * may those below /api/keys.  Before anything can log it, the text leaves the
- * request: its id takes its place wherever a log format could print the path.
+ * request: its id takes its place wherever a log format could print the path.  The
+ * same goes for a whole key that somebody searches for.
  */
 #include "keys_api.h"
 
-#include "apr_lib.h"
 #include "apr_strings.h"
 
 APLOG_USE_MODULE(gbalance_keys);
+
+#define KEY_MIN 16 /* characters of what may be a whole key */
 
 /* What stands before the key. */
 static const char *const words[] = {"verify-key", "reset-fail-count", "api/keys"};
@@ -117,13 +119,50 @@ static char *named_of(const char *key, apr_pool_t *p)
     return named;
 }
 
+static const char *replaced(const char *text, const char *part, const char *by, apr_pool_t *p)
+{
+    const char *at = text ? strstr(text, part) : NULL;
+
+    return at ? apr_pstrcat(p, apr_pstrmemdup(p, text, (apr_size_t)(at - text)), by,
+                            at + strlen(part), NULL)
+              : text;
+}
+
+/* Who searches for a whole key finds it by its id. */
+static void cut_search(request_rec *r)
+{
+    const char *at = r->args ? strstr(r->args, "search=") : NULL, *raw, *id;
+    char *value;
+
+    if (!at || (at > r->args && at[-1] != '&')) {
+        return;
+    }
+    at += strlen("search=");
+    raw = apr_pstrmemdup(r->pool, at, strcspn(at, "&"));
+    value = apr_pstrdup(r->pool, raw);
+    ap_unescape_urlencoded(value);
+    if (strlen(value) < KEY_MIN || (strncmp(value, "AIza", 4) != 0 && strncmp(value, "AQ.", 3))) {
+        return;
+    }
+    id = id_of(value, r->pool);
+    r->args = (char *)replaced(r->args, raw, id, r->pool);
+    r->parsed_uri.query = r->args;
+    r->unparsed_uri = (char *)replaced(r->unparsed_uri, raw, id, r->pool);
+    r->the_request = (char *)replaced(r->the_request, raw, id, r->pool);
+}
+
 int keys_path_cut(request_rec *r)
 {
     APR_OPTIONAL_FN_TYPE(gbalance_path) *path_of = APR_RETRIEVE_OPTIONAL_FN(gbalance_path);
     const char *key, *id;
     char *named;
 
-    if (!r->uri || !path_of || !path_of(r) || !(key = find_key(r->uri, r->pool))) {
+    if (!r->uri || !path_of || !path_of(r)) {
+        return DECLINED;
+    }
+    cut_search(r);
+    key = find_key(r->uri, r->pool);
+    if (!key) {
         return DECLINED;
     }
     named = named_of(key, r->pool);

@@ -92,6 +92,7 @@ class TestWho:
                 assert says in refused(Client(site.port, token=given).get(path), 503)
 
 
+@pytest.mark.smoke
 class TestLooking:
     CONF = Conf(keys=KEYS, api=api(), claims=NEWS)
 
@@ -116,6 +117,8 @@ class TestLooking:
         assert found("?state=off") == {id_of(KEYS[1])}
         assert found("?state=off,active") == {id_of(key) for key in KEYS}
         assert found(f"?search={id_of(KEYS[2])[:6]}") == {id_of(KEYS[2])}
+        assert found(f"?count=5&search={KEYS[3]}") == {id_of(KEYS[3])}, "a whole key, by its id"
+        assert_nowhere(site, KEYS)
         post(site, "/enable", {"ids": [id_of(KEYS[1])]})
 
     def test_cooling_for_a_model(self, site, sim):
@@ -160,6 +163,7 @@ class TestLooking:
         assert_nowhere(site, KEYS)
 
 
+@pytest.mark.smoke
 class TestChanging:
     CONF = Conf(keys=KEYS[:1], api=api(), claims=NEWS)
     NEW = tuple(f"AIzaSyPasted{i:027d}" for i in range(3))
@@ -244,6 +248,7 @@ class TestChanging:
         assert post(site, "", {"text": KEYS[0]})["added"] == 1
 
 
+@pytest.mark.smoke
 class TestFailures:
     CONF = Conf(keys=KEYS, api=api(), claims=NEWS)
 
@@ -317,6 +322,7 @@ class TestManyKeys:
         assert_nowhere(site, self.MANY[:50])
 
 
+@pytest.mark.smoke
 class TestCompatible:
     """What tools written for gemini-balance ask for."""
     CONF = Conf(keys=KEYS, api=api(), claims=NEWS)
