@@ -4,7 +4,7 @@
  * taken out of the request is AUTH_TOKEN.  What is then allowed is the business of
  * whoever asks here.
  */
-#include "core.h"
+#include "core_live.h"
 
 #include "apr_strings.h"
 
@@ -45,18 +45,20 @@ apr_status_t core_admin_get(request_rec *r, gb_error_t *err)
 {
     const core_conf_t *conf = core_conf_get(r->server);
     const core_request_t *req = core_request_get(r);
+    const gb_settings_t *settings;
     const char *closed;
 
     if (!req || conf->on != 1) {
         gb_error_set(err, HTTP_NOT_FOUND, NULL, NULL, "gbalance does not serve this location.");
         return APR_EACCES;
     }
-    closed = why_closed(conf->settings);
+    settings = core_view(r)->settings; /* the token may have been changed while httpd runs */
+    closed = why_closed(settings);
     if (closed) {
         gb_error_set(err, HTTP_SERVICE_UNAVAILABLE, NULL, NULL, "%s", closed);
         return APR_EACCES;
     }
-    if (!req->credential || !is_token(req->credential, conf->settings->auth_token)) {
+    if (!req->credential || !is_token(req->credential, settings->auth_token)) {
         gb_error_set(err, HTTP_UNAUTHORIZED, "invalid_api_key", NULL,
                      "Administration wants the token of AUTH_TOKEN, as Authorization: Bearer, "
                      "x-goog-api-key, x-api-key or ?key=.");
