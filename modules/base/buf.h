@@ -17,21 +17,21 @@
 #include <apr_pools.h>
 
 typedef struct gb_buf_t {
-    char *data;         /* NUL-terminated whenever it is not NULL */
-    size_t len;         /* without the NUL */
+    char *data; /* NUL-terminated whenever it is not NULL */
+    size_t len; /* without the NUL */
     size_t cap;
-    size_t max;         /* ceiling for len */
-    apr_status_t rv;    /* APR_SUCCESS, APR_ENOSPC (ceiling) or APR_ENOMEM */
-    apr_pool_t *pool;   /* that the memory goes with, NULL for none */
-    char **owner;       /* the pool's own pointer to the memory */
+    size_t max;       /* ceiling for len */
+    apr_status_t rv;  /* APR_SUCCESS, APR_ENOSPC (ceiling) or APR_ENOMEM */
+    apr_pool_t *pool; /* that the memory goes with, NULL for none */
+    char **owner;     /* the pool's own pointer to the memory */
 } gb_buf_t;
 
 /* All ceilings in one place. */
 #define GB_BUF_MAX_LINE    (16 * 1024)
-#define GB_BUF_MAX_ERROR   (64 * 1024)           /* an upstream error body */
-#define GB_BUF_MAX_EVENT   (64 * 1024 * 1024)    /* one SSE event: 4K images in base64 */
-#define GB_BUF_MAX_ANSWER  (96 * 1024 * 1024)    /* a collected answer */
-#define GB_BUF_MAX_REQUEST (256 * 1024 * 1024)   /* a translated request body */
+#define GB_BUF_MAX_ERROR   (64 * 1024)         /* an upstream error body */
+#define GB_BUF_MAX_EVENT   (64 * 1024 * 1024)  /* one SSE event: 4K images in base64 */
+#define GB_BUF_MAX_ANSWER  (96 * 1024 * 1024)  /* a collected answer */
+#define GB_BUF_MAX_REQUEST (256 * 1024 * 1024) /* a translated request body */
 
 /* No memory is taken before the first append. */
 void gb_buf_init(gb_buf_t *buf, size_t max);

@@ -12,23 +12,23 @@
 #include <apr_time.h>
 
 typedef enum {
-    GB_RETRY_UNSAID,    /* the SDK decides by status */
-    GB_RETRY_NO,        /* x-should-retry: false */
+    GB_RETRY_UNSAID, /* the SDK decides by status */
+    GB_RETRY_NO,     /* x-should-retry: false */
     GB_RETRY_YES
 } gb_retry_hint_t;
 
 typedef struct gb_error_t {
-    int status;                         /* HTTP status, 4xx or 5xx; 0: no error */
-    char code[64];                      /* OpenAI's error.code, "" = null */
-    char param[128];                    /* OpenAI's error.param, "" = null */
-    char type[40];                      /* OpenAI's error.type, "" = by status */
-    char google_status[40];             /* Google's error.status, "" = by status */
-    char message[1024];                 /* UTF-8, redacted, never with a secret */
-    apr_interval_time_t retry_after;    /* microseconds; 0 = none */
+    int status;                      /* HTTP status, 4xx or 5xx; 0: no error */
+    char code[64];                   /* OpenAI's error.code, "" = null */
+    char param[128];                 /* OpenAI's error.param, "" = null */
+    char type[40];                   /* OpenAI's error.type, "" = by status */
+    char google_status[40];          /* Google's error.status, "" = by status */
+    char message[1024];              /* UTF-8, redacted, never with a secret */
+    apr_interval_time_t retry_after; /* microseconds; 0 = none */
     gb_retry_hint_t should_retry;
-    const char *allow;                  /* the Allow header of a 405, static text */
-    const char *upstream_body;          /* Google's own redacted body, handed on to Gemini clients */
-    size_t upstream_len;                /* lives as long as the exchange */
+    const char *allow;         /* the Allow header of a 405, static text */
+    const char *upstream_body; /* Google's own redacted body, handed on to Gemini clients */
+    size_t upstream_len;       /* lives as long as the exchange */
 } gb_error_t;
 
 /* Fills *err (all other members cleared).  code and param may be NULL.  Returns APR_EGENERAL. */

@@ -18,12 +18,12 @@
 #include "base/buf.h"
 
 typedef struct gb_span_t {
-    const char *p;      /* NULL: not there */
+    const char *p; /* NULL: not there */
     size_t len;
 } gb_span_t;
 
 typedef enum {
-    GB_JSON_NONE,       /* span.p is NULL */
+    GB_JSON_NONE, /* span.p is NULL */
     GB_JSON_OBJECT,
     GB_JSON_ARRAY,
     GB_JSON_STRING,
@@ -39,7 +39,7 @@ typedef enum {
 typedef struct gb_json_fault_t {
     size_t offset;
     char message[96];
-    int has_lone_surrogate;     /* set on success too: see gb_json_mend */
+    int has_lone_surrogate; /* set on success too: see gb_json_mend */
 } gb_json_fault_t;
 
 /*
@@ -70,9 +70,9 @@ gb_span_t gb_json_path(gb_span_t root, const char *path);
 
 /* for (gb_json_iter(&it, v); gb_json_next(&it); ) use it.key (objects, with quotes) and it.value */
 typedef struct gb_json_iter_t {
-    gb_span_t key;      /* raw, with its quotes; {NULL,0} in arrays */
+    gb_span_t key; /* raw, with its quotes; {NULL,0} in arrays */
     gb_span_t value;
-    size_t index;       /* 0-based */
+    size_t index; /* 0-based */
     const char *at, *end;
     int in_object;
 } gb_json_iter_t;
@@ -93,7 +93,7 @@ const char *gb_json_str(gb_span_t value, size_t *len, apr_pool_t *p);
 apr_status_t gb_json_str_append(gb_buf_t *out, gb_span_t value);
 
 /* Numbers.  Return 0 and leave *n alone when value is no number or does not fit. */
-int gb_json_int(gb_span_t value, apr_int64_t *n);     /* integral only; 3.0 and 1e2 count as integral */
+int gb_json_int(gb_span_t value, apr_int64_t *n); /* integral only; 3.0 and 1e2 count as integral */
 int gb_json_double(gb_span_t value, double *n);
 /* true and false; returns 0 for all else. */
 int gb_json_bool(gb_span_t value, int *flag);
@@ -105,7 +105,7 @@ int gb_json_int_or_str(gb_span_t value, apr_int64_t *n);
 apr_status_t gb_json_put_span(gb_buf_t *out, gb_span_t raw);
 /* Quotes and escapes UTF-8 bytes; invalid bytes become U+FFFD. */
 apr_status_t gb_json_put_str(gb_buf_t *out, const char *text, size_t len);
-apr_status_t gb_json_put_cstr(gb_buf_t *out, const char *text);   /* NULL writes null */
+apr_status_t gb_json_put_cstr(gb_buf_t *out, const char *text); /* NULL writes null */
 /* Escapes without quotes, for a string that is written in pieces. */
 apr_status_t gb_json_put_escaped(gb_buf_t *out, const char *text, size_t len);
 /* Copies raw JSON without insignificant white space. */
@@ -114,7 +114,7 @@ apr_status_t gb_json_put_compact(gb_buf_t *out, gb_span_t raw);
 /* One replacement in an object: the minimal edit of a native body. */
 typedef struct gb_json_edit_t {
     const char *name;
-    gb_span_t value;    /* {NULL,0}: remove the member */
+    gb_span_t value; /* {NULL,0}: remove the member */
 } gb_json_edit_t;
 
 /* Copies object with the edits applied; untouched bytes stay as they are; new members go last. */

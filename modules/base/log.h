@@ -35,11 +35,11 @@ int gb_log_wants(gb_log_level_t level);
 void gb_log_write(const char *file, int line, gb_log_level_t level, apr_status_t rv,
                   const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
-#define gb_log(level, rv, ...)                                              \
-    do {                                                                    \
-        if (gb_log_wants(level)) {                                          \
-            gb_log_write(__FILE__, __LINE__, level, rv, __VA_ARGS__);       \
-        }                                                                   \
+#define gb_log(level, rv, ...)                                                                     \
+    do {                                                                                           \
+        if (gb_log_wants(level)) {                                                                 \
+            gb_log_write(__FILE__, __LINE__, level, rv, __VA_ARGS__);                              \
+        }                                                                                          \
     } while (0)
 
 /*

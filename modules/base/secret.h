@@ -9,9 +9,9 @@
 #include <apr_pools.h>
 #include "base/buf.h"
 
-#define GB_SECRET_MAX 512       /* bytes of a key or token */
-#define GB_SECRET_ID_LEN 8      /* hex digits of an id; a collision gets more */
-#define GB_DIGEST_LEN 32        /* SHA-256 */
+#define GB_SECRET_MAX    512 /* bytes of a key or token */
+#define GB_SECRET_ID_LEN 8   /* hex digits of an id; a collision gets more */
+#define GB_DIGEST_LEN    32  /* SHA-256 */
 
 typedef struct gb_secret_t gb_secret_t;
 

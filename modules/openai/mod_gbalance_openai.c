@@ -24,7 +24,7 @@ static const struct {
 } surfaces[] = {
     {"gbalance-openai",        &gb_openai_dialect       },
     {"gbalance-openai-direct", &gb_openai_direct_dialect},
-    {"gbalance-vertex-openai", &gb_openai_dialect},
+    {"gbalance-vertex-openai", &gb_openai_dialect       },
 };
 
 static int openai_handler(request_rec *r)

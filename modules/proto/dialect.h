@@ -83,8 +83,8 @@ typedef struct gb_facts_t {
     char finish_reason[40]; /* Gemini's word for it */
     char model_version[96];
     char response_id[64];
-    const char *made;       /* name of what the answer describes and one key alone can use; NULL */
-    const char *made_json;  /* that description, of files only */
+    const char *made;      /* name of what the answer describes and one key alone can use; NULL */
+    const char *made_json; /* that description, of files only */
 } gb_facts_t;
 
 struct gb_plan_t {
@@ -100,7 +100,7 @@ struct gb_plan_t {
     const char *body;         /* from pool, or the client's own bytes */
     size_t body_len;
     int bearer; /* the key travels as Authorization: Bearer (OpenAI-format endpoint) */
-    int upload;               /* below the upload address: "/upload" stands before the version */
+    int upload; /* below the upload address: "/upload" stands before the version */
 
     /* who asked for what */
     char model[96];        /* as the client named it, "" for none */
@@ -110,13 +110,14 @@ struct gb_plan_t {
     int upstream_stream;   /* the upstream is asked for one */
     int expects_content;   /* an answer without candidates counts as empty and is retried */
     int fan_out;           /* so many equal calls, merged by one translator; 0 and 1 = one */
-    int from_models;     /* Google's list of models, page by page, is all that the answer needs */
+    int from_models;       /* Google's list of models, page by page, is all that the answer needs */
     int lists_files;       /* of all keys: answered from the records of who made what */
     const char
         *ignored; /* names of unknown fields, comma-separated, for x-gbalance-ignored; NULL */
     apr_uint64_t
         affinity; /* hash of what should stay on one key (prompt_cache_key, user), 0 = none */
-    apr_array_header_t *names; /* of const char *: what one key alone can use, that it refers to; NULL */
+    apr_array_header_t
+        *names;           /* of const char *: what one key alone can use, that it refers to; NULL */
     char required_id[20]; /* the key that can, "" = any: set by whoever knows whose the names are */
 
     /*

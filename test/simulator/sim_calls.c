@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define BLOCK      4096u
-#define ID_MAX       80
+#define ID_MAX     80
 #define KEYS_MAX   65536
 #define PATHS_MAX  4096
 #define DETAIL_MAX (512u * 1024 * 1024)

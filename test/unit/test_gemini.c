@@ -36,7 +36,8 @@ static gb_plan_t *plan_for(const char *method, const char *path, const char *arg
     gb_plan_t *plan = NULL;
     gb_error_t err;
 
-    if (gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool) != APR_SUCCESS) {
+    if (gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool)
+        != APR_SUCCESS) {
         print_error("%s %s: %d %s\n", method, path, err.status, err.message);
         fail();
     }
@@ -177,7 +178,8 @@ static void refuses_in_googles_form(void **state)
         gb_buf_t out;
         json_t *body;
 
-        if (gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool) == APR_SUCCESS
+        if (gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool)
+                == APR_SUCCESS
             || err.status != refusals[i].status || strstr(err.message, refusals[i].word) == NULL) {
             print_error("%s %s: %d %s\n", refusals[i].method, refusals[i].path, err.status,
                         err.message);
@@ -225,7 +227,9 @@ static void body_and_type(void **state)
         gb_error_t err;
 
         r.content_type = cases[i].type;
-        assert_int_equal(gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool), APR_SUCCESS);
+        assert_int_equal(
+            gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool),
+            APR_SUCCESS);
         if (cases[i].want == NULL) {
             assert_null(plan->content_type);
             assert_null(plan->body);
@@ -243,60 +247,60 @@ static void body_and_type(void **state)
 static const struct {
     const char *json, *flags, *reason;
 } taps[] = {
-    {"{}",                                                                                        "",   ""},
-    {"{\"candidates\":[]}",                                                                       "",   ""},
-    {"{\"candidates\":[{}]}",                                                                     "C",  ""},
-    {"{\"candidates\":[{\"content\":{}}]}",                                                       "C",  ""},
+    {"{}",                                                                                        "",    ""                    },
+    {"{\"candidates\":[]}",                                                                       "",    ""                    },
+    {"{\"candidates\":[{}]}",                                                                     "C",   ""                    },
+    {"{\"candidates\":[{\"content\":{}}]}",                                                       "C",   ""                    },
     {"{\"candidates\":[{\"content\":{\"role\":\"model\"},\"finishReason\":\"STOP\"}]}",           "CF",
-     "STOP"},
-    {"{\"candidates\":[{\"content\":{\"parts\":[]},\"finishReason\":\"STOP\"}]}",                 "CF", "STOP"},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}]}}]}",                            "C",  ""},
+     "STOP"                                                                                                                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[]},\"finishReason\":\"STOP\"}]}",                 "CF",  "STOP"                },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}]}}]}",                            "C",   ""                    },
     {"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\",\"thoughtSignature\":\"x\"}]}}]}",
-     "C",                                                                                               ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}",                           "CP", ""},
+     "C",                                                                                                ""                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}",                           "CP",  ""                    },
     {"{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"},{\"thought\":true,\"text\":\"a\"}]}"
-     "}]}",                                                                                            "CP",                                                                                             ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"f\"}}]}}]}",                                                                                           "CP",
-     ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{}}]}}]}",                                                                                           "C",                          ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":null,\"text\":null}]}}]}",                                                                                           "C",
-     ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"inlineData\":{\"data\":\"\"}}]}}]}",                                                                                           "CP",               ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"fileData\":{}}]}}]}",                                                                                           "CP",                              ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"executableCode\":{\"code\":\"1\"}}]}}]}",                                                                                           "CP",
-     ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"codeExecutionResult\":{}}]}}]}",                                                                                           "CP",                   ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"audioTranscription\":{}}]}}]}",                                                                                           "CP",                    ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"toolCall\":{}}]}}]}",                                                                                           "CP",                              ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"inventedTomorrow\":5}]}}]}",                                                                                           "CP",                       ""},
-    {"{\"candidates\":[{\"content\":{\"parts\":[{\"partMetadata\":{\"a\":1}}]}}]}",                                                                                           "C",                   ""},
-    {"{\"candidates\":[{},{\"content\":{\"parts\":[{\"text\":\"b\"}]}}]}",                                                                                           "CP",                            ""},
-    {"{\"candidates\":[{\"finishReason\":2}]}",                                                                                           "CPF",                                                       "MAX_TOKENS"},
-    {"{\"candidates\":[{\"finishReason\":\"MAX_TOKENS\"}]}",                                                                                           "CPF",                                          "MAX_TOKENS"},
-    {"{\"candidates\":[{\"finishReason\":0}]}",                                                                                           "C",                                                       ""},
-    {"{\"candidates\":[{\"finishReason\":\"FINISH_REASON_UNSPECIFIED\"}]}",                                                                                           "C",                           ""},
-    {"{\"candidates\":[{\"finishReason\":null}]}",                                                                                           "C",                                                    "" },
-    {"{\"candidates\":[{\"finishReason\":3}]}",                                                                                           "CBF",                                                       "SAFETY"},
-    {"{\"candidates\":[{\"finishReason\":99}]}",                                                                                           "CF",                                                      "99" },
-    {"{\"candidates\":[{\"finishReason\":\"NEW_REASON\"}]}",                                                                                           "CF",                                          "NEW_REASON"},
-    {"{\"candidates\":[{\"finishReason\":\"RECITATION\"}]}",                                                                                           "CBF",                                          "RECITATION"},
-    {"{\"candidates\":[{\"finishReason\":\"IMAGE_PROHIBITED_CONTENT\"}]}",                                                                                           "CBF",
-     "IMAGE_PROHIBITED_CONTENT"},
-    {"{\"candidates\":[{\"finishReason\":\"MALFORMED_FUNCTION_CALL\"}]}",                                                                                           "CFM",
-     "MALFORMED_FUNCTION_CALL" },
+     "}]}",                                                                                  "CP",  ""                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"f\"}}]}}]}",        "CP",
+     ""                                                                                                                        },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{}}]}}]}",                      "C",   ""                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":null,\"text\":null}]}}]}",      "C",
+     ""                                                                                                                        },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"inlineData\":{\"data\":\"\"}}]}}]}",           "CP",  ""                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"fileData\":{}}]}}]}",                          "CP",  ""                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"executableCode\":{\"code\":\"1\"}}]}}]}",      "CP",
+     ""                                                                                                                        },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"codeExecutionResult\":{}}]}}]}",               "CP",  ""                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"audioTranscription\":{}}]}}]}",                "CP",  ""                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"toolCall\":{}}]}}]}",                          "CP",  ""                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"inventedTomorrow\":5}]}}]}",                   "CP",  ""                    },
+    {"{\"candidates\":[{\"content\":{\"parts\":[{\"partMetadata\":{\"a\":1}}]}}]}",               "C",   ""                    },
+    {"{\"candidates\":[{},{\"content\":{\"parts\":[{\"text\":\"b\"}]}}]}",                        "CP",  ""                    },
+    {"{\"candidates\":[{\"finishReason\":2}]}",                                                   "CPF", "MAX_TOKENS"          },
+    {"{\"candidates\":[{\"finishReason\":\"MAX_TOKENS\"}]}",                                      "CPF", "MAX_TOKENS"          },
+    {"{\"candidates\":[{\"finishReason\":0}]}",                                                   "C",   ""                    },
+    {"{\"candidates\":[{\"finishReason\":\"FINISH_REASON_UNSPECIFIED\"}]}",                       "C",   ""                    },
+    {"{\"candidates\":[{\"finishReason\":null}]}",                                                "C",   ""                    },
+    {"{\"candidates\":[{\"finishReason\":3}]}",                                                   "CBF", "SAFETY"              },
+    {"{\"candidates\":[{\"finishReason\":99}]}",                                                  "CF",  "99"                  },
+    {"{\"candidates\":[{\"finishReason\":\"NEW_REASON\"}]}",                                      "CF",  "NEW_REASON"          },
+    {"{\"candidates\":[{\"finishReason\":\"RECITATION\"}]}",                                      "CBF", "RECITATION"          },
+    {"{\"candidates\":[{\"finishReason\":\"IMAGE_PROHIBITED_CONTENT\"}]}",                        "CBF",
+     "IMAGE_PROHIBITED_CONTENT"                                                                                                },
+    {"{\"candidates\":[{\"finishReason\":\"MALFORMED_FUNCTION_CALL\"}]}",                         "CFM",
+     "MALFORMED_FUNCTION_CALL"                                                                                                 },
     {"{\"candidates\":[{\"finishReason\":\"UNEXPECTED_TOOL_CALL\",\"content\":{\"parts\":[{"
-     "\"text\":\"a\"}]}}]}",                                                                                           "CPF",                                                                                                "UNEXPECTED_TOOL_CALL"},
-    {"{\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}",                                                                     "BF","SAFETY"},
-    {"{\"promptFeedback\":{\"blockReason\":1}}",                                                                                   "BF",                                                                                                              "1"                                                                                                               },
-    {"{\"promptFeedback\":{}}",                                                                                        "",""},
-    {"{\"promptFeedback\":{\"blockReason\":\"BLOCK_REASON_UNSPECIFIED\"}}",                                                                                         "",                                                                                                               ""                                                                                                                                                                                                   },
-    {"{\"error\":{\"code\":429},\"candidates\":[{}]}",                                                                                         "E",""},
-    {"[{\"error\":{\"code\":429}}]",                                                                                         "E",                                                                                                               ""                                                                                                                                                                                                                                                                                                                                                     },
-    {"{\"error\":null}",                                                                                         "",""},
-    {"{\"error\":\"\"}",                                                                                         "",                                                                                                               ""                                                                                                                                                                                                                                                                                                                                                                                                                                                                                     },
-    {"{\"error\":\"quota\"}",                                                                                         "E",""},
-    {"[]",                                                                                         "",                                                                                                               ""                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        },
-    {"7",                                                                                         "",""},
+     "\"text\":\"a\"}]}}]}",                                                                 "CPF", "UNEXPECTED_TOOL_CALL"},
+    {"{\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}",                                         "BF",  "SAFETY"              },
+    {"{\"promptFeedback\":{\"blockReason\":1}}",                                                  "BF",  "1"                   },
+    {"{\"promptFeedback\":{}}",                                                                   "",    ""                    },
+    {"{\"promptFeedback\":{\"blockReason\":\"BLOCK_REASON_UNSPECIFIED\"}}",                       "",    ""                    },
+    {"{\"error\":{\"code\":429},\"candidates\":[{}]}",                                            "E",   ""                    },
+    {"[{\"error\":{\"code\":429}}]",                                                              "E",   ""                    },
+    {"{\"error\":null}",                                                                          "",    ""                    },
+    {"{\"error\":\"\"}",                                                                          "",    ""                    },
+    {"{\"error\":\"quota\"}",                                                                     "E",   ""                    },
+    {"[]",                                                                                        "",    ""                    },
+    {"7",                                                                                         "",    ""                    },
 };
 
 static const char *flags_of(const gb_facts_t *facts)
@@ -333,20 +337,20 @@ static const struct {
 } usages[] = {
     {"{\"usageMetadata\":{\"promptTokenCount\":29,\"candidatesTokenCount\":15,"
      "\"thoughtsTokenCount\":804,"
-     "\"totalTokenCount\":848}}",                        {29, 819, 804, -1, 848}},
+     "\"totalTokenCount\":848}}",                                           {29, 819, 804, -1, 848}},
  /* the last one counts, also when it is less */
-    {                                                                          "{\"usageMetadata\":{\"promptTokenCount\":28,\"candidatesTokenCount\":10,\"totalTokenCount\":"
+    {"{\"usageMetadata\":{\"promptTokenCount\":28,\"candidatesTokenCount\":10,\"totalTokenCount\":"
      "38,"
-     "\"cachedContentTokenCount\":20}}",                                                 {28, 10, -1, 20, 38}},
-    {                                                      "{\"usageMetadata\":{\"trafficType\":\"ON_DEMAND\"}}",{28, 10, -1, 20, 38}},
-    {                                                      "{}",                                                 {28, 10, -1, 20, 38}},
+     "\"cachedContentTokenCount\":20}}",                                    {28, 10, -1, 20, 38}   },
+    {"{\"usageMetadata\":{\"trafficType\":\"ON_DEMAND\"}}",                      {28, 10, -1, 20, 38}   },
+    {"{}",                                                                       {28, 10, -1, 20, 38}   },
  /* no candidates' count: the total tells */
-    {                                              "{\"usageMetadata\":{\"promptTokenCount\":5,\"toolUsePromptTokenCount\":3,\"totalTokenCount\":"
+    {"{\"usageMetadata\":{\"promptTokenCount\":5,\"toolUsePromptTokenCount\":3,\"totalTokenCount\":"
      "20,"
-     "\"thoughtsTokenCount\":12}}",{8, 12, 12, -1, 20}},
-    {                         "{\"usageMetadata\":{\"promptTokenCount\":9311,\"totalTokenCount\":9311}}",
-     {9311, 0, -1, -1, 9311}},
-    {                                                                           "{\"usageMetadata\":{\"promptTokenCount\":\"7\"}}",                            {7, -1, -1, -1, 7}},
+     "\"thoughtsTokenCount\":12}}",                                         {8, 12, 12, -1, 20}    },
+    {"{\"usageMetadata\":{\"promptTokenCount\":9311,\"totalTokenCount\":9311}}",
+     {9311, 0, -1, -1, 9311}                                                                            },
+    {"{\"usageMetadata\":{\"promptTokenCount\":\"7\"}}",                         {7, -1, -1, -1, 7}     },
 };
 
 static void tap_counts(void **state)
