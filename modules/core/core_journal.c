@@ -251,12 +251,14 @@ static struct {
 
 static gb_zone_t *zone_of(apr_pool_t *p)
 {
+    const gb_settings_t *settings = core_live_pool("default", p);
     gb_zone_t *zone = NULL;
 
-    return gb_zone_load(&zone, core_store()->settings->timezone, p) == APR_SUCCESS ? zone : NULL;
+    settings = settings ? settings : core_store()->settings;
+    return gb_zone_load(&zone, settings->timezone, p) == APR_SUCCESS ? zone : NULL;
 }
 
-static void writer_init(gb_writer_t *writer, gb_db_t *db, apr_pool_t *p)
+void core_journal_writer(gb_writer_t *writer, gb_db_t *db, apr_pool_t *p)
 {
     memset(writer, 0, sizeof(*writer));
     writer->db = db;
@@ -272,7 +274,7 @@ static apr_status_t write_batch(gb_db_t *db, void *baton, apr_pool_t *p)
     gb_writer_t writer;
     apr_status_t rv;
 
-    writer_init(&writer, db, p);
+    core_journal_writer(&writer, db, p);
     rv = gb_journal_write(&writer, batch->records, batch->n, p);
     gb_ring_count(ring(), &writer.counts);
     if (rv == APR_SUCCESS) {
@@ -287,7 +289,7 @@ static apr_status_t write_file(gb_db_t *db, void *baton, apr_pool_t *p)
     gb_writer_t writer;
     apr_status_t rv;
 
-    writer_init(&writer, db, p);
+    core_journal_writer(&writer, db, p);
     rv = gb_journal_replay(&writer, batch->kind, batch->path, p);
     gb_ring_count(ring(), &writer.counts);
     return rv;
@@ -422,6 +424,16 @@ static void send_file(apr_time_t now)
     }
 }
 
+static void send_upkeep(apr_time_t now)
+{
+    core_job_t *job = w.job || core_store_state(NULL) != CORE_STORE_READY ? NULL
+                                                                          : core_upkeep_job(now);
+
+    if (job && !post(job)) {
+        core_job_release(job);
+    }
+}
+
 static void bound(apr_time_t now)
 {
     gb_ring_counts_t counts;
@@ -461,6 +473,7 @@ static void work(void)
         spill();
     }
     send_file(now);
+    send_upkeep(now);
     bound(now);
 }
 

@@ -10,6 +10,7 @@
 
 #include "core.h"
 #include "store/db.h"
+#include "store/journal_write.h"
 #include "store/seal.h"
 #include "store/spool.h"
 
@@ -95,8 +96,16 @@ void core_journal_tenants(apr_array_header_t *specs);
 void core_journal_post_config(apr_pool_t *pconf);
 /* After the fork; before the engine, so that its end comes after the engine's. */
 void core_journal_child_init(apr_pool_t *pchild);
+/* Database thread: what rows are written with. */
+void core_journal_writer(gb_writer_t *writer, gb_db_t *db, apr_pool_t *p);
+
 /* Of gb_exchange_host_t; in the engine's thread. */
 void core_journal_begin(gb_exchange_t *x, const gb_attempt_t *attempt);
 void core_journal_end(gb_exchange_t *x, const gb_attempt_t *attempt);
+
+/* ---- core_upkeep.c ---- */
+
+/* What is to be done to the logs now, a short step; NULL for nothing. */
+core_job_t *core_upkeep_job(apr_time_t now);
 
 #endif

@@ -209,6 +209,18 @@ static apr_status_t write_sums(gb_writer_t *writer, apr_hash_t *sums, apr_pool_t
     return rv;
 }
 
+apr_status_t gb_journal_sums(gb_writer_t *writer, const gb_record_t *records, int n, apr_pool_t *p)
+{
+    apr_hash_t *sums = apr_hash_make(p);
+    int i;
+
+    for (i = 0; i < n; i++) {
+        sum_up(sums, writer, &records[i], HOUR, p);
+        sum_up(sums, writer, &records[i], DAY, p);
+    }
+    return write_sums(writer, sums, p);
+}
+
 /* ---- rows ---- */
 
 /* In the order of REQUEST_COLUMNS. */

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Old rows go, the right ones and by an index; rows of a gemini-balance become
+ * like ours; on SQLite and MariaDB.  And no statistics query scans a table.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+
+#include "base/secret.h"
+#include "db_fixture.h"
+#include "store/upkeep.h"
+
+static int setup(void **state)
+{
+    apr_pool_t *p;
+
+    apr_pool_create(&p, NULL);
+    *state = p;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    apr_pool_destroy(*state);
+    return 0;
+}
+
+typedef void on_db_fn(gb_writer_t *writer, apr_pool_t *p);
+
+static void on_each(apr_pool_t *p, on_db_fn *fn)
+{
+    static const gb_db_kind_t kinds[] = {GB_DB_SQLITE3, GB_DB_MYSQL};
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        const gb_db_conf_t *conf = db_fixture_conf(kinds[i], p);
+        gb_writer_t writer;
+        gb_zone_t *zone;
+
+        if (conf) {
+            memset(&writer, 0, sizeof(writer));
+            writer.db = db_fixture_migrated(conf, p);
+            assert_int_equal(gb_zone_load(&zone, "Asia/Shanghai", p), APR_SUCCESS);
+            writer.zone = zone;
+            fn(&writer, p);
+            gb_db_close(writer.db);
+        }
+    }
+}
+
+#define CELL(sql) db_fixture_cell(writer->db, p, sql)
+#define NOW       apr_time_from_sec(1795156302)
+#define DAY       apr_time_from_sec(86400)
+
+static void write_rows(gb_writer_t *writer, const char *pool, int n, apr_time_t from,
+                       apr_interval_time_t step, apr_pool_t *p)
+{
+    gb_record_t *records = apr_pcalloc(p, sizeof(*records) * (apr_size_t)n);
+    int i;
+
+    for (i = 0; i < n; i++) {
+        gb_random(records[i].uid, GB_UID_LEN);
+        records[i].began = from + i * step;
+        records[i].latency = records[i].first_byte = 1000;
+        records[i].prompt_tokens = records[i].completion_tokens = 1;
+        records[i].is_success = records[i].is_final = 1;
+        records[i].status = 200;
+        records[i].number = 1;
+        apr_cpystrn(records[i].pool, pool, sizeof(records[i].pool));
+        apr_snprintf(records[i].key_id, sizeof(records[i].key_id), "key%05d", i % 50);
+        apr_snprintf(records[i].model_used, sizeof(records[i].model_used), "model-%d", i % 7);
+        apr_snprintf(records[i].caller, sizeof(records[i].caller), "caller%d", i % 20);
+        strcpy(records[i].cls, "success");
+    }
+    for (i = 0; i < n; i += 500) {
+        assert_int_equal(gb_journal_write(writer, records + i, n - i < 500 ? n - i : 500, p),
+                         APR_SUCCESS);
+    }
+}
+
+/* ---- old rows ---- */
+
+static void expiry(gb_writer_t *writer, apr_pool_t *p)
+{
+    int n, total = 0;
+
+    write_rows(writer, "default", 100, NOW - 100 * DAY, DAY, p);
+    write_rows(writer, "other", 10, NOW - 100 * DAY, DAY, p);
+    do {
+        assert_int_equal(
+            gb_upkeep_expire(writer->db, GB_LOG_REQUESTS, "default", NOW - 30 * DAY, 16, &n, p),
+            APR_SUCCESS);
+        assert_true(n <= 16);
+        total += n;
+    } while (n);
+    assert_int_equal(total, 70);
+    assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log WHERE pool = 'default'"), "30");
+    assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log WHERE pool = 'other'"), "10");
+    /* the sums know of all of them */
+    assert_string_equal(CELL("SELECT SUM(attempts) FROM gb_rollup WHERE period = 86400"), "110");
+    assert_int_equal(gb_upkeep_expire_sums(writer->db, NOW - 30 * DAY, 1000, &n, p), APR_SUCCESS);
+    assert_true(n > 0);
+    /* an hour begins before the moment that is 30 days ago */
+    assert_string_equal(CELL("SELECT SUM(attempts) FROM gb_rollup WHERE period = 3600"), "29");
+    assert_string_equal(CELL("SELECT SUM(attempts) FROM gb_rollup WHERE period = 86400"), "110");
+}
+
+static void lets_old_rows_go(void **state)
+{
+    on_each(*state, expiry);
+}
+
+static void number(gb_writer_t *writer, apr_pool_t *p)
+{
+    int n, total = 0;
+
+    write_rows(writer, "default", 100, NOW, 1000, p);
+    do {
+        assert_int_equal(gb_upkeep_bound(writer->db, GB_LOG_REQUESTS, 25, 30, &n, p), APR_SUCCESS);
+        total += n;
+    } while (n);
+    assert_int_equal(total, 75);
+    assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log"), "25");
+    assert_string_equal(CELL("SELECT MAX(at) FROM t_request_log"), "1795156302099");
+    assert_int_equal(gb_upkeep_bound(writer->db, GB_LOG_REQUESTS, 0, 30, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 0);
+    assert_int_equal(gb_upkeep_bound(writer->db, GB_LOG_ERRORS, 25, 30, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 0);
+}
+
+static void keeps_a_number_of_rows(void **state)
+{
+    on_each(*state, number);
+}
+
+/* ---- adoption ---- */
+
+#define KEY "AIzaSyOfTheirs0000000000000000000000001"
+
+static void adoption(gb_writer_t *writer, apr_pool_t *p)
+{
+    gb_db_t *db = writer->db;
+    int n;
+
+    db_fixture_must(
+        db, "INSERT INTO t_request_log (request_time, model_name, api_key, is_success, "
+            "status_code, latency_ms) VALUES ('2026-11-20 14:31:42', 'gemini-2.5-pro', '" KEY
+            "', 1, 200, 150), ('2026-11-20 14:31:43', 'gemini-2.5-pro', '" KEY
+            "', 0, 429, 20), ('2026-11-20 14:31:44', NULL, NULL, 0, NULL, NULL)");
+    db_fixture_must(db, "INSERT INTO t_error_logs (gemini_key, model_name, error_type, error_log, "
+                        "error_code, request_msg, request_time) VALUES ('" KEY
+                        "', 'gemini-2.5-pro', 'gemini-chat-stream', 'POST https://x/?key=" KEY
+                        " failed', 429, '{\"a\":\"" KEY "\"}', '2026-11-20 14:31:43')");
+    db_fixture_must(db,
+                    "INSERT INTO t_file_records (name, mime_type, size_bytes, state, create_time, "
+                    "update_time, expiration_time, uri, api_key, user_token) VALUES ('files/a', "
+                    "'text/plain', 1, 'ACTIVE', '2026-11-20 06:00:00', '2026-11-20 06:00:00', "
+                    "'2026-11-22 06:00:00', 'https://x/files/a', '" KEY "', 'sk-user')");
+    assert_int_equal(gb_upkeep_adopt(writer, GB_LOG_REQUESTS, 2, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 2);
+    assert_int_equal(gb_upkeep_adopt(writer, GB_LOG_REQUESTS, 2, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 1);
+    assert_int_equal(gb_upkeep_adopt(writer, GB_LOG_REQUESTS, 2, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 0);
+    assert_string_equal(CELL("SELECT at FROM t_request_log WHERE status_code = 200"),
+                        "1795156302000");
+    assert_string_equal(CELL("SELECT api_key FROM t_request_log WHERE status_code = 200"),
+                        "AIza\xe2\x80\xa6"
+                        "0001");
+    assert_string_equal(CELL("SELECT COUNT(DISTINCT key_id) FROM t_request_log"), "1");
+    assert_string_equal(CELL("SELECT SUM(attempts) FROM gb_rollup WHERE period = 3600"), "3");
+    assert_string_equal(CELL("SELECT SUM(call_failures) FROM gb_rollup WHERE period = 86400"), "2");
+    assert_int_equal(gb_upkeep_adopt(writer, GB_LOG_ERRORS, 10, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 1);
+    assert_null(strstr(CELL("SELECT error_log FROM t_error_logs"), KEY));
+    assert_null(strstr(CELL("SELECT request_msg FROM t_error_logs"), KEY));
+    assert_int_equal(gb_upkeep_adopt_files(db, 0, 10, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 1);
+    assert_string_equal(CELL("SELECT api_key FROM t_file_records"), KEY);
+    db_fixture_must(db, "UPDATE t_file_records SET key_id = NULL");
+    assert_int_equal(gb_upkeep_adopt_files(db, 1, 10, &n, p), APR_SUCCESS);
+    assert_string_equal(CELL("SELECT api_key FROM t_file_records"),
+                        CELL("SELECT key_id FROM t_file_records"));
+    assert_int_equal(strlen(CELL("SELECT user_token FROM t_file_records")), 8);
+}
+
+static void adopts_rows_of_gemini_balance(void **state)
+{
+    on_each(*state, adoption);
+}
+
+/* ---- plans ---- */
+
+/* What pages and jobs ask, in SQLite's words. */
+static const char *const questions[] = {
+    "SELECT * FROM t_request_log WHERE at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_request_log WHERE key_id = 'a' AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_request_log WHERE model_name = 'a' AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_request_log WHERE class = 'a' AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_request_log WHERE status_code = 1 AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_request_log WHERE caller = 'a' AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_request_log WHERE pool = 'a' AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_request_log WHERE request_id = 'a'",
+    "SELECT COUNT(*) FROM t_request_log WHERE at > 1",
+    "SELECT id FROM t_request_log WHERE at IS NULL LIMIT 500",
+    "SELECT id FROM t_request_log WHERE pool = 'a' AND at < 1 ORDER BY at LIMIT 500",
+    "SELECT id FROM t_request_log WHERE id <= 5 ORDER BY id LIMIT 500",
+    "SELECT * FROM t_error_logs WHERE at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_error_logs WHERE key_id = 'a' AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_error_logs WHERE error_code = 1 AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_error_logs WHERE error_type = 'a' AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_error_logs WHERE model_name = 'a' AND at < 1 ORDER BY at DESC LIMIT 50",
+    "SELECT * FROM t_error_logs WHERE request_id = 'a'",
+    "SELECT SUM(calls) FROM gb_rollup WHERE period = 3600 AND start >= 1",
+    "SELECT start, SUM(calls) FROM gb_rollup WHERE period = 86400 AND start >= 1 GROUP BY start",
+    "SELECT SUM(calls) FROM gb_rollup WHERE key_id = 'a' AND period = 3600 AND start >= 1",
+    "SELECT SUM(calls) FROM gb_rollup WHERE model = 'a' AND period = 3600 AND start >= 1",
+    "SELECT SUM(calls) FROM gb_rollup WHERE caller = 'a' AND period = 3600 AND start >= 1",
+    "SELECT SUM(calls) FROM gb_rollup WHERE pool = 'a' AND period = 3600 AND start >= 1",
+    "SELECT * FROM gb_history WHERE change_id < 5 ORDER BY change_id DESC, id LIMIT 200",
+    "SELECT * FROM t_file_records WHERE expiration_time < '2026' LIMIT 100",
+};
+
+static void never_scans_a_table(void **state)
+{
+    apr_pool_t *p = *state;
+    gb_db_t *db = db_fixture_migrated(db_fixture_conf(GB_DB_SQLITE3, p), p);
+    size_t i;
+    int k;
+
+    for (i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+        gb_rows_t rows;
+
+        assert_int_equal(
+            gb_db_ask(db, apr_pstrcat(p, "EXPLAIN QUERY PLAN ", questions[i], NULL), &rows, p),
+            APR_SUCCESS);
+        assert_true(rows.n > 0);
+        for (k = 0; k < rows.n; k++) {
+            const char *step = gb_rows_text(&rows, k, 3);
+
+            if (strncmp(step, "SCAN", 4) == 0 || strstr(step, "TEMP B-TREE FOR ORDER BY")) {
+                fail_msg("%s: %s", questions[i], step);
+            }
+        }
+    }
+    gb_db_close(db);
+}
+
+/* Microseconds of the figures of a page: the last 24 hours, and one key's. */
+static apr_interval_time_t ask_figures(gb_db_t *db, apr_pool_t *p)
+{
+    apr_time_t began = apr_time_now();
+    gb_rows_t rows;
+    int i;
+
+    for (i = 0; i < 20; i++) {
+        assert_int_equal(gb_db_ask(db,
+                                   "SELECT SUM(attempts), SUM(failures), SUM(calls) FROM gb_rollup "
+                                   "WHERE period = 3600 AND start >= 1795069902",
+                                   &rows, p),
+                         APR_SUCCESS);
+        assert_int_equal(
+            gb_db_ask(db,
+                      "SELECT model, SUM(calls) FROM gb_rollup WHERE key_id = 'key00007' "
+                      "AND period = 86400 AND start >= 1795069902 GROUP BY model",
+                      &rows, p),
+            APR_SUCCESS);
+        assert_int_equal(
+            gb_db_ask(db,
+                      "SELECT id, at, class FROM t_request_log WHERE key_id = 'key00007' "
+                      "AND at < 1795156302000 ORDER BY at DESC LIMIT 50",
+                      &rows, p),
+            APR_SUCCESS);
+    }
+    return apr_time_now() - began;
+}
+
+/* Ten times the rows, the same time (almost). */
+static void figures_stay_fast(void **state)
+{
+    apr_pool_t *p = *state;
+    const char *soak = getenv("GB_SOAK");
+    int small = soak && *soak == '1' ? 10000 : 3000;
+    apr_interval_time_t few, many;
+    gb_writer_t writer;
+
+    memset(&writer, 0, sizeof(writer));
+    writer.db = db_fixture_migrated(db_fixture_conf(GB_DB_SQLITE3, p), p);
+    write_rows(&writer, "default", small, NOW - DAY, DAY / small, p);
+    ask_figures(writer.db, p);
+    few = ask_figures(writer.db, p);
+    write_rows(&writer, "default", small * 9, NOW - 10 * DAY, 9 * DAY / (small * 9), p);
+    ask_figures(writer.db, p);
+    many = ask_figures(writer.db, p);
+    print_message("figures: %d rows %ld us, %d rows %ld us\n", small, (long)few, small * 10,
+                  (long)many);
+    assert_true(many < 2 * few + 2000);
+    gb_db_close(writer.db);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(lets_old_rows_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(keeps_a_number_of_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(adopts_rows_of_gemini_balance, setup, teardown),
+        cmocka_unit_test_setup_teardown(never_scans_a_table, setup, teardown),
+        cmocka_unit_test_setup_teardown(figures_stay_fast, setup, teardown),
+    };
+
+    apr_initialize();
+    return cmocka_run_group_tests(tests, db_fixture_begin, db_fixture_end);
+}
