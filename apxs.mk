@@ -86,6 +86,10 @@ base_cflags = $(CFLAGS)
 else
 base_cflags = $(httpd_cflags)
 endif
+# APR's own macros for rings subtract null pointers, which clang calls undefined.
+ifneq ($(findstring clang,$(CC)),)
+WARNINGS += -Wno-null-pointer-subtraction
+endif
 cflags  = -std=gnu11 $(WARNINGS) -ffunction-sections -fdata-sections \
           $(base_cflags) $(sanitize)
 ldflags = -Wl,--as-needed -Wl,--gc-sections $(LDFLAGS) $(sanitize)

@@ -644,7 +644,7 @@ static apr_status_t publish(const apr_array_header_t *list, apr_int64_t version,
 apr_status_t core_live_reload(gb_db_t *db, apr_pool_t *p)
 {
     gb_saved_ctx_t ctx = core_saved_ctx(db);
-    apr_array_header_t *list;
+    apr_array_header_t *list = NULL;
     apr_int64_t version;
     apr_status_t rv = gb_saved_version(db, &version, p);
 
