@@ -94,7 +94,7 @@ static void notices_every_changed_byte(void **state)
     for (i = strlen("gb1:"); i + 2 < strlen(sealed); i++) {
         char was = sealed[i];
 
-        sealed[i] = was == 'A' ? 'B' : 'A';
+        sealed[i] = was == 'Q' ? 'g' : 'Q'; /* the last one has bits that count for nothing */
         assert_int_equal(gb_unseal(&text, seal, &place, sealed, p), APR_EINVAL);
         sealed[i] = was;
     }
