@@ -320,7 +320,9 @@ install: all
 	    to=$(DESTDIR)$(SYSCONFDIR)/conf.d/$${conf##*/}; \
 	    sed 's|^\( *Define GB_MODULES\) .*|\1 $(LIBEXECDIR)|' $$conf >$$to; chmod 644 $$to; \
 	done
-	$(INSTALL) -m 755 $(srcdir)/conf.d/gbalance-intercept.sh $(DESTDIR)$(DATADIR)/
+	$(INSTALL) -m 755 $(srcdir)/conf.d/gbalance-intercept.sh $(srcdir)/conf.d/gbalance-reseal.sh $(DESTDIR)$(DATADIR)/
+	set -e; secret=$(DESTDIR)$(SYSCONFDIR)/gbalance.secret; \
+	    [ -e $$secret ] || (umask 077; head -c 32 /dev/urandom >$$secret)
 	set -e; cd $(srcdir); for f in $$(find htdocs schema -type f | sort); do \
 	    $(INSTALL) -d $(DESTDIR)$(DATADIR)/$${f%/*}; \
 	    $(INSTALL_DATA) $$f $(DESTDIR)$(DATADIR)/$$f; \

@@ -235,9 +235,17 @@ END
         module=${module##*/mod_}
         echo "LogLevel ${module%.so}_module:info"
     done
+    echo "GBalanceSecretFile \"$secret\""
     [ ! -r "$env_file" ] || echo "GBalanceEnvFile \"$env_file\""
     echo 'Include "${GB_CONF}/gbalance-site.conf"'
 }
+
+# What seals keys and tokens in the database; not in a folder of the server's user.
+secret=$state/secret
+if [ ! -e "$secret" ]; then
+    (umask 077 && head -c 32 /dev/urandom >"$secret.new")
+    mv "$secret.new" "$secret"
+fi
 
 conf=$state/httpd.conf
 pid_file=$state/run/httpd.pid

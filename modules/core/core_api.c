@@ -57,6 +57,12 @@ int core_api_store_failed(core_api_t *api, apr_status_t rv)
             "The database has not answered within 5 seconds. The change may still be "
             "made: look again before you repeat it.");
     }
+    if (APR_STATUS_IS_EACCES(rv)) {
+        return core_api_refuse(
+            api, HTTP_SERVICE_UNAVAILABLE,
+            "Nothing was changed: the database was just sealed with a new secret, which "
+            "this process does not have. Send it again.");
+    }
     if (APR_STATUS_IS_ENOSPC(rv)) {
         return core_api_refuse(
             api, HTTP_REQUEST_ENTITY_TOO_LARGE,
@@ -116,15 +122,16 @@ typedef struct route_t {
     int (*fn)(core_api_t *api);
 } route_t;
 
-/* Below /api/config. */
+/* Below /api. */
 static const route_t routes[] = {
-    {"",         M_GET,  0, core_api_config_get     },
-    {"",         M_PUT,  1, core_api_config_put     },
-    {"/schema",  M_GET,  0, core_api_config_schema  },
-    {"/reset",   M_POST, 0, core_api_config_reset   },
-    {"/reveal",  M_POST, 1, core_api_config_reveal  },
-    {"/history", M_GET,  0, core_api_history_get    },
-    {"/restore", M_POST, 1, core_api_history_restore},
+    {"/config",         M_GET,  0, core_api_config_get     },
+    {"/config",         M_PUT,  1, core_api_config_put     },
+    {"/config/schema",  M_GET,  0, core_api_config_schema  },
+    {"/config/reset",   M_POST, 0, core_api_config_reset   },
+    {"/config/reveal",  M_POST, 1, core_api_config_reveal  },
+    {"/config/history", M_GET,  0, core_api_history_get    },
+    {"/config/restore", M_POST, 1, core_api_history_restore},
+    {"/store",          M_GET,  0, core_api_store_get      },
 };
 
 #define N_ROUTES (sizeof(routes) / sizeof(routes[0]))
@@ -210,6 +217,17 @@ static int route_request(core_api_t *api, const char *path)
     return route->fn(api);
 }
 
+/* The path from "/api" on, whatever the mount is and whatever stands before it. */
+static const char *api_path(const request_rec *r, const core_mount_t *mount)
+{
+    const char *at = mount->prefix + strlen(mount->prefix);
+
+    while (at > mount->prefix && strncmp(at, "/api/", 5) != 0) {
+        at--;
+    }
+    return r->uri + (at - mount->prefix) + strlen("/api");
+}
+
 int core_api_handler(request_rec *r)
 {
     const core_request_t *req;
@@ -232,5 +250,5 @@ int core_api_handler(request_rec *r)
         core_body_drop(r);
         return core_api_refuse(&api, err.status, "%s", err.message);
     }
-    return route_request(&api, r->uri + strlen(req->mount->prefix));
+    return route_request(&api, api_path(r, req->mount));
 }

@@ -34,6 +34,8 @@ int core_api_config_put(core_api_t *api);
 int core_api_config_schema(core_api_t *api);
 int core_api_config_reset(core_api_t *api);
 int core_api_config_reveal(core_api_t *api);
+/* ---- core_api_store.c ---- */
+int core_api_store_get(core_api_t *api);
 /* ---- core_api_history.c ---- */
 int core_api_history_get(core_api_t *api);
 int core_api_history_restore(core_api_t *api);

@@ -3,7 +3,9 @@
  * The database thread: one a child, the only one that calls a driver.  Jobs wait
  * in a queue of 64.  A driver has no read timeout, so the thread may hang as long
  * as the server does; whoever waits for a job gives up by itself, which is why a
- * job has a pool of its own and two owners.
+ * job has a pool of its own and two owners.  A thread that hangs for a minute is
+ * left to itself and another one takes its place: the server's machine may be
+ * gone for good, which a connection without traffic never learns.
  */
 #include "core_store.h"
 
@@ -22,6 +24,8 @@ APLOG_USE_MODULE(gbalance);
 #define QUEUE_MAX   64
 #define BACKOFF_MIN apr_time_from_msec(250)
 #define BACKOFF_MAX apr_time_from_sec(5)
+#define HANGS       apr_time_from_sec(60)
+#define RETIRED_MAX 3
 
 struct core_job_t {
     apr_pool_t *pool;
@@ -34,20 +38,26 @@ struct core_job_t {
     core_job_t *next;
 };
 
-/* Of this child. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t work, done; /* for the thread; for those who wait for a job */
+/* A thread with its connection.  It owns both until it ends. */
+typedef struct worker_t {
     pthread_t thread;
-    int runs, stops;
-    core_job_t *first, *last;
-    int n;
-    apr_time_t busy_since; /* monotonic, 0 = idle */
-    /* the thread's own */
     gb_db_t *db;
     apr_time_t retry_at;
     apr_interval_time_t backoff;
     int write_failed;
+    apr_time_t busy_since; /* monotonic, 0 = idle; under the queue's lock */
+    int retired;           /* another one has taken its place; under the lock */
+} worker_t;
+
+/* Of this child. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t work, done; /* for the thread; for those who wait for a job */
+    worker_t *worker;          /* NULL: none runs */
+    int stops;
+    int n_retired; /* that hang still */
+    core_job_t *first, *last;
+    int n;
 } q;
 
 /* ---- jobs ---- */
@@ -116,7 +126,7 @@ static void deadline_of(struct timespec *ts, apr_interval_time_t wait)
 
 static apr_status_t push_locked(core_job_t *job)
 {
-    if (!q.runs) {
+    if (!q.worker) {
         return APR_ENOTIMPL;
     }
     if (q.stops) {
@@ -172,115 +182,171 @@ static core_job_t *pop_locked(void)
     return job;
 }
 
-static void disconnect(void)
+static void disconnect(worker_t *worker)
 {
-    if (q.db) {
-        gb_db_close(q.db);
-        q.db = NULL;
+    if (worker->db) {
+        gb_db_close(worker->db);
+        worker->db = NULL;
     }
 }
 
-static void postpone(void)
+static void postpone(worker_t *worker)
 {
-    q.backoff = q.backoff ? q.backoff * 2 : BACKOFF_MIN;
-    if (q.backoff > BACKOFF_MAX) {
-        q.backoff = BACKOFF_MAX;
+    worker->backoff = worker->backoff ? worker->backoff * 2 : BACKOFF_MIN;
+    if (worker->backoff > BACKOFF_MAX) {
+        worker->backoff = BACKOFF_MAX;
     }
-    q.retry_at = gb_mono_now() + q.backoff;
+    worker->retry_at = gb_mono_now() + worker->backoff;
 }
 
-static apr_status_t connect_db(apr_pool_t *p)
+static apr_status_t connect_db(worker_t *worker, apr_pool_t *p)
 {
-    if (q.db) {
+    if (worker->db) {
         return APR_SUCCESS;
     }
-    if (gb_mono_now() < q.retry_at) {
+    if (gb_mono_now() < worker->retry_at) {
         return APR_ENOTIMPL;
     }
-    q.db = core_store_connect(p);
-    if (!q.db) {
-        postpone();
+    worker->db = core_store_connect(p);
+    if (!worker->db) {
+        postpone(worker);
         return APR_ENOTIMPL;
     }
     return APR_SUCCESS;
 }
 
 /* Anything but a refused value leaves a connection that cannot be trusted. */
-static void after_failure(const core_job_t *job, apr_pool_t *p)
+static void after_failure(worker_t *worker, const core_job_t *job, apr_pool_t *p)
 {
-    gb_db_fault_t fault = gb_db_fault(q.db);
+    gb_db_fault_t fault = gb_db_fault(worker->db);
 
     if (fault != GB_DB_AWAY && fault != GB_DB_DAMAGED) {
         return;
     }
-    core_store_state_set(fault == GB_DB_DAMAGED ? CORE_STORE_DAMAGED : CORE_STORE_AWAY,
-                         apr_psprintf(p, "%s: %s", core_store()->db->shown, gb_db_error(q.db)));
-    q.write_failed |= job->writes;
-    disconnect();
-    postpone();
+    core_store_state_set(
+        fault == GB_DB_DAMAGED ? CORE_STORE_DAMAGED : CORE_STORE_AWAY,
+        apr_psprintf(p, "%s: %s", core_store()->db->shown, gb_db_error(worker->db)));
+    worker->write_failed |= job->writes;
+    disconnect(worker);
+    postpone(worker);
 }
 
-static void after_success(const core_job_t *job)
+static void after_success(worker_t *worker, const core_job_t *job)
 {
-    q.write_failed &= !job->writes;
-    if (!q.write_failed) {
-        q.backoff = 0;
+    worker->write_failed &= !job->writes;
+    if (!worker->write_failed) {
+        worker->backoff = 0;
         core_store_ready();
     }
 }
 
-static apr_status_t run_job(core_job_t *job)
+static apr_status_t run_job(worker_t *worker, core_job_t *job)
 {
     apr_pool_t *p = pool_make("gbalance_db_job");
-    apr_status_t rv = connect_db(p);
+    apr_status_t rv = connect_db(worker, p);
 
     if (rv == APR_SUCCESS) {
-        gb_db_forget(q.db);
-        rv = job->fn(q.db, job->baton, p);
+        gb_db_forget(worker->db);
+        rv = job->fn(worker->db, job->baton, p);
         if (rv == APR_SUCCESS) {
-            after_success(job);
+            after_success(worker, job);
         }
         else {
-            after_failure(job, p);
+            after_failure(worker, job, p);
         }
     }
     apr_pool_destroy(p);
     return rv;
 }
 
-static void serve(core_job_t *job)
+static void serve(worker_t *worker, core_job_t *job)
 {
-    apr_status_t rv = run_job(job);
+    apr_status_t rv = run_job(worker, job);
 
     pthread_mutex_lock(&q.lock);
     job->rv = rv;
     job->ended = 1;
-    q.busy_since = 0;
+    worker->busy_since = 0;
     pthread_cond_broadcast(&q.done);
     pthread_mutex_unlock(&q.lock);
     core_job_release(job);
 }
 
-static void *thread_main(void *unused)
+/* NULL: the thread is to end. */
+static core_job_t *next_job(worker_t *worker)
 {
+    core_job_t *job = NULL;
+
+    pthread_mutex_lock(&q.lock);
+    while (!worker->retired && !q.first && !q.stops) {
+        pthread_cond_wait(&q.work, &q.lock);
+    }
+    if (!worker->retired) {
+        job = pop_locked();
+        worker->busy_since = job ? gb_mono_now() : 0;
+    }
+    else {
+        q.n_retired--;
+    }
+    pthread_mutex_unlock(&q.lock);
+    return job;
+}
+
+static void *thread_main(void *data)
+{
+    worker_t *worker = data;
     core_job_t *job;
 
-    (void)unused;
-    for (;;) {
-        pthread_mutex_lock(&q.lock);
-        while (!q.first && !q.stops) {
-            pthread_cond_wait(&q.work, &q.lock);
-        }
-        job = pop_locked();
-        q.busy_since = job ? gb_mono_now() : 0;
-        pthread_mutex_unlock(&q.lock);
-        if (!job) {
-            break;
-        }
-        serve(job);
+    while ((job = next_job(worker)) != NULL) {
+        serve(worker, job);
     }
-    disconnect();
+    disconnect(worker);
+    if (worker->retired) {
+        free(worker); /* nobody joins it */
+    }
     return NULL;
+}
+
+/* ---- life ---- */
+
+/* Signals are for httpd's own threads. */
+static worker_t *worker_start(void)
+{
+    worker_t *worker = calloc(1, sizeof(*worker));
+    sigset_t all, before;
+    int rc;
+
+    if (!worker) {
+        return NULL;
+    }
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&worker->thread, NULL, thread_main, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0) {
+        ap_log_error(APLOG_MARK, APLOG_ALERT, rc, core_store()->s,
+                     GBLOGNO(8035) "store: no thread for the database in this child");
+        free(worker);
+        worker = NULL;
+    }
+    return worker;
+}
+
+/* Another one instead of one that hangs. */
+static void retire_locked(void)
+{
+    worker_t *fresh = worker_start();
+
+    if (fresh) {
+        q.worker->retired = 1;
+        q.n_retired++;
+        pthread_detach(q.worker->thread);
+        q.worker = fresh;
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, core_store()->s,
+            GBLOGNO(8036) "store: %s has not answered for a minute: another connection is tried",
+            core_store()->db->shown);
+    }
 }
 
 apr_interval_time_t core_dbthread_busy(void)
@@ -288,17 +354,17 @@ apr_interval_time_t core_dbthread_busy(void)
     apr_interval_time_t busy;
 
     pthread_mutex_lock(&q.lock);
-    busy = q.busy_since ? gb_mono_now() - q.busy_since : 0;
+    busy = q.worker && q.worker->busy_since ? gb_mono_now() - q.worker->busy_since : 0;
+    if (busy > HANGS && !q.stops && q.n_retired < RETIRED_MAX) {
+        retire_locked();
+    }
     pthread_mutex_unlock(&q.lock);
     return busy;
 }
 
-/* ---- life ---- */
-
 void core_dbthread_child_init(void)
 {
     pthread_condattr_t attr;
-    sigset_t all, before;
 
     memset(&q, 0, sizeof(q));
     pthread_mutex_init(&q.lock, NULL);
@@ -307,17 +373,8 @@ void core_dbthread_child_init(void)
     pthread_cond_init(&q.work, &attr);
     pthread_cond_init(&q.done, &attr);
     pthread_condattr_destroy(&attr);
-    if (!core_store()) {
-        return;
-    }
-    /* signals are for httpd's own threads */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    q.runs = pthread_create(&q.thread, NULL, thread_main, NULL) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!q.runs) {
-        ap_log_error(APLOG_MARK, APLOG_ALERT, errno, core_store()->s,
-                     GBLOGNO(8035) "store: no thread for the database in this child");
+    if (core_store()) {
+        q.worker = worker_start();
     }
 }
 
@@ -326,16 +383,17 @@ void core_dbthread_stop(apr_interval_time_t patience)
     struct timespec until;
     apr_time_t at = apr_time_now() + patience;
 
-    if (!q.runs) {
+    if (!q.worker) {
         return;
     }
     pthread_mutex_lock(&q.lock);
     q.stops = 1;
-    pthread_cond_signal(&q.work);
+    pthread_cond_broadcast(&q.work);
     pthread_mutex_unlock(&q.lock);
     until.tv_sec = (time_t)apr_time_sec(at);
     until.tv_nsec = (long)apr_time_usec(at) * 1000;
-    if (pthread_timedjoin_np(q.thread, NULL, &until) == 0) {
-        q.runs = 0;
+    if (pthread_timedjoin_np(q.worker->thread, NULL, &until) == 0) {
+        free(q.worker);
+        q.worker = NULL;
     }
 }

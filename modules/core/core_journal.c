@@ -27,6 +27,7 @@ APLOG_USE_MODULE(gbalance);
 #define LEASE_TTL    apr_time_from_sec(2)
 #define BATCH        256
 #define HANGS        apr_time_from_sec(2) /* a job that takes longer */
+#define GIVEN_UP     apr_time_from_sec(70)
 #define REPLAY_EVERY apr_time_from_msec(500)
 #define LOOK_EVERY   apr_time_from_sec(2)
 #define SWEEP_EVERY  apr_time_from_sec(1)
@@ -245,7 +246,8 @@ static struct {
     int runs, stops;
     int holds;       /* the lease */
     core_job_t *job; /* under way, NULL for none */
-    batch_t *batch;  /* what it took from the ring, NULL for a file */
+    apr_time_t job_at;
+    batch_t *batch; /* what it took from the ring, NULL for a file */
     apr_time_t replayed_at, looked_at, swept_at, bounded_at;
 } w;
 
@@ -304,22 +306,25 @@ static int post(core_job_t *job)
         return 0;
     }
     w.job = job;
+    w.job_at = gb_mono_now();
     return 1;
 }
 
-/* What the thread could not take is done again. */
+/* What the thread could not take is done again.  One that hangs is given up: its records may be
+ * written twice, which does no harm. */
 static void collect_job(void)
 {
-    apr_status_t rv;
+    apr_status_t rv = APR_TIMEUP;
 
-    if (w.job && core_job_ended(w.job, &rv)) {
-        if (rv != APR_SUCCESS && w.batch) {
-            gb_ring_give(ring(), w.batch->records, w.batch->slots, w.batch->n, 1);
-        }
-        core_job_release(w.job);
-        w.job = NULL;
-        w.batch = NULL;
+    if (!w.job || (!core_job_ended(w.job, &rv) && gb_mono_now() - w.job_at < GIVEN_UP)) {
+        return;
     }
+    if (rv != APR_SUCCESS && w.batch) {
+        gb_ring_give(ring(), w.batch->records, w.batch->slots, w.batch->n, 1);
+    }
+    core_job_release(w.job);
+    w.job = NULL;
+    w.batch = NULL;
 }
 
 static int takes_jobs(void)

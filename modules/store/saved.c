@@ -217,8 +217,12 @@ apr_status_t gb_saved_load(const gb_saved_ctx_t *ctx, apr_array_header_t **plist
                            apr_pool_t *p)
 {
     apr_array_header_t *list = apr_array_make(p, 64, sizeof(gb_saved_t));
-    const char *home;
-    apr_status_t rv = gb_saved_home(ctx->db, &home, p);
+    const char *home = "";
+    apr_status_t rv = gb_saved_fits(ctx, p);
+
+    if (rv == APR_SUCCESS) {
+        rv = gb_saved_home(ctx->db, &home, p);
+    }
 
     if (rv == APR_SUCCESS && !*home && vhost) {
         rv = meta_first(ctx->db, "home_vhost", vhost);
@@ -375,7 +379,10 @@ static apr_status_t in_transaction(const gb_saved_ctx_t *ctx, const gb_change_t 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = fn(ctx, change, id, p);
+    rv = gb_saved_fits(ctx, p);
+    if (rv == APR_SUCCESS) {
+        rv = fn(ctx, change, id, p);
+    }
     if (rv == APR_SUCCESS) {
         rv = gb_db_commit(ctx->db);
     }

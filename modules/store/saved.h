@@ -38,6 +38,9 @@ int gb_saved_is_secret(const gb_setting_t *row);
 apr_status_t gb_saved_version(gb_db_t *db, apr_int64_t *version, apr_pool_t *p);
 
 /*
+ * This and all below: APR_EACCES when the database is sealed with another secret
+ * than ctx has; nothing was read or written then.
+ *
  * All values (gb_saved_t) of settings that this build knows.  vhost is the first
  * VirtualHost of the configuration that uses the pool default: it becomes home
  * when there is none yet (NULL for none).

@@ -9,6 +9,10 @@
 
 #define DEFAULT_POOL "default"
 
+/* APR_EACCES: the database is sealed with another secret than ctx has (it was turned over since this
+ * process started): what it wrote would open for nobody. */
+apr_status_t gb_saved_fits(const gb_saved_ctx_t *ctx, apr_pool_t *p);
+
 /* "" when there is none yet. */
 apr_status_t gb_saved_home(gb_db_t *db, const char **home, apr_pool_t *p);
 /* Whether a value stands in t_settings. */

@@ -50,6 +50,14 @@ static int opens(const gb_seal_t *seal, const char *check, apr_pool_t *p)
            && strcmp(text, CHECK_TEXT) == 0;
 }
 
+apr_status_t gb_saved_fits(const gb_saved_ctx_t *ctx, apr_pool_t *p)
+{
+    const char *check;
+    apr_status_t rv = read_check(ctx->db, &check, p);
+
+    return rv == APR_SUCCESS && check && !opens(ctx->seal, check, p) ? APR_EACCES : rv;
+}
+
 /* ---- sealing anew ---- */
 
 typedef struct turn_t {
