@@ -31,7 +31,7 @@ struct core_job_t {
     apr_pool_t *pool;
     core_job_fn *fn;
     void *baton;
-    int writes;
+    int writes, nudges;
     atomic_int refs;
     int ended; /* under the queue's lock */
     apr_status_t rv;
@@ -96,6 +96,11 @@ apr_pool_t *core_job_pool(core_job_t *job)
 void core_job_baton(core_job_t *job, void *baton)
 {
     job->baton = baton;
+}
+
+void core_job_nudges(core_job_t *job)
+{
+    job->nudges = 1;
 }
 
 void core_job_release(core_job_t *job)
@@ -269,6 +274,9 @@ static void serve(worker_t *worker, core_job_t *job)
     worker->busy_since = 0;
     pthread_cond_broadcast(&q.done);
     pthread_mutex_unlock(&q.lock);
+    if (job->nudges) {
+        core_journal_nudge();
+    }
     core_job_release(job);
 }
 

@@ -244,6 +244,7 @@ static struct {
     pthread_cond_t cond;
     pthread_t thread;
     int runs, stops;
+    int nudged;      /* a batch is done and more wait: do not sleep */
     int holds;       /* the lease */
     core_job_t *job; /* under way, NULL for none */
     apr_time_t job_at;
@@ -267,6 +268,14 @@ void core_journal_writer(gb_writer_t *writer, gb_db_t *db, apr_pool_t *p)
     writer->zone = zone_of(p);
     writer->spool = &core_store()->spool;
     writer->rejected = core_store()->rejected;
+}
+
+void core_journal_nudge(void)
+{
+    pthread_mutex_lock(&w.lock);
+    w.nudged = 1;
+    pthread_cond_signal(&w.cond);
+    pthread_mutex_unlock(&w.lock);
 }
 
 /* The database thread: a batch of the ring. */
@@ -322,6 +331,9 @@ static void collect_job(void)
     if (rv != APR_SUCCESS && w.batch) {
         gb_ring_give(ring(), w.batch->records, w.batch->slots, w.batch->n, 1);
     }
+    if (rv != APR_SUCCESS && !w.batch) {
+        w.replayed_at = gb_mono_now(); /* not at once again */
+    }
     core_job_release(w.job);
     w.job = NULL;
     w.batch = NULL;
@@ -343,6 +355,9 @@ static void send_batch(void)
     job = core_job_make(write_batch, 1);
     batch = apr_palloc(core_job_pool(job), sizeof(*batch));
     batch->n = gb_ring_take(ring(), batch->records, batch->slots, BATCH);
+    if (batch->n == BATCH) {
+        core_job_nudges(job); /* there may be more */
+    }
     core_job_baton(job, batch);
     if (post(job)) {
         w.batch = batch;
@@ -411,6 +426,7 @@ static void send_file(apr_time_t now)
     job = core_job_make(write_file, 1);
     batch = apr_pcalloc(core_job_pool(job), sizeof(*batch));
     batch->path = next_file(&batch->kind, core_job_pool(job));
+    core_job_nudges(job);
     core_job_baton(job, batch);
     if (!batch->path) {
         w.replayed_at = now;
@@ -511,9 +527,10 @@ static void *thread_main(void *unused)
         until.tv_sec = (time_t)apr_time_sec(at);
         until.tv_nsec = (long)apr_time_usec(at) * 1000;
         pthread_mutex_lock(&w.lock);
-        if (!w.stops) {
-            pthread_cond_timedwait(&w.cond, &w.lock, &until);
+        while (!w.stops && !w.nudged && pthread_cond_timedwait(&w.cond, &w.lock, &until) == 0) {
+            ;
         }
+        w.nudged = 0;
         stops = w.stops;
         pthread_mutex_unlock(&w.lock);
     }

@@ -81,6 +81,8 @@ void core_job_baton(core_job_t *job, void *baton);
  */
 apr_status_t core_job_run(core_job_t *job, apr_interval_time_t wait);
 void core_job_release(core_job_t *job);
+/* The journal's writer is woken when it has ended. */
+void core_job_nudges(core_job_t *job);
 /* Whether it ended, and how. */
 int core_job_ended(const core_job_t *job, apr_status_t *rv);
 
@@ -96,6 +98,8 @@ void core_journal_tenants(apr_array_header_t *specs);
 void core_journal_post_config(apr_pool_t *pconf);
 /* After the fork; before the engine, so that its end comes after the engine's. */
 void core_journal_child_init(apr_pool_t *pchild);
+/* Any thread: look now, not with the next tick. */
+void core_journal_nudge(void);
 /* Database thread: what rows are written with. */
 void core_journal_writer(gb_writer_t *writer, gb_db_t *db, apr_pool_t *p);
 
