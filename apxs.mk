@@ -76,11 +76,13 @@ sanitize = $(if $(LIBFUZZER),-fsanitize=fuzzer-no-link) $(if $(SANITIZE),-fsanit
 # What APR's and httpd's headers expect of a Unix.
 gnu_flags       = -D_GNU_SOURCE -D_REENTRANT
 # Below the glue httpd's headers are not even on the path.
-core_cppflags   = -I$(srcdir)/include -I$(srcdir)/modules $(apr_flags) $(curl_flags) \
+# What is not ours comes as system headers, so that its macros raise no warnings.
+foreign         = $(patsubst -I%,-isystem %,$(filter-out -I/usr/include,$(1)))
+core_cppflags   = -I$(srcdir)/include -I$(srcdir)/modules $(call foreign,$(apr_flags) $(curl_flags)) \
                   $(CPPFLAGS)
 core_flags      = $(gnu_flags) $(core_cppflags) -fvisibility=hidden
-module_cppflags = -I$(srcdir)/include -I$(srcdir)/modules -I$(httpd_include) $(httpd_flags) \
-                  $(apr_flags) $(curl_flags) $(CPPFLAGS)
+module_cppflags = -I$(srcdir)/include -I$(srcdir)/modules $(httpd_flags) \
+                  $(call foreign,-I$(httpd_include) $(apr_flags) $(curl_flags)) $(CPPFLAGS)
 ifdef CFLAGS
 base_cflags = $(CFLAGS)
 else
@@ -209,7 +211,7 @@ deps_sh    = sh $(srcdir)/conf.d/run/deps.sh
 BUILD_DEPS = gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev
 RUN_DEPS   = $(BUILD_DEPS) apache2-bin libaprutil1-dbd-sqlite3 ca-certificates curl tzdata
 CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl \
-             libaprutil1-dbd-mysql mariadb-server-core clang libclang-rt-dev tinyproxy-bin microsocks
+             libaprutil1-dbd-mysql mariadb-server-core mariadb-client clang libclang-rt-dev tinyproxy-bin microsocks
 LINT_DEPS  = $(CHECK_DEPS) clang-format cppcheck
 BENCH_DEPS = $(CHECK_DEPS) wrk
 
@@ -235,8 +237,8 @@ tools   = GB_SRCDIR=$(abspath $(srcdir)) GB_BUILD=$(abspath $(builddir)) GB_APXS
 # ---- run ----
 
 run: deps-run
-	@$(submake) $(jobs) all simulator
-	@$(submake) run-now
+	+@$(submake) $(jobs) all simulator
+	+@$(submake) run-now
 run-now:
 	@exec env $(tools) sh $(srcdir)/conf.d/run/run.sh
 
@@ -250,7 +252,7 @@ $(venv)/.made: $(srcdir)/test/requirements.txt
 venv: $(venv)/.made
 
 check: deps-check
-	@$(submake) check-now
+	+@$(submake) check-now
 check-now:
 	@$(tools) $(PYTHON) $(srcdir)/test/check.py $(CHECK_ARGS)
 
@@ -258,27 +260,27 @@ guard: all $(printer)
 	@$(tools) $(PYTHON) $(srcdir)/test/guard/run.py
 
 bench: deps-bench
-	@$(submake) $(jobs) all simulator load benches venv
-	@$(submake) bench-now
+	+@$(submake) $(jobs) all simulator load benches venv
+	+@$(submake) bench-now
 bench-now:
 	@set -e; for b in $(benches); do echo "== $${b##*/}"; $$b; done
 	@$(tools) $(venv)/bin/python $(srcdir)/test/bench/bench.py $(BENCH_ARGS)
 
 soak: deps-check
-	@$(submake) $(jobs) all simulator load tortures venv
-	@$(submake) soak-now
+	+@$(submake) $(jobs) all simulator load tortures venv
+	+@$(submake) soak-now
 soak-now:
 	@set -e; for t in $(tortures); do echo "$$t"; $$t; done
-	@$(submake) fuzz-now FUZZ_SECONDS=$(SOAK_FUZZ_SECONDS)
+	+@$(submake) fuzz-now FUZZ_SECONDS=$(SOAK_FUZZ_SECONDS)
 	@$(tools) $(venv)/bin/python -m pytest -m soak $(srcdir)/test/httpd $(SOAK_ARGS)
 
 # Each target for so long, as many side by side as there are processors.
 FUZZ_SECONDS      ?= 60
 SOAK_FUZZ_SECONDS ?= 900
 fuzz: deps-check
-	@$(submake) fuzz-now FUZZ_SECONDS=$(FUZZ_SECONDS)
+	+@$(submake) fuzz-now FUZZ_SECONDS=$(FUZZ_SECONDS)
 fuzz-now:
-	@$(submake) $(jobs) CC=clang LIBFUZZER=1 SANITIZE=address,undefined builddir=$(builddir)/fuzz fuzzers
+	+@$(submake) $(jobs) CC=clang LIBFUZZER=1 SANITIZE=address,undefined builddir=$(builddir)/fuzz fuzzers
 	@$(tools) $(PYTHON) $(srcdir)/test/fuzz/run.py $(builddir)/fuzz/test/fuzz $(FUZZ_SECONDS)
 
 # ---- lint ----
@@ -287,7 +289,7 @@ c_files = $(wildcard $(addprefix $(srcdir)/,include/*.h modules/*/*.c modules/*/
           test/unit/*.c test/unit/*.h test/fuzz/*.c test/fuzz/*.h test/simulator/*.c test/simulator/*.h test/bench/*.c test/bench/*.h test/guard/*.[ch]))
 
 lint: deps-lint
-	@$(submake) lint-format lint-cppcheck lint-gcc lint-clang
+	+@$(submake) lint-format lint-cppcheck lint-gcc lint-clang
 lint-format:
 	@echo '  CLANG-FORMAT'
 	$(Q)clang-format --dry-run -Werror $(c_files)
@@ -298,7 +300,7 @@ lint-cppcheck:
 	    --include=$(srcdir)/test/guard/cppcheck.h -j $(shell nproc) \
 	    -I$(srcdir)/include -I$(srcdir)/modules $(filter %.c,$(c_files))
 lint-gcc lint-clang: lint-%:
-	@$(submake) $(jobs) CC=$* WERROR=1 builddir=$(builddir)/lint-$* everything
+	+@$(submake) $(jobs) CC=$* WERROR=1 builddir=$(builddir)/lint-$* everything
 
 # ---- made from the table of settings ----
 
