@@ -211,7 +211,8 @@ deps_sh    = sh $(srcdir)/conf.d/run/deps.sh
 BUILD_DEPS = gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev
 RUN_DEPS   = $(BUILD_DEPS) apache2-bin libaprutil1-dbd-sqlite3 ca-certificates curl tzdata
 CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl \
-             libaprutil1-dbd-mysql mariadb-server-core mariadb-client clang libclang-rt-dev tinyproxy-bin microsocks
+             libaprutil1-dbd-mysql mariadb-server-core mariadb-client clang libclang-rt-dev tinyproxy-bin microsocks \
+             chromium
 LINT_DEPS  = $(CHECK_DEPS) clang-format cppcheck
 BENCH_DEPS = $(CHECK_DEPS) wrk
 

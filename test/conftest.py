@@ -20,6 +20,7 @@ for folder in ("httpd", "sdk"):
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), folder))
 
 import tools  # noqa: E402
+from browser import chromium, signed_in, window  # noqa: E402,F401 (fixtures)
 from env import Conf, Server  # noqa: E402
 from sim import Simulator  # noqa: E402
 
