@@ -125,4 +125,30 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_probe,
                         (const char *pool, const gb_key_t *key, const char *model,
                          gb_probe_done_fn *done, void *baton));
 
+/* ---- for administration: asking the database ---- */
+
+/*
+ * A question for the database thread of this child.  That thread may hang as long
+ * as the server does, and whoever waits for it gives up after 5 s; so what fn
+ * reads and writes (its baton and the answer) lives in the job's own pool, which
+ * outlives the request then.  fn gets that pool as p.  store/stats.h and
+ * store/logs.h are what it calls.
+ */
+struct gb_db_t;
+typedef struct gb_job_t gb_job_t;
+typedef apr_status_t gb_job_fn(struct gb_db_t *db, void *baton, apr_pool_t *p);
+
+/* writes: it changes something.  The job and its answer are there until r ends. */
+APR_DECLARE_OPTIONAL_FN(gb_job_t *, gbalance_job_make,
+                        (request_rec * r, gb_job_fn *fn, int writes));
+APR_DECLARE_OPTIONAL_FN(apr_pool_t *, gbalance_job_pool, (gb_job_t * job));
+
+/*
+ * Once per job, in a worker.  APR_SUCCESS or APR_NOTFOUND as fn said; all else
+ * has *err filled with what to tell (503, in words for people): the database is
+ * away, hangs, is not ours to read, or there is none.
+ */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_job_run,
+                        (gb_job_t * job, void *baton, gb_error_t *err));
+
 #endif

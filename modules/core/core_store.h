@@ -92,6 +92,12 @@ apr_interval_time_t core_dbthread_busy(void);
 /* Ends the thread; one that hangs in the database is left behind. */
 void core_dbthread_stop(apr_interval_time_t patience);
 
+/* ---- core_ask.c: for sibling modules, see gbalance_job_make ---- */
+
+gb_job_t *core_ask_make(request_rec *r, gb_job_fn *fn, int writes);
+apr_pool_t *core_ask_pool(gb_job_t *ask);
+apr_status_t core_ask_run(gb_job_t *ask, void *baton, gb_error_t *err);
+
 /* ---- core_journal.c ---- */
 
 void core_journal_tenants(apr_array_header_t *specs);

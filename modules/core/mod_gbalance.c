@@ -6,6 +6,7 @@
  * mod_gbalance_keys'.
  */
 #include "core_live.h"
+#include "core_store.h"
 
 #include "http_connection.h"
 #include "http_main.h"
@@ -91,6 +92,21 @@ static apr_status_t gbalance_probe(const char *pool, const gb_key_t *key, const 
     return core_probe(pool, key, model, done, baton);
 }
 
+static gb_job_t *gbalance_job_make(request_rec *r, gb_job_fn *fn, int writes)
+{
+    return core_ask_make(r, fn, writes);
+}
+
+static apr_pool_t *gbalance_job_pool(gb_job_t *job)
+{
+    return core_ask_pool(job);
+}
+
+static apr_status_t gbalance_job_run(gb_job_t *job, void *baton, gb_error_t *err)
+{
+    return core_ask_run(job, baton, err);
+}
+
 /* ---- hooks ---- */
 
 static void register_optional_functions(void)
@@ -106,6 +122,9 @@ static void register_optional_functions(void)
     APR_REGISTER_OPTIONAL_FN(gbalance_state_dir);
     APR_REGISTER_OPTIONAL_FN(gbalance_tenant_get);
     APR_REGISTER_OPTIONAL_FN(gbalance_probe);
+    APR_REGISTER_OPTIONAL_FN(gbalance_job_make);
+    APR_REGISTER_OPTIONAL_FN(gbalance_job_pool);
+    APR_REGISTER_OPTIONAL_FN(gbalance_job_run);
 }
 
 static void register_hooks(apr_pool_t *p)
