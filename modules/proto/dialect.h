@@ -103,15 +103,16 @@ struct gb_plan_t {
     int upload; /* below the upload address: "/upload" stands before the version */
 
     /* who asked for what */
-    char model[96];        /* as the client named it, "" for none */
-    char model_used[96];   /* the model in the path: what the pool picks for */
-    const char *operation; /* "chat", "generate", "models" ...: static, for logs */
-    int stream;            /* the client gets a stream */
-    int upstream_stream;   /* the upstream is asked for one */
-    int expects_content;   /* an answer without candidates counts as empty and is retried */
-    int fan_out;           /* so many equal calls, merged by one translator; 0 and 1 = one */
-    int from_models;       /* Google's list of models, page by page, is all that the answer needs */
-    int lists_files;       /* of all keys: answered from the records of who made what */
+    char model[96];          /* as the client named it, "" for none */
+    char model_used[96];     /* the model in the path: what the pool picks for */
+    const char *operation;   /* "chat", "generate", "models" ...: static, for logs */
+    int stream;              /* the client gets a stream */
+    int upstream_stream;     /* the upstream is asked for one */
+    int expects_content;     /* an answer without candidates counts as empty and is retried */
+    int fan_out;             /* so many calls, merged by one translator; 0 and 1 = one */
+    const gb_span_t *bodies; /* their bodies, where they differ; NULL: all send body */
+    int from_models; /* Google's list of models, page by page, is all that the answer needs */
+    int lists_files; /* of all keys: answered from the records of who made what */
     const char
         *ignored; /* names of unknown fields, comma-separated, for x-gbalance-ignored; NULL */
     apr_uint64_t

@@ -19,9 +19,10 @@ typedef struct route_t {
 } route_t;
 
 static const route_t routes[] = {
-    {"/chat/completions", "POST", gb_openai_chat,        NULL                  },
-    {"/models",           "GET",  gb_openai_models_list, gb_openai_models_begin},
-    {"/models/",          "GET",  gb_openai_models_one,  gb_openai_model_begin },
+    {"/chat/completions", "POST", gb_openai_chat,        NULL                      },
+    {"/models",           "GET",  gb_openai_models_list, gb_openai_models_begin    },
+    {"/models/",          "GET",  gb_openai_models_one,  gb_openai_model_begin     },
+    {"/embeddings",       "POST", gb_openai_embeddings,  gb_openai_embeddings_begin},
 };
 
 static int route_matches(const route_t *route, const char *path)

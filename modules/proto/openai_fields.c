@@ -316,7 +316,7 @@ static int field_find(gb_span_t key)
 }
 
 /* A header carries these: only what may stand in one, and not without end. */
-static void ignored_add(gb_openai_call_t *call, gb_span_t key)
+void gb_openai_ignored_add(gb_openai_call_t *call, gb_span_t key)
 {
     const char *before = call->plan->ignored, *name;
     char *clean, *c;
@@ -349,7 +349,7 @@ apr_status_t gb_openai_fields_read(gb_openai_call_t *call, gb_span_t root)
     for (gb_json_iter(&it, root); gb_json_next(&it);) {
         i = field_find(it.key);
         if (i < 0) {
-            ignored_add(call, it.key);
+            gb_openai_ignored_add(call, it.key);
         }
         else {
             call->field[i] = gb_json_kind(it.value) == GB_JSON_NULL ? (gb_span_t){NULL, 0}

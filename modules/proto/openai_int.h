@@ -155,6 +155,8 @@ typedef struct gb_openai_call_t {
     int n_tools;
     const char *extra_system; /* a sentence of ours, JSON-escaped with quotes */
     unsigned dropped, sent;   /* GB_OPENAI_DROP_* */
+
+    void *own; /* of the endpoint, where that is not chat */
 } gb_openai_call_t;
 
 #define gb_openai_there(span) ((span).p != NULL)
@@ -169,6 +171,35 @@ int gb_openai_flag(gb_span_t value); /* true */
 /* A string's text from p, NULL when it is none. */
 const char *gb_openai_text(gb_span_t value, apr_pool_t *p);
 int gb_openai_empty(gb_span_t string); /* no string, or "" */
+/* Names a member that nobody knows in x-gbalance-ignored. */
+void gb_openai_ignored_add(gb_openai_call_t *call, gb_span_t key);
+
+/* ---- openai_params.c: the bodies of the smaller endpoints ---- */
+
+typedef enum {
+    GB_PARAM_STRING,
+    GB_PARAM_INTEGER,
+    GB_PARAM_NUMBER,
+    GB_PARAM_BOOL,
+    GB_PARAM_ANY
+} gb_openai_param_kind_t;
+
+/* One member: where its value goes, and what it may be. */
+typedef struct gb_openai_param_t {
+    const char *name;
+    size_t offset; /* of a gb_span_t; GB_PARAM_NOWHERE: it has no effect */
+    gb_openai_param_kind_t kind;
+    const char *words;    /* "float|base64": what a string may be; NULL: anything */
+    apr_int64_t min, max; /* of an integer; 1, 0: any */
+} gb_openai_param_t;
+
+#define GB_PARAM_NOWHERE ((size_t)-1)
+
+/* Spreads root over the spans of *into (left alone where a member is absent or null), checks, and
+ * names what is not in the table in plan->ignored. */
+apr_status_t gb_openai_params_read(gb_openai_call_t *call, gb_span_t root,
+                                   const gb_openai_param_t *params, size_t n, void *into);
+apr_status_t gb_openai_param_missing(gb_openai_call_t *call, const char *name);
 
 /* ---- openai_models.c ---- */
 
@@ -393,7 +424,11 @@ void gb_openai_tool_call_put(gb_buf_t *out, const gb_openai_tool_call_t *call, i
 /* {"content":[..],"refusal":null}'s items. */
 void gb_openai_logprobs_put(gb_buf_t *out, gb_span_t result);
 
-/* ---- openai_stream.c, openai_unary.c, openai_models.c, openai_direct.c ---- */
+/* ---- openai_embeddings.c ---- */
+
+apr_status_t gb_openai_embeddings(gb_openai_call_t *call);
+
+/* ---- openai_stream.c, openai_unary.c, openai_models.c, openai_direct.c ... ---- */
 
 struct gb_translator_t {
     gb_plan_t *plan;
@@ -405,7 +440,7 @@ struct gb_translator_t {
     apr_hash_t *listed; /* models: names in it */
     apr_status_t (*chunk)(gb_translator_t *t, const char *bytes, size_t len);
     apr_status_t (*end)(gb_translator_t *t);
-    apr_uint64_t passed; /* direct: bytes that were handed on */
+    apr_uint64_t passed; /* direct: bytes that were handed on; embeddings: answers that were read */
     int done;            /* direct: [DONE] was seen */
     int n;               /* whole answers, or events, that were read */
 };
@@ -415,6 +450,7 @@ void gb_openai_stream_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_unary_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_models_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_model_begin(gb_translator_t *t, gb_openai_call_t *call);
+void gb_openai_embeddings_begin(gb_translator_t *t, gb_openai_call_t *call);
 
 /* Checks, mends and reads one event or whole answer.  Sets has_error for what is no JSON. */
 apr_status_t gb_openai_answer_feed(gb_openai_answer_t *a, const char *bytes, size_t len);

@@ -481,6 +481,7 @@ static void legs_make(gb_exchange_t *x)
         leg->conf = x->conf;
         leg->plan = x->plan;
         leg->pool = x->pool;
+        leg->index = i;
         leg->out = &x->out;
         gb_leg_init(leg, x, &leg_events);
     }

@@ -71,6 +71,13 @@ static int count_headers(const char *const *headers)
     return n;
 }
 
+static gb_span_t body_of(const gb_leg_t *leg)
+{
+    const gb_plan_t *plan = leg->plan;
+
+    return plan->bodies ? plan->bodies[leg->index] : (gb_span_t){plan->body, plan->body_len};
+}
+
 static const char *const *headers_of(const gb_leg_t *leg)
 {
     const gb_plan_t *plan = leg->plan;
@@ -81,7 +88,7 @@ static const char *const *headers_of(const gb_leg_t *leg)
     all[n++] = apr_pstrcat(leg->pool, plan->bearer ? BEARER_HEADER : KEY_HEADER, leg->key.secret,
                            NULL);
     all[n++] = apr_psprintf(leg->pool, "x-request-id: %s.%d", leg->conf->request_id, leg->number);
-    if (plan->content_type && plan->body) {
+    if (plan->content_type && body_of(leg).p) {
         all[n++] = apr_pstrcat(leg->pool, "Content-Type: ", plan->content_type, NULL);
     }
     for (i = 0; i < extra; i++) {
@@ -256,7 +263,7 @@ static int drop_refused_field(gb_leg_t *leg)
     if (leg->verdict.cls != GB_CLASS_ADAPTIVE || leg->extra >= 1 || !dialect->drop_field) {
         return 0;
     }
-    if (leg->body != leg->plan->body) {
+    if (leg->body != body_of(leg).p) {
         return 1;
     }
     if (dialect->drop_field(leg->plan, leg->verdict.field) != APR_SUCCESS) {
@@ -576,7 +583,7 @@ static void attempt_reset(gb_leg_t *leg)
     leg->incomplete = 0;
     leg->proxy_failed = 0;
     leg->latency = 0;
-    leg->body = leg->plan->body;
+    leg->body = body_of(leg).p;
     leg->began = apr_time_now();
     leg->began_mono = gb_mono_now();
     gb_buf_reset(&leg->raw);
@@ -603,8 +610,8 @@ static void send_attempt(gb_leg_t *leg)
     call.method = leg->plan->method;
     call.url = url_of(leg);
     call.headers = headers_of(leg);
-    call.body = leg->plan->body;
-    call.body_len = leg->plan->body_len;
+    call.body = leg->body;
+    call.body_len = body_of(leg).len;
     call.proxy = leg->proxy = proxy_of(leg);
     call.connect_timeout = leg->conf->settings->time_out_connect;
     call.silence = silence_of(leg);
@@ -639,7 +646,7 @@ static int pick_key(gb_leg_t *leg, apr_interval_time_t *wait, gb_error_t *err)
     int rc;
 
     memset(&key, 0, sizeof(key));
-    leg->pick.tokens = (apr_int64_t)(leg->plan->body_len / 4); /* it may have been fetched first */
+    leg->pick.tokens = (apr_int64_t)(body_of(leg).len / 4); /* it may have been fetched first */
     rc = host->pick(host->baton, &leg->pick, &key, wait, err);
     if (rc == 0) {
         close_attempt(leg, 0);

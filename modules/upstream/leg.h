@@ -28,6 +28,7 @@ struct gb_leg_t {
     const gb_exchange_conf_t *conf;
     gb_plan_t *plan;
     apr_pool_t *pool;
+    int index;     /* 0-based, of plan->fan_out */
     gb_buf_t *out; /* the exchange's: where a stream is translated to */
     int streams;   /* translate as it comes; else collect in raw */
     int committed; /* the client has bytes of it: no retry */

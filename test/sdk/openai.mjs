@@ -34,6 +34,15 @@ const commands = {
     return ids;
   },
 
+  async embed() {
+    // the SDK asks for base64 and decodes it
+    const answer = await client.embeddings.create({ model: "gemini-embedding-001", input: [text, "another"] });
+    const plain = await client.embeddings.create({ model: "gemini-embedding-001", input: [text, "another"],
+                                                   encoding_format: "float" });
+    return { base64: answer.data.map((d) => d.embedding), float: plain.data.map((d) => d.embedding),
+             total: answer.usage.total_tokens };
+  },
+
   async error() {
     try {
       await commands[text === "stream" ? "stream" : "complete"]();

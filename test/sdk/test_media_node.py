@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Embeddings, pictures and transcripts with the unmodified Node SDK."""
+import struct
+
+from conf import KEYS, Conf
+from test_node import call
+
+
+def as_float32(numbers):
+    return [struct.unpack("<f", struct.pack("<f", n))[0] for n in numbers]
+
+
+class TestMedia:
+    CONF = Conf(keys=KEYS[:1])
+
+    def test_embeddings(self, site):
+        found = call(site, "openai", "embed", "Hello")
+        assert found["total"] > 0 and len(found["base64"]) == 2
+        for packed, plain in zip(found["base64"], found["float"], strict=True):
+            assert as_float32(packed) == as_float32(plain) and len(plain) == 3072
