@@ -66,6 +66,24 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_caller_get,
  */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_admin_get, (request_rec * r, gb_error_t *err));
 
+/*
+ * The JSON endpoints of the core below /api, for pages that have let somebody in themselves (who, for
+ * the history): path with its query ("/config/schema"), body an object or NULL.  Returns the HTTP
+ * status; *answer is JSON and lives as long as r.
+ */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_api_call,
+                        (request_rec * r, const char *who, int method, const char *path,
+                         const char *body, const char **answer));
+
+/*
+ * A short-lived token that lets a page of administration call the API surfaces of its VirtualHost,
+ * as the caller "playground"; *lifetime is in seconds.  NULL: there is no shared memory to sign with.
+ */
+APR_DECLARE_OPTIONAL_FN(const char *, gbalance_play_token, (request_rec * r, int *lifetime));
+
+/* Where this VirtualHost mounts a handler ("gbalance-openai" -> "/llm/v1"; the shortest); NULL: nowhere. */
+APR_DECLARE_OPTIONAL_FN(const char *, gbalance_mount, (request_rec * r, const char *handler));
+
 /* The path below the Location that mounts the handler ("/chat/completions"); NULL: not ours. */
 APR_DECLARE_OPTIONAL_FN(const char *, gbalance_path, (request_rec * r));
 

@@ -215,19 +215,15 @@ static apr_status_t file_text(char **ptext, const char *path, const char **why, 
     return rv;
 }
 
-apr_status_t gb_env_file_read(apr_table_t **pvars, const char *path, const char **why,
-                              apr_pool_t *p)
+apr_status_t gb_env_text_read(apr_table_t **pvars, const char *text, const char *name,
+                              const char **why, apr_pool_t *p)
 {
     reader_t in;
-    char *text = NULL;
-    apr_status_t rv = file_text(&text, path, why, p);
+    apr_status_t rv;
 
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
     in.at = strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text;
     in.line = 1;
-    in.path = path;
+    in.path = name;
     in.why = why;
     in.vars = apr_table_make(p, 32);
     in.p = p;
@@ -236,4 +232,43 @@ apr_status_t gb_env_file_read(apr_table_t **pvars, const char *path, const char 
         *pvars = in.vars;
     }
     return rv;
+}
+
+apr_status_t gb_env_file_read(apr_table_t **pvars, const char *path, const char **why,
+                              apr_pool_t *p)
+{
+    char *text = NULL;
+    apr_status_t rv = file_text(&text, path, why, p);
+
+    return rv == APR_SUCCESS ? gb_env_text_read(pvars, text, path, why, p) : rv;
+}
+
+/* ---- writing ---- */
+
+static int is_plain(const char *value)
+{
+    while (isalnum((unsigned char)*value)
+           || (*value != '\0' && strchr("._:/,+-*@", *value) != NULL)) {
+        value++;
+    }
+    return *value == '\0';
+}
+
+/* Bare where nothing can be misread, in single quotes where nothing needs a backslash. */
+apr_status_t gb_env_put(gb_buf_t *out, const char *name, const char *value)
+{
+    const char *at;
+
+    if (is_plain(value)) {
+        return gb_buf_printf(out, "%s=%s\n", name, value);
+    }
+    if (strpbrk(value, "'\\") == NULL) {
+        return gb_buf_printf(out, "%s='%s'\n", name, value);
+    }
+    gb_buf_printf(out, "%s=\"", name);
+    for (at = value; *at != '\0'; at++) {
+        gb_buf_puts(out, *at == '"' || *at == '\\' ? "\\" : "");
+        gb_buf_putc(out, *at);
+    }
+    return gb_buf_puts(out, "\"\n");
 }

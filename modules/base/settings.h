@@ -140,5 +140,10 @@ const char *gb_map_get(const gb_map_t *map, const char *name); /* NULL when abse
  */
 apr_status_t gb_env_file_read(apr_table_t **pvars, const char *path, const char **why,
                               apr_pool_t *p);
+/* The same of a text in memory; name stands for the file in *why. */
+apr_status_t gb_env_text_read(apr_table_t **pvars, const char *text, const char *name,
+                              const char **why, apr_pool_t *p);
+/* A line that reads as this value again. */
+apr_status_t gb_env_put(gb_buf_t *out, const char *name, const char *value);
 
 #endif

@@ -96,6 +96,8 @@ typedef struct core_request_t {
 core_request_t *core_request_get(request_rec *r);
 void core_mounts_collect(apr_pool_t *p, server_rec *s, core_conf_t *conf);
 const core_mount_t *core_mount_of(const core_conf_t *conf, const char *path);
+/* The shortest path at which a handler is mounted; NULL. */
+const char *core_mount_prefix(const core_conf_t *conf, const char *handler);
 int core_post_read_request(request_rec *r);
 int core_translate_name(request_rec *r);
 int core_map_to_storage(request_rec *r);
@@ -131,6 +133,8 @@ typedef struct core_session_t {
 } core_session_t;
 
 void core_upload_tenants(apr_array_header_t *specs);
+/* What all processes sign with, GB_SIGN_KEY bytes; NULL: there is no shared memory. */
+const unsigned char *core_signing_key(void);
 int core_is_upload(request_rec *r);
 int core_upload_begins(request_rec *r);
 int core_upload_names_session(request_rec *r);
@@ -168,6 +172,14 @@ void core_cors_headers(request_rec *r);
 
 /* ---- core_admin.c ---- */
 apr_status_t core_admin_get(request_rec *r, gb_error_t *err);
+
+/* ---- core_play.c: tokens of the playground ---- */
+#define CORE_PLAY_CALLER "playground"
+const char *core_play_token(request_rec *r, int *lifetime);
+/* Whether that is one, for this VirtualHost and still good. */
+int core_play_is(request_rec *r, const char *credential);
+/* The key that the page asks for, and only the page may. */
+void core_play_bind(request_rec *r, gb_plan_t *plan, const gb_caller_t *caller);
 
 /* ---- core_body.c ---- */
 

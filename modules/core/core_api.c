@@ -21,9 +21,13 @@ int core_api_answer(core_api_t *api, int status)
 {
     request_rec *r = api->r;
 
+    if (api->is_inner) {
+        api->status = status;
+        return OK;
+    }
     r->status = status;
     r->status_line = NULL;
-    ap_set_content_type(r, "application/json");
+    ap_set_content_type(r, api->type ? api->type : "application/json");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     ap_set_content_length(r, (apr_off_t)api->out.len);
     if (!r->header_only && api->out.len) {
@@ -41,6 +45,7 @@ int core_api_refuse(core_api_t *api, int status, const char *fmt, ...)
     message = apr_pvsprintf(api->r->pool, fmt, args);
     va_end(args);
     gb_buf_reset(&api->out);
+    api->type = NULL;
     gb_buf_printf(&api->out, "{\"error\":{\"status\":%d,\"message\":", status);
     gb_json_put_cstr(&api->out, message);
     gb_buf_puts(&api->out, "}}");
@@ -129,6 +134,9 @@ static const route_t routes[] = {
     {"/config/schema",  M_GET,  0, core_api_config_schema  },
     {"/config/reset",   M_POST, 0, core_api_config_reset   },
     {"/config/reveal",  M_POST, 1, core_api_config_reveal  },
+    {"/config/export",  M_GET,  0, core_api_config_export  },
+    {"/config/export",  M_POST, 1, core_api_config_export  },
+    {"/config/import",  M_POST, 1, core_api_config_import  },
     {"/config/history", M_GET,  0, core_api_history_get    },
     {"/config/restore", M_POST, 1, core_api_history_restore},
     {"/store",          M_GET,  0, core_api_store_get      },
@@ -141,7 +149,7 @@ static const char *method_name(int method)
     return method == M_GET ? "GET, HEAD" : method == M_PUT ? "PUT" : "POST";
 }
 
-static const route_t *find_route(core_api_t *api, const char *path, const char **allow)
+static const route_t *find_route(core_api_t *api, int method, const char *path, const char **allow)
 {
     size_t i;
 
@@ -150,7 +158,7 @@ static const route_t *find_route(core_api_t *api, const char *path, const char *
         if (strcmp(routes[i].path, path) != 0) {
             continue;
         }
-        if (routes[i].method == api->r->method_number) {
+        if (routes[i].method == method) {
             return &routes[i];
         }
         *allow = *allow
@@ -160,22 +168,11 @@ static const route_t *find_route(core_api_t *api, const char *path, const char *
     return NULL;
 }
 
-/* OK, or the status that was answered. */
-static int read_body(core_api_t *api, const route_t *route, int *rc)
+/* 1: api->body is an object.  Else *rc is what the handler returns. */
+static int take_body(core_api_t *api, const char *text, apr_size_t len, int *rc)
 {
-    const char *text;
-    apr_size_t len;
     gb_json_fault_t fault;
-    gb_error_t err;
 
-    memset(&err, 0, sizeof(err));
-    if (core_body_read(api->r, &text, &len, &err, api->r->pool) != APR_SUCCESS) {
-        *rc = core_api_refuse(api, err.status, "%s", err.message);
-        return 0;
-    }
-    if (!len && !route->wants_body) {
-        return 1;
-    }
     if (len > CORE_API_BODY_MAX) {
         *rc = core_api_refuse(api, HTTP_REQUEST_ENTITY_TOO_LARGE,
                               "A body here has at most %d bytes.", CORE_API_BODY_MAX);
@@ -194,10 +191,24 @@ static int read_body(core_api_t *api, const route_t *route, int *rc)
     return 1;
 }
 
+static int read_body(core_api_t *api, const route_t *route, int *rc)
+{
+    const char *text;
+    apr_size_t len;
+    gb_error_t err;
+
+    memset(&err, 0, sizeof(err));
+    if (core_body_read(api->r, &text, &len, &err, api->r->pool) != APR_SUCCESS) {
+        *rc = core_api_refuse(api, err.status, "%s", err.message);
+        return 0;
+    }
+    return (!len && !route->wants_body) || take_body(api, text, len, rc);
+}
+
 static int route_request(core_api_t *api, const char *path)
 {
     const char *allow;
-    const route_t *route = find_route(api, path, &allow);
+    const route_t *route = find_route(api, api->r->method_number, path, &allow);
     int rc = OK;
 
     if (!route) {
@@ -228,6 +239,44 @@ static const char *api_path(const request_rec *r, const core_mount_t *mount)
     return r->uri + (at - mount->prefix) + strlen("/api");
 }
 
+static void api_init(core_api_t *api, request_rec *r)
+{
+    memset(api, 0, sizeof(*api));
+    api->r = r;
+    api->args = r->args;
+    api->conf = core_conf_get(r->server);
+    api->pool = core_pool_name(api->conf);
+    gb_buf_init_pool(&api->out, GB_BUF_MAX_ANSWER, r->pool);
+}
+
+int core_api_call(request_rec *r, const char *who, int method, const char *path, const char *body,
+                  const char **answer)
+{
+    apr_size_t len = strcspn(path, "?");
+    const route_t *route;
+    const char *allow;
+    core_api_t api;
+    gb_error_t err;
+    int rc;
+
+    api_init(&api, r);
+    api.is_inner = 1;
+    api.who = who;
+    api.args = path[len] ? path + len + 1 : NULL;
+    route = find_route(&api, method, apr_pstrmemdup(r->pool, path, len), &allow);
+    if (core_store_refuses(&err)) {
+        core_api_refuse(&api, err.status, "%s", err.message);
+    }
+    else if (!route) {
+        core_api_refuse(&api, HTTP_NOT_FOUND, "There is nothing at this address.");
+    }
+    else if (!body || take_body(&api, body, strlen(body), &rc)) {
+        route->fn(&api);
+    }
+    *answer = api.out.data ? api.out.data : "";
+    return api.status;
+}
+
 int core_api_handler(request_rec *r)
 {
     const core_request_t *req;
@@ -238,11 +287,7 @@ int core_api_handler(request_rec *r)
         || (req = core_request_get(r)) == NULL) {
         return DECLINED;
     }
-    memset(&api, 0, sizeof(api));
-    api.r = r;
-    api.conf = core_conf_get(r->server);
-    api.pool = core_pool_name(api.conf);
-    gb_buf_init_pool(&api.out, GB_BUF_MAX_ANSWER, r->pool);
+    api_init(&api, r);
     if (!is_admin(&api, req)) {
         return refuse_stranger(&api);
     }

@@ -14,12 +14,24 @@
 /* One request of an administrator who has been let in. */
 typedef struct core_api_t {
     request_rec *r;
-    const char *who; /* for the history */
-    gb_span_t body;  /* a checked object; {NULL,0} for none */
+    const char *who;  /* for the history */
+    const char *args; /* the query, NULL */
+    gb_span_t body;   /* a checked object; {NULL,0} for none */
     gb_buf_t out;
+    const char *type; /* of the answer; NULL: JSON */
     const core_conf_t *conf;
     const char *pool; /* the pool of this VirtualHost */
+    int is_inner;     /* a page asks, not a client: the answer stays in `out` */
+    int status;       /* of an inner call */
 } core_api_t;
+
+/*
+ * The same endpoints for pages that have let somebody in themselves: path below
+ * /api, with its query ("/config/schema"), body an object or NULL.  Returns the
+ * HTTP status; *answer is JSON and lives as long as the request.
+ */
+int core_api_call(request_rec *r, const char *who, int method, const char *path, const char *body,
+                  const char **answer);
 
 /* Both return what the handler returns. */
 int core_api_answer(core_api_t *api, int status);
@@ -34,11 +46,25 @@ int core_api_config_put(core_api_t *api);
 int core_api_config_schema(core_api_t *api);
 int core_api_config_reset(core_api_t *api);
 int core_api_config_reveal(core_api_t *api);
+int core_api_config_import(core_api_t *api);
+/* In the log in any case, and in the history if the database is there: secrets were shown. */
+void core_api_note_reveal(core_api_t *api, const gb_saved_t *values, int n, const char *names);
+/* ---- core_api_export.c ---- */
+int core_api_config_export(core_api_t *api);
 /* ---- core_api_store.c ---- */
 int core_api_store_get(core_api_t *api);
 /* ---- core_api_history.c ---- */
 int core_api_history_get(core_api_t *api);
 int core_api_history_restore(core_api_t *api);
+
+/* By whom and when a value was changed last. */
+typedef struct core_saver_t {
+    const char *who;
+    apr_time_t at;
+} core_saver_t;
+
+/* Setting's name -> core_saver_t *; empty while the database is away. */
+apr_hash_t *core_api_savers(core_api_t *api);
 
 /* ---- core_api_values.c: JSON of a client to values of settings, and back ---- */
 

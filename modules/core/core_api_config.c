@@ -59,8 +59,9 @@ static void put_choices(gb_buf_t *out, const char *choices)
     gb_buf_putc(out, ']');
 }
 
-static void put_row(core_api_t *api, const gb_setting_t *row)
+static void put_row(core_api_t *api, const gb_setting_t *row, apr_hash_t *savers)
 {
+    const core_saver_t *saver = apr_hash_get(savers, row->name, APR_HASH_KEY_STRING);
     gb_settings_t *fresh = gb_settings_make(api->r->pool);
     core_origin_t origin = core_origin(api->r, row);
     gb_buf_t *out = &api->out;
@@ -83,11 +84,16 @@ static void put_row(core_api_t *api, const gb_setting_t *row)
     gb_buf_printf(out, ",\"secret\":%s", gb_saved_is_secret(row) ? "true" : "false");
     put_member(out, "source", source_names[origin.source]);
     put_member(out, "where", origin.where);
+    if (origin.source == GB_FROM_SAVED && saver) {
+        put_member(out, "who", saver->who);
+        gb_buf_printf(out, ",\"at\":%" APR_TIME_T_FMT, apr_time_as_msec(saver->at));
+    }
     gb_buf_printf(out, ",\"writable\":%s}", origin.is_fixed ? "false" : "true");
 }
 
 int core_api_config_schema(core_api_t *api)
 {
+    apr_hash_t *savers = core_api_savers(api);
     int n, i;
     const gb_setting_t *rows = gb_settings_rows(&n);
 
@@ -97,7 +103,7 @@ int core_api_config_schema(core_api_t *api)
     gb_buf_puts(&api->out, ",\"settings\":[");
     for (i = 0; i < n; i++) {
         gb_buf_puts(&api->out, i ? "," : "");
-        put_row(api, &rows[i]);
+        put_row(api, &rows[i], savers);
     }
     gb_buf_puts(&api->out, "]}");
     return core_api_answer(api, HTTP_OK);
@@ -306,6 +312,16 @@ static void take(put_t *put, const char *name, gb_span_t value)
     push_value(put, row, is_null);
 }
 
+static void put_init(put_t *put, core_api_t *api)
+{
+    memset(put, 0, sizeof(*put));
+    put->api = api;
+    put->now = core_view_now(api->r)->settings;
+    put->scratch = gb_settings_copy(put->now, api->r->pool);
+    put->values = apr_array_make(api->r->pool, 8, sizeof(gb_saved_t));
+    gb_buf_init_pool(&put->faults, GB_BUF_MAX_ANSWER, api->r->pool);
+}
+
 static int refuse_put(put_t *put)
 {
     core_api_t *api = put->api;
@@ -325,12 +341,7 @@ int core_api_config_put(core_api_t *api)
     apr_status_t rv;
     put_t put;
 
-    memset(&put, 0, sizeof(put));
-    put.api = api;
-    put.now = core_view_now(api->r)->settings;
-    put.scratch = gb_settings_copy(put.now, api->r->pool);
-    put.values = apr_array_make(api->r->pool, 8, sizeof(gb_saved_t));
-    gb_buf_init_pool(&put.faults, GB_BUF_MAX_ANSWER, api->r->pool);
+    put_init(&put, api);
     for (gb_json_iter(&it, api->body); gb_json_next(&it);) {
         take(&put, gb_json_str(it.key, NULL, api->r->pool), it.value);
     }
@@ -344,6 +355,99 @@ int core_api_config_put(core_api_t *api)
         }
     }
     return core_api_config_get(api);
+}
+
+/* ---- import: what a text would change; nothing is saved ---- */
+
+typedef struct import_t {
+    put_t put;
+    gb_buf_t unknown; /* names that are no settings */
+} import_t;
+
+static void import_one(import_t *import, const char *name, gb_span_t value)
+{
+    if (gb_settings_find(name)) {
+        take(&import->put, name, value);
+    }
+    else {
+        gb_buf_puts(&import->unknown, import->unknown.len ? "," : "");
+        gb_json_put_cstr(&import->unknown, name);
+    }
+}
+
+static int import_var(void *baton, const char *name, const char *value)
+{
+    import_t *import = baton;
+    gb_buf_t json;
+
+    gb_buf_init_pool(&json, GB_BUF_MAX_REQUEST, import->put.api->r->pool);
+    gb_json_put_cstr(&json, value);
+    import_one(import, name, gb_json_root(json.data, json.len));
+    return 1;
+}
+
+/* A JSON object of values, or the lines of a .env file. */
+static apr_status_t import_text(import_t *import, const char *text, const char **why)
+{
+    apr_pool_t *p = import->put.api->r->pool;
+    gb_json_fault_t at;
+    apr_table_t *vars;
+    gb_json_iter_t it;
+
+    if (text[strspn(text, " \t\r\n")] != '{') {
+        apr_status_t rv = gb_env_text_read(&vars, text, "The text", why, p);
+
+        if (rv == APR_SUCCESS) {
+            apr_table_do(import_var, import, vars, NULL);
+        }
+        return rv;
+    }
+    if (gb_json_check(text, strlen(text), &at) != APR_SUCCESS) {
+        *why = apr_psprintf(p, "The text is not valid JSON: %s.", at.message);
+        return APR_EINVAL;
+    }
+    for (gb_json_iter(&it, gb_json_root(text, strlen(text))); gb_json_next(&it);) {
+        import_one(import, gb_json_str(it.key, NULL, p), it.value);
+    }
+    return APR_SUCCESS;
+}
+
+static void put_imported(core_api_t *api, const import_t *import)
+{
+    const apr_array_header_t *values = import->put.values;
+    int i;
+
+    gb_buf_puts(&api->out, "{\"values\":{");
+    for (i = 0; i < values->nelts; i++) {
+        const gb_saved_t *saved = &APR_ARRAY_IDX(values, i, gb_saved_t);
+
+        gb_buf_printf(&api->out, "%s\"%s\":", i ? "," : "", saved->key);
+        gb_settings_json(&api->out, import->put.scratch, gb_settings_find(saved->key), 1,
+                         api->r->pool);
+    }
+    gb_buf_printf(&api->out, "},\"errors\":[%s],\"unknown\":[%s]}",
+                  import->put.faults.len ? import->put.faults.data : "",
+                  import->unknown.len ? import->unknown.data : "");
+}
+
+int core_api_config_import(core_api_t *api)
+{
+    const char *text = gb_json_str(gb_json_get(api->body, "text"), NULL, api->r->pool);
+    const char *why = NULL;
+    import_t import;
+
+    if (!text) {
+        return core_api_refuse(api, HTTP_BAD_REQUEST,
+                               "Send {\"text\": ...}: the lines of a .env file, or a JSON object "
+                               "of values.");
+    }
+    put_init(&import.put, api);
+    gb_buf_init_pool(&import.unknown, GB_BUF_MAX_ANSWER, api->r->pool);
+    if (import_text(&import, text, &why) != APR_SUCCESS) {
+        return core_api_refuse(api, HTTP_BAD_REQUEST, "%s", why);
+    }
+    put_imported(api, &import);
+    return core_api_answer(api, HTTP_OK);
 }
 
 int core_api_config_reset(core_api_t *api)
@@ -362,8 +466,7 @@ static apr_status_t note_job(gb_db_t *db, void *baton, apr_pool_t *p)
     return gb_saved_note(&ctx, baton, p);
 }
 
-/* In the log in any case, and in the history if the database is there. */
-static void note(core_api_t *api, const gb_saved_t *values, int n, const char *names)
+void core_api_note_reveal(core_api_t *api, const gb_saved_t *values, int n, const char *names)
 {
     core_job_t *job = core_job_make(note_job, 1);
     apr_pool_t *p = core_job_pool(job);
@@ -414,6 +517,6 @@ int core_api_config_reveal(core_api_t *api)
                                "Send {\"names\": [\"API_KEYS\", ...]}, at most 16 of them.");
     }
     gb_buf_putc(&api->out, '}');
-    note(api, values, n, names);
+    core_api_note_reveal(api, values, n, names);
     return core_api_answer(api, HTTP_OK);
 }

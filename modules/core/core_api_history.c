@@ -38,6 +38,15 @@ static apr_status_t undo_job(gb_db_t *db, void *baton, apr_pool_t *p)
     return gb_history_undo(&ctx, &ask->rows, ask->pool, ask->vhost, ask->id, ask->p);
 }
 
+static apr_status_t last_job(gb_db_t *db, void *baton, apr_pool_t *p)
+{
+    gb_saved_ctx_t ctx = core_saved_ctx(db);
+    ask_t *ask = baton;
+
+    (void)p;
+    return gb_history_last(&ctx, &ask->rows, ask->pool, ask->vhost, ask->p);
+}
+
 static ask_t *ask_make(core_api_t *api, core_job_t *job, apr_int64_t id)
 {
     apr_pool_t *p = core_job_pool(job);
@@ -104,9 +113,9 @@ static void put_changes(core_api_t *api, const apr_array_header_t *rows)
 }
 
 /* ?before=ID: changes older than that. */
-static apr_int64_t asked_before(const request_rec *r)
+static apr_int64_t asked_before(const core_api_t *api)
 {
-    const char *arg = r->args ? strstr(r->args, "before=") : NULL;
+    const char *arg = api->args ? strstr(api->args, "before=") : NULL;
 
     return arg ? apr_atoi64(arg + strlen("before=")) : 0;
 }
@@ -114,7 +123,7 @@ static apr_int64_t asked_before(const request_rec *r)
 int core_api_history_get(core_api_t *api)
 {
     core_job_t *job = core_job_make(list_job, 0);
-    ask_t *ask = ask_make(api, job, asked_before(api->r));
+    ask_t *ask = ask_make(api, job, asked_before(api));
     apr_status_t rv = core_job_run(job, WAIT);
 
     if (rv == APR_SUCCESS) {
@@ -122,6 +131,26 @@ int core_api_history_get(core_api_t *api)
     }
     core_job_release(job);
     return rv == APR_SUCCESS ? core_api_answer(api, HTTP_OK) : core_api_store_failed(api, rv);
+}
+
+apr_hash_t *core_api_savers(core_api_t *api)
+{
+    core_job_t *job = core_job_make(last_job, 0);
+    ask_t *ask = ask_make(api, job, 0);
+    apr_hash_t *savers = apr_hash_make(api->r->pool);
+    apr_pool_t *p = api->r->pool;
+    int i, n = core_job_run(job, WAIT) == APR_SUCCESS ? ask->rows->nelts : 0;
+
+    for (i = 0; i < n; i++) {
+        const gb_history_row_t *row = &APR_ARRAY_IDX(ask->rows, i, gb_history_row_t);
+        core_saver_t *saver = apr_palloc(p, sizeof(*saver));
+
+        saver->who = apr_pstrdup(p, row->who);
+        saver->at = row->at;
+        apr_hash_set(savers, apr_pstrdup(p, row->before.key), APR_HASH_KEY_STRING, saver);
+    }
+    core_job_release(job);
+    return savers;
 }
 
 /* ---- going back ---- */

@@ -190,6 +190,11 @@ apr_status_t core_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *er
     }
     caller->vhost = conf->vhost;
     caller->pool = conf->pool_name ? conf->pool_name : "default";
+    if (req->credential && core_play_is(r, req->credential)) {
+        caller->name = CORE_PLAY_CALLER;
+        caller->by_apache = 0;
+        return APR_SUCCESS;
+    }
     if (mode == CORE_AUTH_APACHE || (mode == CORE_AUTH_ANY && !req->credential && r->user)) {
         return by_apache(r, caller, err);
     }

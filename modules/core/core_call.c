@@ -211,6 +211,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         apr_pool_destroy(pool);
         return rc;
     }
+    core_play_bind(r, plan, &caller);
     if (plan->lists_files) {
         int rc = core_answer_files(r, &req, &caller, settings);
 

@@ -136,6 +136,20 @@ const core_mount_t *core_mount_of(const core_conf_t *conf, const char *path)
     return NULL;
 }
 
+const char *core_mount_prefix(const core_conf_t *conf, const char *handler)
+{
+    int i;
+
+    for (i = conf->mounts ? conf->mounts->nelts - 1 : -1; i >= 0; i--) {
+        const core_mount_t *mount = &APR_ARRAY_IDX(conf->mounts, i, core_mount_t);
+
+        if (strcmp(mount->handler, handler) == 0) {
+            return mount->prefix;
+        }
+    }
+    return NULL;
+}
+
 /* The path as it will be after httpd has normalized it; NULL when it will be refused. */
 static char *normal_path(request_rec *r)
 {

@@ -32,7 +32,7 @@ void core_upload_tenants(apr_array_header_t *specs)
     APR_ARRAY_PUSH(specs, gb_tenant_spec_t) = signing;
 }
 
-static const unsigned char *signing_key(void)
+const unsigned char *core_signing_key(void)
 {
     gb_tenant_t *tenant = core_tenant_get(TENANT);
 
@@ -54,10 +54,10 @@ static const char *session_word(request_rec *r, const gb_plan_t *plan, const cha
     gb_caller_t caller;
     gb_error_t err;
 
-    if (!signing_key() || core_caller_get(r, &caller, &err) != APR_SUCCESS) {
+    if (!core_signing_key() || core_caller_get(r, &caller, &err) != APR_SUCCESS) {
         return NULL;
     }
-    return gb_sign(signing_key(),
+    return gb_sign(core_signing_key(),
                    apr_psprintf(r->pool, "%s\n%" APR_UINT64_T_FMT "\n%" APR_TIME_T_FMT "\n%s\n%s",
                                 plan->required_id, core_caller_hash(caller.name),
                                 apr_time_now() + LIFETIME, caller.pool, url),
@@ -112,7 +112,9 @@ static const char *argument(request_rec *r, const char *name)
 const core_session_t *core_upload_session(request_rec *r)
 {
     const char *word = argument(r, ARGUMENT);
-    const char *text = word && signing_key() ? gb_signed_text(signing_key(), word, r->pool) : NULL;
+    const char *text = word && core_signing_key()
+                           ? gb_signed_text(core_signing_key(), word, r->pool)
+                           : NULL;
     core_session_t *session;
     char *line[5], *last = NULL;
     int i;

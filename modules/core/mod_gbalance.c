@@ -5,7 +5,7 @@
  * sibling modules may call.  Protocols are the surface modules', keys are
  * mod_gbalance_keys'.
  */
-#include "core_live.h"
+#include "core_api.h"
 #include "core_store.h"
 
 #include "http_connection.h"
@@ -53,6 +53,22 @@ static apr_status_t gbalance_caller_get(request_rec *r, gb_caller_t *caller, gb_
 static apr_status_t gbalance_admin_get(request_rec *r, gb_error_t *err)
 {
     return core_admin_get(r, err);
+}
+
+static int gbalance_api_call(request_rec *r, const char *who, int method, const char *path,
+                             const char *body, const char **answer)
+{
+    return core_api_call(r, who, method, path, body, answer);
+}
+
+static const char *gbalance_play_token(request_rec *r, int *lifetime)
+{
+    return core_play_token(r, lifetime);
+}
+
+static const char *gbalance_mount(request_rec *r, const char *handler)
+{
+    return core_mount_prefix(core_conf_get(r->server), handler);
 }
 
 static const char *gbalance_path(request_rec *r)
@@ -116,6 +132,9 @@ static void register_optional_functions(void)
     APR_REGISTER_OPTIONAL_FN(gbalance_pool_settings);
     APR_REGISTER_OPTIONAL_FN(gbalance_caller_get);
     APR_REGISTER_OPTIONAL_FN(gbalance_admin_get);
+    APR_REGISTER_OPTIONAL_FN(gbalance_api_call);
+    APR_REGISTER_OPTIONAL_FN(gbalance_play_token);
+    APR_REGISTER_OPTIONAL_FN(gbalance_mount);
     APR_REGISTER_OPTIONAL_FN(gbalance_path);
     APR_REGISTER_OPTIONAL_FN(gbalance_pools);
     APR_REGISTER_OPTIONAL_FN(gbalance_max_keys);

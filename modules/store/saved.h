@@ -80,6 +80,11 @@ apr_status_t gb_history_list(const gb_saved_ctx_t *ctx, apr_array_header_t **pro
                              const char *pool, const char *vhost, apr_int64_t before, int count,
                              apr_pool_t *p);
 
+/* The last change of each value of one pool and one VirtualHost (array of gb_history_row_t, in no
+ * order, without the values). */
+apr_status_t gb_history_last(const gb_saved_ctx_t *ctx, apr_array_header_t **prows,
+                             const char *pool, const char *vhost, apr_pool_t *p);
+
 /* What is to be saved to have the state before that change again (array of gb_saved_t).
  * APR_NOTFOUND: no such change of that pool and VirtualHost. */
 apr_status_t gb_history_undo(const gb_saved_ctx_t *ctx, apr_array_header_t **plist,

@@ -17,6 +17,11 @@
 static const gb_sql_t sql_list = {"SELECT " COLUMNS " FROM gb_history WHERE " OF_BOTH
                                   " AND change_id < %s ORDER BY change_id DESC, id LIMIT %s",
                                   NULL};
+static const gb_sql_t sql_last = {
+    "SELECT change_id, at, who, action, vhost, scope, name, `key`, NULL, NULL FROM gb_history "
+    "WHERE id IN (SELECT MAX(id) FROM gb_history WHERE " OF_BOTH
+    " AND action <> 'reveal' GROUP BY scope, `key`)",
+    NULL};
 static const gb_sql_t sql_since = {
     "SELECT " COLUMNS " FROM gb_history WHERE " OF_BOTH
     " AND change_id >= %s AND action <> 'reveal' ORDER BY change_id, id",
@@ -73,6 +78,22 @@ apr_status_t gb_history_list(const gb_saved_ctx_t *ctx, apr_array_header_t **pro
     args[2] = gb_db_int(before > 0 ? before : APR_INT64_MAX, p);
     args[3] = apr_itoa(p, count);
     rv = gb_db_query(ctx->db, &sql_list, args, &rows, p);
+    if (rv == APR_SUCCESS) {
+        *prows = fill_all(ctx, &rows, p);
+    }
+    return rv;
+}
+
+apr_status_t gb_history_last(const gb_saved_ctx_t *ctx, apr_array_header_t **prows,
+                             const char *pool, const char *vhost, apr_pool_t *p)
+{
+    const char *args[2];
+    gb_rows_t rows;
+    apr_status_t rv;
+
+    args[0] = pool;
+    args[1] = vhost;
+    rv = gb_db_query(ctx->db, &sql_last, args, &rows, p);
     if (rv == APR_SUCCESS) {
         *prows = fill_all(ctx, &rows, p);
     }

@@ -178,6 +178,40 @@ class TestSaving:
         assert "word-" not in site.log.text()
         admin(site, "POST", "/reset")
 
+    @pytest.mark.parametrize("form", ["env", "json"])
+    def test_out_as_a_file_and_in_again(self, site, form):
+        admin(site, "POST", "/reset")
+        put(site, MAX_RETRIES=5, MODEL_ALIASES={"it's": "gemini-x"}, SEARCH_MODELS=["a", "b"],
+            PICGO_API_KEY="transfer-word-0123456789")
+        answer = site.api.request("GET", f"/api/config/export?format={form}", token=ADMIN)
+        assert answer.status == 200 and "attachment" in answer.headers.get("Content-Disposition")
+        assert "transfer-word" not in answer.text and KEYS[0] not in answer.text
+        start = site.log.position()
+        full = site.api.request("POST", f"/api/config/export?format={form}", token=ADMIN, json={"secrets": True})
+        assert "transfer-word" in full.text and KEYS[0] in full.text
+        assert site.log.matching("GB8061: .*API_KEYS", start)
+        admin(site, "POST", "/reset")
+        found = admin(site, "POST", "/import", json={"text": full.text + ("\nOTHER_PROGRAM=1\n" if form == "env" else "")})
+        assert found["values"] == {"MAX_RETRIES": 5, "MODEL_ALIASES": {"it's": "gemini-x"}, "SEARCH_MODELS": ["a", "b"],
+                                   "PICGO_API_KEY": "transfer-word-0123456789"}
+        assert found["unknown"] == (["OTHER_PROGRAM"] if form == "env" else []) and not found["errors"]
+        assert admin(site, "GET")["MAX_RETRIES"] == 3, "nothing is saved by looking at it"
+
+    def test_what_cannot_come_in(self, site):
+        found = admin(site, "POST", "/import", json={"text": "MAX_RETRIES=99\nTIME_OUT=7\nALLOWED_TOKENS=x\n"})
+        assert found["values"] == {"TIME_OUT": 7}
+        assert [fault["name"] for fault in found["errors"]] == ["MAX_RETRIES", "ALLOWED_TOKENS"]
+        for text, word in (("A=1\nnothing", "line 2"), ('{"A"', "JSON"), (None, "text")):
+            assert word in admin(site, "POST", "/import", json={"text": text}, status=400)["error"]["message"]
+
+    def test_by_whom_and_when(self, site):
+        put(site, MAX_RETRIES=6)
+        row = schema(site)["MAX_RETRIES"]
+        assert row["source"] == "saved" and row["who"].startswith("token ") and abs(row["at"] / 1000 - time.time()) < 60
+        assert "who" not in schema(site)["TIME_OUT_CONNECT"]
+        put(site, MAX_RETRIES=None)
+        assert "who" not in schema(site)["MAX_RETRIES"]
+
     def test_history_and_the_way_back(self, site):
         admin(site, "POST", "/reset")
         put(site, MAX_RETRIES=5, TIME_OUT=70)

@@ -587,6 +587,40 @@ static void test_env_files(void **state)
     assert_int_equal(gb_env_file_read(&vars, "/tmp", &why, pool), APR_EINVAL);
 }
 
+static void test_env_lines_written(void **state)
+{
+    static const char *const values[] = {"",
+                                         "3",
+                                         "gemini-2.5-pro",
+                                         "a b",
+                                         "it's",
+                                         "say \"no\"",
+                                         "back\\slash",
+                                         "#x",
+                                         "$HOME ${X}",
+                                         "['\\\"]",
+                                         "{\"a\":[1,2]}",
+                                         "two\nlines",
+                                         "tab\there",
+                                         "\xe4\xb8\xad\xe6\x96\x87"};
+    const char *why = "";
+    apr_table_t *vars;
+    gb_buf_t out;
+    size_t i;
+
+    (void)state;
+    gb_buf_init_pool(&out, GB_BUF_MAX_LINE, pool);
+    for (i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        gb_env_put(&out, apr_psprintf(pool, "V%d", (int)i), values[i]);
+    }
+    assert_int_equal(gb_env_text_read(&vars, out.data, "memory", &why, pool), APR_SUCCESS);
+    for (i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        assert_string_equal(apr_table_get(vars, apr_psprintf(pool, "V%d", (int)i)), values[i]);
+    }
+    assert_int_equal(gb_env_text_read(&vars, "A=1\nnothing\n", "memory", &why, pool), APR_EINVAL);
+    assert_non_null(strstr(why, "memory, line 2"));
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define E(test) cmocka_unit_test_setup_teardown(test, env_setup, env_teardown)
 
@@ -609,6 +643,7 @@ int main(void)
         E(test_env_lines),
         E(test_env_faults),
         E(test_env_files),
+        T(test_env_lines_written),
     };
     int failed;
 
