@@ -82,7 +82,7 @@ APR_DECLARE_OPTIONAL_FN(int, gbalance_api_call,
 APR_DECLARE_OPTIONAL_FN(const char *, gbalance_play_token, (request_rec * r, int *lifetime));
 
 /* Where this VirtualHost mounts a handler ("gbalance-openai" -> "/llm/v1"; the shortest); NULL: nowhere. */
-APR_DECLARE_OPTIONAL_FN(const char *, gbalance_mount, (request_rec * r, const char *handler));
+APR_DECLARE_OPTIONAL_FN(const char *, gbalance_mount_of, (request_rec * r, const char *handler));
 
 /* The path below the Location that mounts the handler ("/chat/completions"); NULL: not ours. */
 APR_DECLARE_OPTIONAL_FN(const char *, gbalance_path, (request_rec * r));

@@ -66,7 +66,7 @@ static const char *gbalance_play_token(request_rec *r, int *lifetime)
     return core_play_token(r, lifetime);
 }
 
-static const char *gbalance_mount(request_rec *r, const char *handler)
+static const char *gbalance_mount_of(request_rec *r, const char *handler)
 {
     return core_mount_prefix(core_conf_get(r->server), handler);
 }
@@ -134,7 +134,7 @@ static void register_optional_functions(void)
     APR_REGISTER_OPTIONAL_FN(gbalance_admin_get);
     APR_REGISTER_OPTIONAL_FN(gbalance_api_call);
     APR_REGISTER_OPTIONAL_FN(gbalance_play_token);
-    APR_REGISTER_OPTIONAL_FN(gbalance_mount);
+    APR_REGISTER_OPTIONAL_FN(gbalance_mount_of);
     APR_REGISTER_OPTIONAL_FN(gbalance_path);
     APR_REGISTER_OPTIONAL_FN(gbalance_pools);
     APR_REGISTER_OPTIONAL_FN(gbalance_max_keys);
