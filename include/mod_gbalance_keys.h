@@ -32,20 +32,38 @@ typedef enum {
     GB_KEYS_BY_ADDED,
     GB_KEYS_BY_USED,
     GB_KEYS_BY_FAILURES,
-    GB_KEYS_BY_CALLS,
+    GB_KEYS_BY_CALLS,  /* today */
+    GB_KEYS_BY_TOKENS, /* today */
+    GB_KEYS_BY_QUOTAS, /* share of calls that met a limit */
+    GB_KEYS_BY_UNTIL,
+    GB_KEYS_BY_ERROR, /* when something was last said of it */
+    GB_KEYS_BY_PROJECT,
     GB_KEYS_BY_ID
 } gb_keys_order_t;
 
 typedef struct gb_keys_query_t {
     const char *pool;
-    int states;         /* any of these, 0 = all */
-    const char *model;  /* COOLING means: for this model; NULL = for any */
-    const char *tag;    /* NULL = any */
-    const char *search; /* part of id, masked key, project, note; any case; NULL = all */
+    int states;          /* any of these, 0 = all */
+    const char *model;   /* COOLING means: for this model; NULL = for any */
+    const char *tag;     /* NULL = any */
+    const char *search;  /* part of id, masked key, project, tags, note; any case; NULL = all */
+    const char *reason;  /* the row that fired last, NULL = any */
+    const char *project; /* exactly this, "" = none; NULL = any */
+    const char *form;    /* how the secret begins: "AIza"; NULL = any */
+    apr_time_t used_since, added_since; /* wall, 0 = whenever */
     gb_keys_order_t order;
     int descending;
     int from, count; /* paging: rows from..from+count-1 of those that match */
 } gb_keys_query_t;
+
+/* One cool-down of a key. */
+typedef struct gb_keys_rest_t {
+    char model[GB_POOL_MODEL_LEN]; /* "" = all */
+    gb_pool_cool_t reason;
+    apr_time_t until; /* wall */
+} gb_keys_rest_t;
+
+#define GB_KEYS_RESTS 3
 
 typedef struct gb_keys_row_t {
     gb_pool_key_t key;
@@ -53,6 +71,8 @@ typedef struct gb_keys_row_t {
     char masked[16];  /* "AIza...wXyZ" */
     int number;       /* 1-based, stable while the key lives */
     apr_time_t until; /* wall: when the last of its cool-downs ends, 0 = none */
+    int n_rests;      /* the soonest of them; key.resting counts all */
+    gb_keys_rest_t rests[GB_KEYS_RESTS];
 } gb_keys_row_t;
 
 typedef struct gb_keys_page_t {
@@ -64,6 +84,76 @@ typedef struct gb_keys_page_t {
 /* APR_NOTFOUND: no such pool. */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_list,
                         (gb_keys_page_t * page, const gb_keys_query_t *query, apr_pool_t *p));
+
+/* The ids of all that match, in order, whatever from and count say; from p. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_ids,
+                        (const char *const **ids, int *n, const gb_keys_query_t *query,
+                         apr_pool_t *p));
+
+/* What there is to say about a pool as a whole. */
+typedef struct gb_keys_reason_t {
+    int state; /* GB_KEYS_FAILED or GB_KEYS_INVALID */
+    int n;
+    char row[GB_POOL_ROW_LEN];
+} gb_keys_reason_t;
+
+typedef struct gb_keys_model_t {
+    char name[GB_POOL_MODEL_LEN];
+    int cooling;                /* projects that rest for moments */
+    int used_up;                /* projects at the end of a day or a month */
+    apr_time_t back;            /* wall: when the first of those serves again, 0 = none */
+    apr_interval_time_t broken; /* it fails everywhere and is left alone so long, 0 = no */
+    apr_uint64_t calls;         /* that its cells remember */
+} gb_keys_model_t;
+
+typedef struct gb_keys_survey_t {
+    int total, retiring;         /* retiring: in the form that Google gives up */
+    int by_state[6];             /* in the order of GB_KEYS_* */
+    apr_array_header_t *reasons; /* of gb_keys_reason_t, the most frequent first */
+    apr_array_header_t *tags;    /* of const char *, sorted */
+    apr_array_header_t *models;  /* of gb_keys_model_t, the most used first */
+} gb_keys_survey_t;
+
+/* APR_NOTFOUND: no such pool. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_survey,
+                        (gb_keys_survey_t * survey, const char *pool, apr_pool_t *p));
+
+/* What rests of each model, by project or by key. */
+typedef enum {
+    GB_HEAT_UNUSED,  /* nobody has asked for it yet */
+    GB_HEAT_OPEN,    /* serves, and no limit was met */
+    GB_HEAT_ROOM,    /* serves: percent is what its tightest limit leaves */
+    GB_HEAT_COOLING, /* until */
+    GB_HEAT_USED_UP, /* a day's or a month's quota, until */
+    GB_HEAT_REFUSED  /* Google does not offer it to this project */
+} gb_keys_heat_kind_t;
+
+typedef struct gb_keys_heat_cell_t {
+    gb_keys_heat_kind_t kind;
+    int percent;
+    apr_time_t until; /* wall */
+} gb_keys_heat_cell_t;
+
+typedef struct gb_keys_heat_row_t {
+    char project[GB_POOL_LABEL_LEN]; /* "" = a key of its own */
+    char id[GB_POOL_ID_LEN];         /* its key, or the first of them */
+    char masked[16];
+    int n_keys;
+    gb_keys_heat_cell_t *cells; /* one for each model */
+} gb_keys_heat_row_t;
+
+typedef struct gb_keys_heat_t {
+    int total, n, n_models;
+    const char *const *models; /* the most used ones, at most GB_KEYS_HEAT_MODELS */
+    gb_keys_heat_row_t *rows;  /* the tightest first */
+} gb_keys_heat_t;
+
+#define GB_KEYS_HEAT_MODELS 8
+
+/* Rows from..from+count-1, a project or (by_key) a key each. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_heat,
+                        (gb_keys_heat_t * heat, const char *pool, int by_key, int from, int count,
+                         apr_pool_t *p));
 
 /* One key and the cells of its project (n of them).  id as shown, or the whole secret. */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_get,
@@ -105,6 +195,34 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_add,
                         (apr_array_header_t * *results, const char *pool, const char *text,
                          apr_size_t len, const char *pattern, const gb_pool_edit_t *edit,
                          apr_pool_t *p));
+
+/* What would come of adding a text. */
+typedef enum {
+    GB_KEYS_WHY_NONE,
+    GB_KEYS_WHY_RETIRING, /* new, in the form that Google gives up */
+    GB_KEYS_WHY_URL,      /* new, taken out of a URL */
+    GB_KEYS_WHY_OPAQUE,   /* new, in no form that is known */
+    GB_KEYS_WHY_KNOWN,    /* the pool has it: state */
+    GB_KEYS_WHY_SAME,     /* as in line `same` */
+    GB_KEYS_WHY_CUT,      /* begins as a key does, but was cut or runs on */
+    GB_KEYS_WHY_FOREIGN,  /* another service's */
+    GB_KEYS_WHY_BYTES     /* has bytes that no header can carry */
+} gb_keys_why_t;
+
+typedef struct gb_keys_found_t {
+    gb_keys_added_t what; /* GB_KEYS_ADDED: would be */
+    gb_keys_why_t why;
+    int line, same; /* 1-based */
+    int state;      /* of a known one, GB_KEYS_* */
+    char id[GB_POOL_ID_LEN];
+    char masked[16];
+} gb_keys_found_t;
+
+/* *results is an array of gb_keys_found_t from p, what wants to be looked at first.  APR_EINVAL: the
+ * pattern cannot be compiled. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_preview,
+                        (apr_array_header_t * *results, const char *pool, const char *text,
+                         apr_size_t len, const char *pattern, apr_pool_t *p));
 
 typedef enum {
     GB_KEYS_EDIT, /* edit says what */

@@ -114,20 +114,44 @@ typedef void keys_checked_fn(void *baton, const gb_verdict_t *verdict);
  * thread).  Not called when this fails. */
 apr_status_t keys_check(const gb_pool_key_t *row, keys_checked_fn *fn, void *baton);
 
-/* ---- keys_ops.c, keys_verify.c: what include/mod_gbalance_keys.h offers ---- */
+/* ---- keys_list.c: rows as people see them ---- */
+
+int keys_state_of(const gb_pool_key_t *key);
+/* "AIza...wXyZ". */
+void keys_mask(char *out, apr_size_t size, const char *secret);
+void keys_row_mask(gb_keys_row_t *row);
+/* What a row says besides its key; how long it rests, for one model or (NULL) any. */
+void keys_row_fill(gb_keys_row_t *row, const char *model);
+
+/* ---- keys_list.c, keys_survey.c, keys_heat.c, keys_add.c, keys_ops.c, keys_verify.c: what
+ * include/mod_gbalance_keys.h offers ---- */
 
 APR_OPTIONAL_FN_TYPE(gbalance_keys_list) gbalance_keys_list;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_ids) gbalance_keys_ids;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_survey) gbalance_keys_survey;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_heat) gbalance_keys_heat;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_get) gbalance_keys_get;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_reveal) gbalance_keys_reveal;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_census) gbalance_keys_census;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_add) gbalance_keys_add;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_preview) gbalance_keys_preview;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_do) gbalance_keys_do;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_verify) gbalance_keys_verify;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_verify_cancel) gbalance_keys_verify_cancel;
 
+void keys_list_register(void);
+void keys_survey_register(void);
+void keys_heat_register(void);
+void keys_add_register(void);
 void keys_ops_register(void);
 void keys_verify_register(void);
 void keys_verify_child_init(apr_pool_t *pchild);
+/* By id as it is shown, else by the secret itself (gemini-balance's paths carry it). */
+apr_status_t keys_find(gb_pool_key_t *row, const char *pool, const char *id);
+/* The files of the state directory are changed by one at a time: neither another child nor another
+ * thread of this one may come between reading and renaming. */
+int keys_files_lock(apr_pool_t *p);
+void keys_files_unlock(int fd);
 /* Rows (gb_pool_key_t) of the keys named by id, or (n_ids < 0) of all keys of a pool. */
 apr_array_header_t *keys_named(const char *pool, const char *const *ids, int n_ids, apr_pool_t *p);
 

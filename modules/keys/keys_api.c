@@ -272,6 +272,8 @@ static const struct route_t {
 } routes[] = {
     {"",         M_GET,    keys_api_list        },
     {"",         M_POST,   keys_api_add         },
+    {"/ids",     M_GET,    keys_api_ids         },
+    {"/preview", M_POST,   keys_api_preview     },
     {"/export",  M_GET,    keys_api_export      },
     {"/export",  M_POST,   keys_api_export_clear},
     {"/reveal",  M_POST,   keys_api_reveal      },

@@ -46,13 +46,17 @@ int keys_chosen(keys_ask_t *ask, const char *member, const char *const **ids, in
 
 /* ---- keys_api_list.c ---- */
 int keys_api_list(keys_ask_t *ask);
+int keys_api_ids(keys_ask_t *ask);
 int keys_api_get(keys_ask_t *ask);
 int keys_api_export(keys_ask_t *ask);
 int keys_api_export_clear(keys_ask_t *ask);
 int keys_api_reveal(keys_ask_t *ask);
+/* "cooling": of GB_KEYS_*. */
+const char *keys_state_name(int state);
 
 /* ---- keys_api_change.c ---- */
 int keys_api_add(keys_ask_t *ask);
+int keys_api_preview(keys_ask_t *ask);
 int keys_api_edit(keys_ask_t *ask);
 int keys_api_edit_one(keys_ask_t *ask);
 int keys_api_enable(keys_ask_t *ask);

@@ -144,6 +144,16 @@ static int take_form(form_t *form, keys_ask_t *ask, const char *const *others)
 
 static const char *const added_names[] = {"added", "known", "twice", "refused"};
 
+static void put_counts(keys_ask_t *ask, int found, const int counts[4])
+{
+    int i;
+
+    gb_buf_printf(&ask->out, "],\"found\":%d", found);
+    for (i = 0; i < 4; i++) {
+        gb_buf_printf(&ask->out, ",\"%s\":%d", added_names[i], counts[i]);
+    }
+}
+
 static void put_results(keys_ask_t *ask, const apr_array_header_t *results, const char *warning)
 {
     int counts[4] = {0, 0, 0, 0}, i;
@@ -159,10 +169,7 @@ static void put_results(keys_ask_t *ask, const apr_array_header_t *results, cons
         gb_json_put_cstr(&ask->out, result->masked);
         gb_buf_printf(&ask->out, ",\"result\":\"%s\"}", added_names[result->what]);
     }
-    gb_buf_printf(&ask->out, "],\"found\":%d", results->nelts);
-    for (i = 0; i < 4; i++) {
-        gb_buf_printf(&ask->out, ",\"%s\":%d", added_names[i], counts[i]);
-    }
+    put_counts(ask, results->nelts, counts);
     gb_buf_puts(&ask->out, ",\"warning\":");
     gb_json_put_cstr(&ask->out, warning);
     gb_buf_putc(&ask->out, '}');
@@ -198,6 +205,13 @@ static int take_paste(form_t *form, const char **text, apr_size_t *len, const ch
     return !given.p || take_text(form, "pattern", given, pattern, 1024);
 }
 
+static int refuse_add(keys_ask_t *ask, apr_status_t rv)
+{
+    return rv == APR_EINVAL ? keys_refuse(ask, HTTP_BAD_REQUEST, "pattern",
+                                          "pattern is not a regular expression.")
+                            : keys_refuse_rv(ask, rv);
+}
+
 int keys_api_add(keys_ask_t *ask)
 {
     static const char *const others[] = {"text", "pattern", NULL};
@@ -213,34 +227,114 @@ int keys_api_add(keys_ask_t *ask)
     }
     rv = gbalance_keys_add(&results, ask->pool, text, len, pattern, n ? &form.edit : NULL,
                            ask->r->pool);
-    if (rv == APR_EINVAL) {
-        return keys_refuse(ask, HTTP_BAD_REQUEST, "pattern",
-                           "pattern is not a regular expression.");
-    }
-    if (!results) {
-        return keys_refuse_rv(ask, rv);
+    if (rv == APR_EINVAL || !results) {
+        return refuse_add(ask, rv);
     }
     put_results(ask, results, warning_of(ask, rv));
     return keys_answer(ask);
 }
 
+/* In the order of gb_keys_why_t. */
+static const char *const whys[] = {NULL,   "retiring", "url",     "opaque", "known",
+                                   "same", "cut",      "foreign", "bytes"};
+
+static void put_found(keys_ask_t *ask, const gb_keys_found_t *found)
+{
+    gb_buf_t *out = &ask->out;
+
+    gb_buf_printf(out, "{\"line\":%d,\"key\":", found->line);
+    gb_json_put_cstr(out, found->masked);
+    gb_buf_puts(out, ",\"id\":");
+    gb_json_put_cstr(out, *found->id ? found->id : NULL);
+    gb_buf_printf(out, ",\"result\":\"%s\",\"why\":", added_names[found->what]);
+    gb_json_put_cstr(out, whys[found->why]);
+    if (found->why == GB_KEYS_WHY_SAME) {
+        gb_buf_printf(out, ",\"same\":%d", found->same);
+    }
+    if (found->why == GB_KEYS_WHY_KNOWN) {
+        gb_buf_printf(out, ",\"state\":\"%s\"", keys_state_name(found->state));
+    }
+    gb_buf_putc(out, '}');
+}
+
+/* What POST /api/keys would make of the same body; nothing is changed. */
+int keys_api_preview(keys_ask_t *ask)
+{
+    static const char *const others[] = {"text", "pattern", NULL};
+    int counts[4] = {0, 0, 0, 0}, i;
+    apr_array_header_t *results = NULL;
+    const char *text, *pattern;
+    apr_size_t len;
+    apr_status_t rv;
+    form_t form;
+
+    if (take_form(&form, ask, others) < 0 || !take_paste(&form, &text, &len, &pattern)) {
+        return form.rc;
+    }
+    rv = gbalance_keys_preview(&results, ask->pool, text, len, pattern, ask->r->pool);
+    if (rv != APR_SUCCESS) {
+        return refuse_add(ask, rv);
+    }
+    gb_buf_puts(&ask->out, "{\"results\":[");
+    for (i = 0; i < results->nelts; i++) {
+        const gb_keys_found_t *found = &APR_ARRAY_IDX(results, i, gb_keys_found_t);
+
+        counts[found->what]++;
+        gb_buf_puts(&ask->out, i ? "," : "");
+        put_found(ask, found);
+    }
+    put_counts(ask, results->nelts, counts);
+    gb_buf_putc(&ask->out, '}');
+    return keys_answer(ask);
+}
+
 /* ---- changing ---- */
 
-static int change(keys_ask_t *ask, gb_keys_verb_t verb, const char *const *ids, int n,
-                  const gb_pool_edit_t *edit)
+/* Each for itself, so that one that cannot be changed is named. */
+static int change_ids(keys_ask_t *ask, gb_keys_verb_t verb, const char *const *ids, int n,
+                      const gb_pool_edit_t *edit)
+{
+    int done = 0, unknown = 0, failed = 0, one, i;
+    gb_buf_t failures;
+    apr_status_t rv, last = APR_NOTFOUND;
+
+    gb_buf_init_pool(&failures, GB_BUF_MAX_ANSWER, ask->r->pool);
+    for (i = 0; i < n; i++) {
+        rv = gbalance_keys_do(&one, ask->pool, verb, &ids[i], 1, edit, ask->r->pool);
+        done += rv == APR_SUCCESS;
+        unknown += rv == APR_NOTFOUND;
+        if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+            last = rv;
+            gb_buf_puts(&failures, failed++ ? "," : ",\"failed\":[");
+            gb_json_put_cstr(&failures, ids[i]);
+        }
+    }
+    if (!done) {
+        return keys_refuse_rv(ask, last);
+    }
+    gb_buf_printf(&ask->out, "{\"done\":%d,\"unknown\":%d", done, unknown);
+    gb_buf_append(&ask->out, failures.data, failures.len);
+    gb_buf_puts(&ask->out, failed ? "]}" : "}");
+    return keys_answer(ask);
+}
+
+static int change_all(keys_ask_t *ask, gb_keys_verb_t verb, const gb_pool_edit_t *edit)
 {
     int done;
-    apr_status_t rv = gbalance_keys_do(&done, ask->pool, verb, ids, n, edit, ask->r->pool);
+    apr_status_t rv = gbalance_keys_do(&done, ask->pool, verb, NULL, GB_KEYS_ALL, edit,
+                                       ask->r->pool);
 
     if (rv != APR_SUCCESS) {
         return keys_refuse_rv(ask, rv);
     }
-    gb_buf_printf(&ask->out, "{\"done\":%d", done);
-    if (n >= 0) {
-        gb_buf_printf(&ask->out, ",\"unknown\":%d", n - done);
-    }
-    gb_buf_putc(&ask->out, '}');
+    gb_buf_printf(&ask->out, "{\"done\":%d}", done);
     return keys_answer(ask);
+}
+
+static int change(keys_ask_t *ask, gb_keys_verb_t verb, const char *const *ids, int n,
+                  const gb_pool_edit_t *edit)
+{
+    return n >= 0 ? change_ids(ask, verb, ids, n, edit) : change_all(ask, verb, edit);
 }
 
 static int change_chosen(keys_ask_t *ask, gb_keys_verb_t verb, const gb_pool_edit_t *edit)

@@ -15,6 +15,7 @@ APLOG_USE_MODULE(gbalance_keys);
 
 #define COUNT_DEFAULT 50
 #define COUNT_MAX     1000
+#define MS_MAX        APR_INT64_C(9000000000000)
 
 /* In the order of GB_KEYS_*. */
 static const char *const states[] = {"active", "cooling", "half-open", "failed", "invalid", "off"};
@@ -28,6 +29,11 @@ static const struct {
     {"used",     GB_KEYS_BY_USED    },
     {"failures", GB_KEYS_BY_FAILURES},
     {"calls",    GB_KEYS_BY_CALLS   },
+    {"tokens",   GB_KEYS_BY_TOKENS  },
+    {"quotas",   GB_KEYS_BY_QUOTAS  },
+    {"until",    GB_KEYS_BY_UNTIL   },
+    {"error",    GB_KEYS_BY_ERROR   },
+    {"project",  GB_KEYS_BY_PROJECT },
     {"id",       GB_KEYS_BY_ID      },
 };
 
@@ -92,10 +98,31 @@ static int take_order(keys_ask_t *ask, gb_keys_query_t *query, int *rc)
         }
     }
     if (text) {
-        *rc = keys_refuse(ask, HTTP_BAD_REQUEST, "order",
-                          "order must be one of worst, added, used, failures, calls, id.");
+        *rc = keys_refuse(
+            ask, HTTP_BAD_REQUEST, "order",
+            "order must be one of worst, added, used, failures, calls, tokens, quotas, "
+            "until, error, project, id.");
     }
     return !text;
+}
+
+/* Milliseconds since 1970. */
+static int take_time(keys_ask_t *ask, const char *name, apr_time_t *at, int *rc)
+{
+    const char *text = keys_arg(ask, name);
+    char *end;
+    apr_int64_t ms;
+
+    if (!text) {
+        return 1;
+    }
+    ms = apr_strtoi64(text, &end, 10);
+    if (!*text || *end || ms < 0 || ms > MS_MAX) {
+        *rc = keys_refuse(ask, HTTP_BAD_REQUEST, name, "%s must be milliseconds since 1970.", name);
+        return 0;
+    }
+    *at = ms * 1000;
+    return 1;
 }
 
 static int take_query(keys_ask_t *ask, gb_keys_query_t *query, int *rc)
@@ -106,7 +133,12 @@ static int take_query(keys_ask_t *ask, gb_keys_query_t *query, int *rc)
     query->model = keys_arg(ask, "model");
     query->tag = keys_arg(ask, "tag");
     query->search = keys_arg(ask, "search");
+    query->reason = keys_arg(ask, "reason");
+    query->project = keys_arg(ask, "project");
+    query->form = keys_arg(ask, "form");
     return take_states(ask, &query->states, rc) && take_order(ask, query, rc)
+           && take_time(ask, "used_since", &query->used_since, rc)
+           && take_time(ask, "added_since", &query->added_since, rc)
            && take_number(ask, "descending", 0, 1, &query->descending, rc)
            && take_number(ask, "from", 0, GB_POOL_MAX_KEYS, &query->from, rc)
            && take_number(ask, "count", 1, COUNT_MAX, &query->count, rc);
@@ -169,7 +201,7 @@ static void put_counts(gb_buf_t *out, const gb_pool_key_t *key)
     put_count(out, "day_tokens", key->day_tokens);
 }
 
-static const char *state_name(int state)
+const char *keys_state_name(int state)
 {
     int i = 0;
 
@@ -188,7 +220,7 @@ static void put_row(gb_buf_t *out, const gb_keys_row_t *row)
     gb_json_put_cstr(out, key->id);
     gb_buf_printf(out, ",\"number\":%d", row->number);
     put_text(out, "key", row->masked);
-    put_text(out, "state", state_name(row->state));
+    put_text(out, "state", keys_state_name(row->state));
     put_text(out, "reason", key->row);
     put_text(out, "text", key->text);
     put_time(out, "text_at", key->text_at);
@@ -267,6 +299,30 @@ static int list(keys_ask_t *ask, int everything)
 int keys_api_list(keys_ask_t *ask)
 {
     return list(ask, 0);
+}
+
+/* For who has chosen by filters what is to be done piece by piece. */
+int keys_api_ids(keys_ask_t *ask)
+{
+    const char *const *ids;
+    gb_keys_query_t query;
+    apr_status_t rv;
+    int n, i, rc = OK;
+
+    if (!take_query(ask, &query, &rc)) {
+        return rc;
+    }
+    rv = gbalance_keys_ids(&ids, &n, &query, ask->r->pool);
+    if (rv != APR_SUCCESS) {
+        return keys_refuse_rv(ask, rv);
+    }
+    gb_buf_puts(&ask->out, "{\"ids\":[");
+    for (i = 0; i < n; i++) {
+        gb_buf_puts(&ask->out, i ? "," : "");
+        gb_json_put_cstr(&ask->out, ids[i]);
+    }
+    gb_buf_puts(&ask->out, "]}");
+    return keys_answer(ask);
 }
 
 /* Everything but the secrets. */

@@ -71,8 +71,8 @@ static const char *find_key(const char *text, apr_pool_t *p)
 }
 
 /* What /api/keys has below it beside keys. */
-static const char *const own[] = {"export",  "reveal", "edit",   "enable",
-                                  "disable", "reset",  "delete", "verify"};
+static const char *const own[] = {"export", "reveal", "edit",   "enable", "disable",
+                                  "reset",  "delete", "verify", "ids",    "preview"};
 
 /* An id or a word of our own may stay as it is. */
 static int is_harmless(const char *named)

@@ -98,6 +98,10 @@ static void register_hooks(apr_pool_t *p)
 
     (void)p;
     keys_vault_register();
+    keys_list_register();
+    keys_survey_register();
+    keys_heat_register();
+    keys_add_register();
     keys_ops_register();
     keys_verify_register();
     ap_hook_pre_config(keys_pre_config, NULL, NULL, APR_HOOK_MIDDLE);

@@ -123,6 +123,23 @@ void pool_breaker_probe(view_rec_t *view, const gb_pool_clock_t *clock)
     view->probe_until = clock->mono + PROBE_TIME;
 }
 
+int gb_pool_broken_locked(gb_pool_t *pool, const char *name, gb_pool_broken_t *rows, int n,
+                          const gb_pool_clock_t *clock)
+{
+    u32 wanted = pool_name_find(pool, name), model;
+    int got = 0;
+
+    for (model = 1; wanted && model <= GB_POOL_MODELS && got < n; model++) {
+        const view_rec_t *view = pool_view(pool, wanted, model);
+
+        if (view->open_for && pool->head->models[model].used) {
+            memcpy(rows[got].model, pool->head->models[model].name, sizeof(rows[got].model));
+            rows[got++].wait = view->open_until > clock->mono ? view->open_until - clock->mono : 0;
+        }
+    }
+    return got;
+}
+
 /* ---- the guard ---- */
 
 static u32 guard_count(pool_rec_t *rec, const gb_pool_rules_t *rules, apr_time_t mono)

@@ -117,3 +117,52 @@ int gb_paste_next(gb_paste_t *paste, const char **key, apr_size_t *len)
 {
     return paste->opaque ? next_word(paste, key, len) : next_known(paste, key, len);
 }
+
+/* ---- what only looks like a key ---- */
+
+static const struct {
+    const char *begins;
+    int is_cut;
+} odd_forms[] = {
+    {"AIza", 1},
+    {"AQ.",  1},
+    {"sk-",  0},
+    {"gsk_", 0},
+    {"xai-", 0},
+    {"hf_",  0},
+};
+
+static int odd_form(const char *at, apr_size_t len, int *is_cut)
+{
+    apr_size_t i, n;
+
+    for (i = 0; i < sizeof(odd_forms) / sizeof(odd_forms[0]); i++) {
+        n = strlen(odd_forms[i].begins);
+        if (len >= n + 4 && memcmp(at, odd_forms[i].begins, n) == 0) {
+            *is_cut = odd_forms[i].is_cut;
+            return !*is_cut || known_form(at, at + len) == 0;
+        }
+    }
+    return 0;
+}
+
+int gb_paste_odd(gb_paste_t *paste, const char **word, apr_size_t *len, int *is_cut)
+{
+    while (!paste->opaque && paste->at < paste->end) {
+        const char *from;
+
+        while (paste->at < paste->end && !is_key_char(*paste->at)) {
+            paste->at++;
+        }
+        from = paste->at;
+        while (paste->at < paste->end && (is_key_char(*paste->at) || *paste->at == '.')) {
+            paste->at++;
+        }
+        *len = (apr_size_t)(paste->at - from);
+        if (odd_form(from, *len, is_cut)) {
+            *word = from;
+            return 1;
+        }
+    }
+    return 0;
+}

@@ -19,4 +19,11 @@ void gb_paste_begin(gb_paste_t *paste, const char *text, apr_size_t len);
 /* The next key; 0 at the end.  The bytes stay in the text. */
 int gb_paste_next(gb_paste_t *paste, const char **key, apr_size_t *len);
 
+/*
+ * The next word that somebody may have taken for a key, and that gb_paste_next does
+ * not give: a known form that was cut (or runs on), or the key of another service.
+ * Wants a paste of its own.
+ */
+int gb_paste_odd(gb_paste_t *paste, const char **word, apr_size_t *len, int *is_cut);
+
 #endif

@@ -390,6 +390,16 @@ int gb_pool_due_locked(gb_pool_t *pool, const char *name, gb_pool_key_t *rows, i
 int gb_pool_census_locked(gb_pool_t *pool, const char *name, const char *model,
                           const gb_pool_clock_t *clock, gb_pool_census_t *census);
 
+/* A model that fails on every project, and how long it is left alone still. */
+typedef struct gb_pool_broken_t {
+    char model[GB_POOL_MODEL_LEN];
+    apr_interval_time_t wait;
+} gb_pool_broken_t;
+
+/* Those of a pool, at most n; how many there were. */
+int gb_pool_broken_locked(gb_pool_t *pool, const char *name, gb_pool_broken_t *rows, int n,
+                          const gb_pool_clock_t *clock);
+
 /* Grows with every change that persistence would want to keep. */
 apr_uint64_t gb_pool_changes_locked(gb_pool_t *pool);
 

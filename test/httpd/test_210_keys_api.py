@@ -118,6 +118,15 @@ class TestLooking:
         assert found("?state=off,active") == {id_of(key) for key in KEYS}
         assert found(f"?search={id_of(KEYS[2])[:6]}") == {id_of(KEYS[2])}
         assert found(f"?count=5&search={KEYS[3]}") == {id_of(KEYS[3])}, "a whole key, by its id"
+        assert found("?project=p-1") == found("?search=EU") == {id_of(KEYS[0])}
+        assert found("?project=") == {id_of(key) for key in KEYS[1:]}
+        assert found("?form=AIza") == {id_of(key) for key in KEYS} and found("?form=AQ.") == set()
+        assert found("?reason=API_KEY_INVALID") == set()
+        now = int(time.time() * 1000)
+        assert found(f"?added_since={now - 600000}") == {id_of(key) for key in KEYS}
+        assert found(f"?added_since={now + 600000}") == found(f"?used_since={now - 600000}") == set()
+        assert get(site, "/ids?state=active&order=id&count=1")["ids"] == sorted(id_of(k) for k in KEYS if k != KEYS[1])
+        assert get(site, "/ids?tag=nobody") == {"ids": []}
         assert_nowhere(site, KEYS)
         post(site, "/enable", {"ids": [id_of(KEYS[1])]})
 
@@ -135,7 +144,8 @@ class TestLooking:
 
     @pytest.mark.parametrize("args, field", [
         ("?state=dead", "state"), ("?count=0", "count"), ("?count=x", "count"), ("?count=1001", "count"),
-        ("?from=-1", "from"), ("?order=best", "order"), ("?descending=2", "descending")])
+        ("?from=-1", "from"), ("?order=best", "order"), ("?descending=2", "descending"),
+        ("?used_since=x", "used_since"), ("/ids?state=good", "state")])
     def test_bad_arguments(self, site, args, field):
         refused(admin(site).get("/api/keys" + args), 400, field)
 
@@ -164,6 +174,30 @@ class TestLooking:
 
 
 @pytest.mark.smoke
+class TestPreview:
+    CONF = Conf(keys=KEYS[:1], api=api(), claims=NEWS)
+    NEW = "AQ.PreviewKey00000000000000001"
+
+    def test_what_would_be_added(self, site):
+        text = f"# sheet\n{self.NEW}\n{KEYS[0]}\nAIzaCutShort\nhttps://x.test/?key={KEYS[1]}\n{self.NEW}\nsk-another-service"
+        page = post(site, "/preview", {"text": text})
+        assert (page["found"], page["added"], page["known"], page["twice"], page["refused"]) == (6, 2, 1, 1, 2)
+        assert [(row["line"], row["result"], row["why"]) for row in page["results"]] == [
+            (4, "refused", "cut"), (7, "refused", "foreign"), (6, "twice", "same"), (3, "known", "known"),
+            (2, "added", None), (5, "added", "url")]
+        assert page["results"][2]["same"] == 2 and page["results"][3]["state"] == "active"
+        assert get(site)["total"] == 1, "nothing was added"
+        assert post(site, "", {"text": text})["added"] == 2, "and then just those are"
+        assert_nowhere(site, [self.NEW])
+
+    def test_other_forms(self, site):
+        assert [row["why"] for row in post(site, "/preview", {"text": "opaque-key-1"})["results"]] == ["opaque"]
+        found = post(site, "/preview", {"text": "a=first-key b=second-key", "pattern": "b=([^ ]+)"})
+        assert [(row["result"], row["why"]) for row in found["results"]] == [("added", None)]
+        refused(admin(site).post("/api/keys/preview", json={"text": "x", "pattern": "("}), 400, "pattern")
+        refused(admin(site).post("/api/keys/preview", json={}), 400, "text")
+
+
 class TestChanging:
     CONF = Conf(keys=KEYS[:1], api=api(), claims=NEWS)
     NEW = tuple(f"AIzaSyPasted{i:027d}" for i in range(3))

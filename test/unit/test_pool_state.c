@@ -368,6 +368,43 @@ static void keys_are_found_in_pasted_text(void **state)
     }
 }
 
+static const struct {
+    const char *text;
+    const char *odd; /* words, each with a '-' (cut) or '!' (foreign) before it */
+} odd_cases[] = {
+    {"AIzaSyShort",                               ""                   }, /* no known form anywhere: every word is taken as it is */
+    {AIZA1 " AIzaSyShort",                         " -AIzaSyShort"      },
+    {AIZA1 " AQ.cut-sho",                          " -AQ.cut-sho"       },
+    {AIZA1 "," AIZA1,                               ""                   },
+    {AIZA1 "x",                                    ""                   },
+    {AIZA1 "\nkey=" AIZA1 "x",                      " -" AIZA1 "x"        },
+    {"key=" AIZA1 "\nkey=sk-proj-elsewhere",       " !sk-proj-elsewhere"},
+    {AIZA1 " sk- ask-me hf_",                      ""                   },
+    {"https://x.test/?key=" AIZA1 "&k=gsk_123456", " !gsk_123456"       },
+};
+
+static void what_only_looks_like_a_key_is_told(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(odd_cases) / sizeof(odd_cases[0]); i++) {
+        char found[200] = "";
+        gb_paste_t paste;
+        const char *word;
+        apr_size_t len;
+        int is_cut;
+
+        gb_paste_begin(&paste, odd_cases[i].text, strlen(odd_cases[i].text));
+        while (gb_paste_odd(&paste, &word, &len, &is_cut)) {
+            size_t at = strlen(found);
+
+            snprintf(found + at, sizeof(found) - at, " %c%.*s", is_cut ? '-' : '!', (int)len, word);
+        }
+        assert_string_equal(found, odd_cases[i].odd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +417,7 @@ int main(void)
         cmocka_unit_test(damage_costs_lines_only),
         cmocka_unit_test(untouched_keys_need_no_line),
         cmocka_unit_test(keys_are_found_in_pasted_text),
+        cmocka_unit_test(what_only_looks_like_a_key_is_told),
     };
     int failed;
 
