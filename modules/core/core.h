@@ -120,6 +120,18 @@ apr_status_t core_owners_bind(gb_plan_t *plan, const gb_caller_t *caller,
                               const gb_settings_t *settings, gb_error_t *err);
 /* The engine's thread: what an attempt has made or deleted. */
 void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt);
+
+/* Something that one key alone can use, as an answer describes it. */
+typedef struct core_made_t {
+    const char *name, *pool, *key_id;
+    const char *caller; /* by name; NULL: nobody */
+    const char *json;   /* of files; NULL */
+} core_made_t;
+
+void core_owners_note(const core_made_t *made);
+/* What the database remembers of a file that nobody here knows yet, or that is gone. */
+void core_owners_remember(const core_made_t *made, apr_time_t began, apr_time_t ends);
+void core_owners_forget(const char *pool, const char *name);
 apr_uint64_t core_caller_hash(const char *name);
 void core_owners_list(gb_buf_t *out, const char *args, const gb_caller_t *caller,
                       const gb_settings_t *settings);
@@ -128,8 +140,7 @@ void core_owners_list(gb_buf_t *out, const char *args, const gb_caller_t *caller
 
 /* What a signed address says. */
 typedef struct core_session_t {
-    const char *key_id, *pool, *url;
-    apr_uint64_t caller;
+    const char *key_id, *caller, *pool, *url;
 } core_session_t;
 
 void core_upload_tenants(apr_array_header_t *specs);
@@ -233,6 +244,7 @@ typedef struct core_inner_t {
     const gb_exchange_host_t *host;
     const gb_dialect_t *dialect;
     const gb_request_t *request; /* read at once, but for what it points to */
+    const char *required_id; /* the key that it takes; NULL: any */
     core_inner_done_fn *done;
     void *baton;
 } core_inner_t;

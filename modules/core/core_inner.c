@@ -82,13 +82,18 @@ apr_status_t core_inner_start(const core_inner_t *call, apr_pool_t *pool)
 {
     static const char *const no_headers[] = {NULL};
     inner_t *inner = apr_pcalloc(pool, sizeof(*inner));
+    gb_engine_t *engine = core_engine(); /* once: the child may be ending */
     gb_plan_t *plan;
     gb_error_t err;
 
-    if (call->dialect->parse_request(&plan, call->request, call->settings, &err, pool)
-        != APR_SUCCESS) {
+    if (!engine
+        || call->dialect->parse_request(&plan, call->request, call->settings, &err, pool)
+               != APR_SUCCESS) {
         apr_pool_destroy(pool);
         return APR_EINVAL;
+    }
+    if (call->required_id) {
+        apr_cpystrn(plan->required_id, call->required_id, sizeof(plan->required_id));
     }
     inner->conf.host = call->host;
     inner->conf.settings = call->settings;
@@ -102,7 +107,7 @@ apr_status_t core_inner_start(const core_inner_t *call, apr_pool_t *pool)
     gb_buf_init_pool(&inner->body, GB_BUF_MAX_ANSWER, pool);
     inner->done = call->done;
     inner->baton = call->baton;
-    inner->x = gb_exchange_make(core_engine(), &inner->conf, plan, pool);
+    inner->x = gb_exchange_make(engine, &inner->conf, plan, pool);
     if (gb_exchange_start(inner->x, &inner->sink) != APR_SUCCESS) {
         gb_exchange_unref(inner->x);
         return APR_EGENERAL;

@@ -268,6 +268,7 @@ void core_journal_writer(gb_writer_t *writer, gb_db_t *db, apr_pool_t *p)
     writer->zone = zone_of(p);
     writer->spool = &core_store()->spool;
     writer->rejected = core_store()->rejected;
+    writer->file_gone = core_owners_forget;
 }
 
 void core_journal_nudge(void)
@@ -303,6 +304,9 @@ static apr_status_t write_file(gb_db_t *db, void *baton, apr_pool_t *p)
     core_journal_writer(&writer, db, p);
     rv = gb_journal_replay(&writer, batch->kind, batch->path, p);
     gb_ring_count(ring(), &writer.counts);
+    if (batch->kind == GB_SPOOL_FILES) {
+        core_upkeep_soon();
+    }
     return rv;
 }
 

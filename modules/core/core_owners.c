@@ -4,7 +4,7 @@
  * Google project: a call that names one goes to the key that made it, and files
  * are shown only to the token that uploaded them.
  */
-#include "core.h"
+#include "core_store.h"
 
 #include "apr_strings.h"
 #include "base/owners.h"
@@ -99,42 +99,120 @@ apr_status_t core_owners_bind(gb_plan_t *plan, const gb_caller_t *caller,
 
 /* ---- learning ---- */
 
-static void learn_made(gb_tenant_t *tenant, const gb_exchange_t *x, const gb_attempt_t *attempt)
+/* Google says when a file goes. */
+static apr_time_t end_of(const core_made_t *made, apr_time_t now)
 {
-    const gb_exchange_conf_t *conf = gb_exchange_conf(x);
-    const gb_facts_t *facts = attempt->facts;
+    apr_time_t ends = now + life_of(made->name), said;
+    char text[40];
+    gb_span_t value;
+
+    if (!made->json) {
+        return ends;
+    }
+    value = gb_json_get(gb_json_root(made->json, strlen(made->json)), "expirationTime");
+    if (gb_json_kind(value) != GB_JSON_STRING || value.len >= sizeof(text)) {
+        return ends;
+    }
+    apr_cpystrn(text, value.p + 1, value.len - 1);
+    said = gb_db_time_parse(text, 0);
+    return said > now ? said : ends;
+}
+
+static int fits(const core_made_t *made)
+{
+    return strlen(made->name) < GB_OWNERS_NAME && strlen(made->pool) < GB_OWNERS_POOL;
+}
+
+static void fill(gb_owner_t *owner, const core_made_t *made, apr_time_t began, apr_time_t ends)
+{
+    memset(owner, 0, sizeof(*owner));
+    apr_cpystrn(owner->name, made->name, sizeof(owner->name));
+    apr_cpystrn(owner->pool, made->pool, sizeof(owner->pool));
+    apr_cpystrn(owner->key_id, made->key_id, sizeof(owner->key_id));
+    if (made->json && strlen(made->json) < sizeof(owner->json)) {
+        apr_cpystrn(owner->json, made->json, sizeof(owner->json));
+    }
+    owner->caller = made->caller ? core_caller_hash(made->caller) : 0;
+    owner->made = began;
+    owner->ends = ends;
+}
+
+void core_owners_note(const core_made_t *made)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    apr_time_t now = apr_time_now();
+    gb_owner_t owner, before;
+    int news;
+
+    if (!tenant || !fits(made)) {
+        return;
+    }
+    fill(&owner, made, now, end_of(made, now));
+    news = gb_owners_get(&before, tenant, owner.pool, owner.name, now) != APR_SUCCESS
+           || strcmp(before.json, owner.json) != 0 || before.ends != owner.ends;
+    gb_owners_put(tenant, &owner, now);
+    if (news && is_file(made->name)) {
+        core_files_put(made, owner.made, owner.ends);
+    }
+}
+
+void core_owners_remember(const core_made_t *made, apr_time_t began, apr_time_t ends)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    apr_time_t now = apr_time_now();
     gb_owner_t owner;
 
-    memset(&owner, 0, sizeof(owner));
-    apr_cpystrn(owner.name, facts->made, sizeof(owner.name));
-    apr_cpystrn(owner.pool, conf->pool_name, sizeof(owner.pool));
-    apr_cpystrn(owner.key_id, attempt->key_id, sizeof(owner.key_id));
-    if (facts->made_json && strlen(facts->made_json) < sizeof(owner.json)) {
-        apr_cpystrn(owner.json, facts->made_json, sizeof(owner.json));
+    if (tenant && fits(made) && ends > now
+        && gb_owners_get(&owner, tenant, made->pool, made->name, now) != APR_SUCCESS) {
+        fill(&owner, made, began, ends);
+        gb_owners_put(tenant, &owner, now);
     }
-    owner.caller = conf->caller;
-    owner.made = apr_time_now();
-    owner.ends = owner.made + life_of(owner.name);
-    gb_owners_put(tenant, &owner, owner.made);
+}
+
+void core_owners_forget(const char *pool, const char *name)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+
+    if (tenant) {
+        gb_owners_drop(tenant, pool, name);
+    }
+}
+
+static void learn_gone(const char *pool, const char *name)
+{
+    core_owners_forget(pool, name);
+    if (is_file(name)) {
+        core_files_gone(pool, name);
+    }
+}
+
+static void learn_made(const gb_exchange_t *x, const gb_attempt_t *attempt)
+{
+    core_made_t made;
+
+    made.name = attempt->facts->made;
+    made.pool = gb_exchange_conf(x)->pool_name;
+    made.key_id = attempt->key_id;
+    made.caller = gb_exchange_conf(x)->caller_name;
+    made.json = attempt->facts->made_json;
+    core_owners_note(&made);
 }
 
 void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt)
 {
-    gb_tenant_t *tenant = core_tenant_get(TENANT);
     const gb_plan_t *plan = gb_exchange_plan(x);
 
-    if (!tenant || attempt->verdict->cls != GB_CLASS_SUCCESS) {
+    if (attempt->verdict->cls != GB_CLASS_SUCCESS) {
         return;
     }
     if (plan->upload) {
         apr_cpystrn(((gb_plan_t *)plan)->required_id, attempt->key_id, sizeof(plan->required_id));
     }
     if (strcmp(plan->method, "DELETE") == 0 && plan->names) {
-        gb_owners_drop(tenant, gb_exchange_conf(x)->pool_name,
-                       APR_ARRAY_IDX(plan->names, 0, const char *));
+        learn_gone(gb_exchange_conf(x)->pool_name, APR_ARRAY_IDX(plan->names, 0, const char *));
     }
     else if (attempt->facts->made) {
-        learn_made(tenant, x, attempt);
+        learn_made(x, attempt);
     }
 }
 

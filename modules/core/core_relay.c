@@ -16,7 +16,6 @@
 #include "http_request.h"
 #include "util_filter.h"
 #include "apr_strings.h"
-#include "base/owners.h"
 #include "proto/gemini.h"
 #include "proto/url.h"
 
@@ -29,7 +28,7 @@ typedef struct relay_t {
     request_rec *r;
     const core_session_t *session; /* NULL: a whole upload in one call */
     const char *pool;
-    apr_uint64_t caller;
+    const char *caller;
     const gb_settings_t *settings;
     const char *url;
     gb_key_t key; /* slot 0: none is held */
@@ -212,10 +211,10 @@ static apr_status_t settle_caller(relay_t *relay, gb_error_t *err)
         return APR_EACCES;
     }
     apr_table_set(r->subprocess_env, "GB_TOKEN_ID", caller.name);
-    relay->caller = core_caller_hash(caller.name);
+    relay->caller = caller.name;
     relay->pool = caller.pool;
     if (relay->session
-        && (relay->session->caller != relay->caller
+        && (strcmp(relay->session->caller, relay->caller) != 0
             || strcmp(relay->session->pool, caller.pool) != 0)) {
         return not_there(err);
     }
@@ -231,7 +230,7 @@ static apr_status_t settle_key(relay_t *relay, gb_error_t *err)
     memset(&pick, 0, sizeof(pick));
     pick.pool = relay->pool;
     pick.model = "";
-    pick.caller = relay->caller;
+    pick.caller = core_caller_hash(relay->caller);
     pick.required_id = relay->session ? relay->session->key_id : NULL;
     pick.settings = relay->settings;
     rc = core_host()->pick(core_host()->baton, &pick, &relay->key, &wait, err);
@@ -428,33 +427,24 @@ static int relay_log(request_rec *r)
 
 static void learn(relay_t *relay)
 {
-    gb_tenant_t *tenant = core_tenant_get("owners");
     gb_json_fault_t fault;
+    core_made_t made;
     gb_span_t file;
-    const char *name;
-    gb_owner_t owner;
-    size_t len;
 
-    if (!tenant || relay->r->status != HTTP_OK || !relay->body.len
+    if (relay->r->status != HTTP_OK || !relay->body.len
         || gb_json_check(relay->body.data, relay->body.len, &fault) != APR_SUCCESS) {
         return;
     }
     file = gb_json_get(gb_json_root(relay->body.data, relay->body.len), "file");
-    name = gb_json_str(gb_json_get(file, "name"), &len, relay->r->pool);
-    if (!name) {
+    made.name = gb_json_str(gb_json_get(file, "name"), NULL, relay->r->pool);
+    if (!made.name) {
         return;
     }
-    memset(&owner, 0, sizeof(owner));
-    apr_cpystrn(owner.name, name, sizeof(owner.name));
-    apr_cpystrn(owner.pool, relay->pool, sizeof(owner.pool));
-    apr_cpystrn(owner.key_id, relay->key.id, sizeof(owner.key_id));
-    if (file.len < sizeof(owner.json)) {
-        memcpy(owner.json, file.p, file.len);
-    }
-    owner.caller = relay->caller;
-    owner.made = apr_time_now();
-    owner.ends = owner.made + apr_time_from_sec(48 * 3600);
-    gb_owners_put(tenant, &owner, owner.made);
+    made.pool = relay->pool;
+    made.key_id = relay->key.id;
+    made.caller = relay->caller;
+    made.json = apr_pstrmemdup(relay->r->pool, file.p, file.len);
+    core_owners_note(&made);
 }
 
 static void clean_headers(request_rec *r)

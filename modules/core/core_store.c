@@ -340,6 +340,7 @@ static void prepare_sqlite(apr_pool_t *p)
     db = core_store_connect(p);
     if (db) {
         load_settings(db, p);
+        core_files_post_config(db, p);
         gb_db_close(db); /* nothing that is open may cross the fork */
     }
     umask(mask);

@@ -113,7 +113,22 @@ void core_journal_writer(gb_writer_t *writer, gb_db_t *db, apr_pool_t *p);
 void core_journal_begin(gb_exchange_t *x, const gb_attempt_t *attempt);
 void core_journal_end(gb_exchange_t *x, const gb_attempt_t *attempt);
 
+/* ---- core_files.c: records of files, for the time when shared memory is gone ---- */
+
+void core_files_tenants(apr_array_header_t *specs);
+/* Any thread; nobody waits. */
+void core_files_put(const core_made_t *made, apr_time_t began, apr_time_t ends);
+void core_files_gone(const char *pool, const char *name);
+/* What is known from before httpd was started.  The parent, or a database thread. */
+apr_status_t core_files_load(gb_db_t *db, int *n, apr_pool_t *p);
+void core_files_post_config(gb_db_t *db, apr_pool_t *p);
+/* Every FILES_CLEANUP_INTERVAL_HOURS: records whose time is over go, their files at Google too. */
+apr_status_t core_files_clean(gb_db_t *db, int *n, apr_pool_t *p);
+
 /* ---- core_upkeep.c ---- */
+
+/* Something has come that a step will take up. */
+void core_upkeep_soon(void);
 
 /* What is to be done to the logs now, a short step; NULL for nothing. */
 core_job_t *core_upkeep_job(apr_time_t now);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is done to the logs in the background, by whoever holds the journal's
- * lease: rows of a gemini-balance are adopted when they are found, old rows go at
- * night in TIMEZONE, and the oldest go at any time while there are too many.  A
+ * What is done in the background, by whoever holds the journal's lease: rows of a
+ * gemini-balance are adopted when they are found, records of files become known
+ * and expire, old rows of the logs go at night in TIMEZONE, and the oldest go at
+ * any time while there are too many.  A
  * job is one short step; it may be cut anywhere and be taken up by another child.
  */
 #include "core_live.h"
@@ -131,7 +132,7 @@ static apr_status_t bound(gb_db_t *db, int *n, apr_pool_t *p)
 
 typedef apr_status_t step_fn(gb_db_t *db, int *n, apr_pool_t *p);
 
-static step_fn *const steps[] = {adopt, expire_at_night, bound};
+static step_fn *const steps[] = {adopt, core_files_load, core_files_clean, expire_at_night, bound};
 
 /* The database thread: the first step that finds something does it. */
 static apr_status_t upkeep_job(gb_db_t *db, void *baton, apr_pool_t *p)
@@ -146,6 +147,11 @@ static apr_status_t upkeep_job(gb_db_t *db, void *baton, apr_pool_t *p)
     }
     atomic_store(&more, rv == APR_SUCCESS && n > 0);
     return rv;
+}
+
+void core_upkeep_soon(void)
+{
+    atomic_store(&more, 1);
 }
 
 core_job_t *core_upkeep_job(apr_time_t now)

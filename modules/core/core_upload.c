@@ -54,13 +54,13 @@ static const char *session_word(request_rec *r, const gb_plan_t *plan, const cha
     gb_caller_t caller;
     gb_error_t err;
 
-    if (!core_signing_key() || core_caller_get(r, &caller, &err) != APR_SUCCESS) {
+    if (!core_signing_key() || core_caller_get(r, &caller, &err) != APR_SUCCESS
+        || strchr(caller.name, '\n')) {
         return NULL;
     }
     return gb_sign(core_signing_key(),
-                   apr_psprintf(r->pool, "%s\n%" APR_UINT64_T_FMT "\n%" APR_TIME_T_FMT "\n%s\n%s",
-                                plan->required_id, core_caller_hash(caller.name),
-                                apr_time_now() + LIFETIME, caller.pool, url),
+                   apr_psprintf(r->pool, "%s\n%s\n%" APR_TIME_T_FMT "\n%s\n%s", plan->required_id,
+                                caller.name, apr_time_now() + LIFETIME, caller.pool, url),
                    r->pool);
 }
 
@@ -130,7 +130,7 @@ const core_session_t *core_upload_session(request_rec *r)
     }
     session = apr_pcalloc(r->pool, sizeof(*session));
     session->key_id = line[0];
-    session->caller = strtoull(line[1], NULL, 10);
+    session->caller = line[1];
     session->pool = line[3];
     session->url = line[4];
     return session;

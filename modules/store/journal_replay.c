@@ -115,9 +115,10 @@ static apr_status_t replay_rows(gb_writer_t *writer, gb_spool_file_t *file, int 
     return rv == APR_SUCCESS && pass == 1 && any_open ? replay_rows(writer, file, 2, p) : rv;
 }
 
-/* ---- texts ---- */
+/* ---- lines ---- */
 
-static apr_status_t replay_texts(gb_writer_t *writer, gb_spool_file_t *file, apr_pool_t *p)
+static apr_status_t replay_lines(gb_writer_t *writer, gb_spool_kind_t kind, gb_spool_file_t *file,
+                                 apr_pool_t *p)
 {
     const char *lines[32], *line;
     apr_off_t offset = 0;
@@ -135,7 +136,7 @@ static apr_status_t replay_texts(gb_writer_t *writer, gb_spool_file_t *file, apr
             }
         }
         if (n) {
-            rv = gb_journal_write_texts(writer, lines, n, scratch);
+            rv = gb_journal_write_lines(writer, kind, lines, n, scratch);
         }
         apr_pool_clear(scratch);
     } while (rv == APR_SUCCESS && n);
@@ -152,7 +153,8 @@ apr_status_t gb_journal_replay(gb_writer_t *writer, gb_spool_kind_t kind, const 
     if (rv != APR_SUCCESS) {
         return APR_STATUS_IS_ENOENT(rv) ? APR_SUCCESS : rv;
     }
-    rv = kind == GB_SPOOL_ROWS ? replay_rows(writer, file, 1, p) : replay_texts(writer, file, p);
+    rv = kind == GB_SPOOL_ROWS ? replay_rows(writer, file, 1, p)
+                               : replay_lines(writer, kind, file, p);
     if (rv == APR_SUCCESS && unlink(path) != 0) {
         rv = APR_FROM_OS_ERROR(apr_get_os_error());
     }

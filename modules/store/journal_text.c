@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Error texts: the line that the spool keeps, and the row of t_error_logs that
- * is made of it.
+ * is made of it; and how lines of the spool are written, whatever they are about.
  */
 #include "store/journal_write.h"
 
@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/secret.h"
+#include "store/files.h"
 #include "store/journal_int.h"
 
 /* Bytes of each of the two long texts: escaped they may need six times as much. */
@@ -140,7 +141,7 @@ static void error_args(const gb_writer_t *writer, gb_span_t line, const char **a
     args[n] = request.p ? apr_pstrmemdup(p, request.p, request.len) : NULL;
 }
 
-static apr_status_t write_line(gb_writer_t *writer, const char *line, apr_pool_t *p)
+static apr_status_t write_error(gb_writer_t *writer, const char *line, apr_pool_t *p)
 {
     const char *args[N_ERROR_COLUMNS];
     gb_json_fault_t fault;
@@ -153,13 +154,24 @@ static apr_status_t write_line(gb_writer_t *writer, const char *line, apr_pool_t
     return args[0] ? gb_db_run(writer->db, &sql_error, args, NULL) : APR_SUCCESS;
 }
 
-static apr_status_t write_lines(gb_writer_t *writer, const char *const *lines, int n, apr_pool_t *p)
+/* ---- lines of any kind ---- */
+
+static const struct {
+    const char *name;
+    apr_status_t (*write)(gb_writer_t *writer, const char *line, apr_pool_t *p);
+} kinds[GB_SPOOL_KINDS] = {
+    [GB_SPOOL_FILES] = {"file",  gb_file_write},
+    [GB_SPOOL_TEXTS] = {"error", write_error  },
+};
+
+static apr_status_t write_lines(gb_writer_t *writer, gb_spool_kind_t kind, const char *const *lines,
+                                int n, apr_pool_t *p)
 {
     apr_status_t rv = gb_db_begin(writer->db);
     int i;
 
     for (i = 0; rv == APR_SUCCESS && i < n; i++) {
-        rv = write_line(writer, lines[i], p);
+        rv = kinds[kind].write(writer, lines[i], p);
     }
     if (rv == APR_SUCCESS) {
         rv = gb_db_commit(writer->db);
@@ -170,19 +182,19 @@ static apr_status_t write_lines(gb_writer_t *writer, const char *const *lines, i
     return rv;
 }
 
-apr_status_t gb_journal_write_texts(gb_writer_t *writer, const char *const *lines, int n,
-                                    apr_pool_t *p)
+apr_status_t gb_journal_write_lines(gb_writer_t *writer, gb_spool_kind_t kind,
+                                    const char *const *lines, int n, apr_pool_t *p)
 {
-    apr_status_t rv = write_lines(writer, lines, n, p);
+    apr_status_t rv = write_lines(writer, kind, lines, n, p);
     int i;
 
     if (rv != APR_EINVAL) {
         return rv;
     }
     for (i = 0, rv = APR_SUCCESS; rv == APR_SUCCESS && i < n; i++) {
-        rv = write_lines(writer, &lines[i], 1, p);
+        rv = write_lines(writer, kind, &lines[i], 1, p);
         if (rv == APR_EINVAL) {
-            rv = gb_journal_reject(writer, "error", "", lines[i], p);
+            rv = gb_journal_reject(writer, kinds[kind].name, "", lines[i], p);
         }
     }
     return rv;

@@ -20,6 +20,8 @@ typedef struct gb_writer_t {
         *spool;           /* for rejected.jsonl and open records; dir's parent holds the former */
     const char *rejected; /* path of rejected.jsonl */
     gb_ring_counts_t counts; /* written, rejected: added to */
+    /* A line of the spool says that a file is gone; may be NULL. */
+    void (*file_gone)(const char *pool, const char *name);
 } gb_writer_t;
 
 /*
@@ -30,9 +32,9 @@ typedef struct gb_writer_t {
 apr_status_t gb_journal_write(gb_writer_t *writer, const gb_record_t *records, int n,
                               apr_pool_t *p);
 
-/* The same for lines of error texts (see gb_journal_text). */
-apr_status_t gb_journal_write_texts(gb_writer_t *writer, const char *const *lines, int n,
-                                    apr_pool_t *p);
+/* The same for lines: of error texts (see gb_journal_text), of files (gb_file_line). */
+apr_status_t gb_journal_write_lines(gb_writer_t *writer, gb_spool_kind_t kind,
+                                    const char *const *lines, int n, apr_pool_t *p);
 
 /*
  * Writes what a file of the spool holds, and removes it.  After a failure it

@@ -19,7 +19,7 @@
 #include <apr_strings.h>
 #include <apr_time.h>
 
-static const char *const names[GB_SPOOL_KINDS] = {"rows", "texts"};
+static const char *const names[GB_SPOOL_KINDS] = {"files", "rows", "texts"};
 
 #define CUR ".cur"
 

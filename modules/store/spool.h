@@ -2,7 +2,8 @@
 /*
  * The spool: files in a folder that take what the database cannot take now.
  * `rows` hold records of the journal (512 bytes each), `texts` one line of JSON
- * for each error text, which is too long for a record.
+ * for each error text, which is too long for a record, and `files` one for what
+ * becomes known of a file at Google.
  *
  * Any process appends to the current file of a kind, in one write.  Who holds
  * the journal's lease moves it aside (a rename) and reads what was moved.  An
@@ -20,7 +21,8 @@
 
 #include "store/journal.h"
 
-typedef enum { GB_SPOOL_ROWS, GB_SPOOL_TEXTS, GB_SPOOL_KINDS } gb_spool_kind_t;
+/* In the order in which they are read back: files are few, and calls wait for their owners. */
+typedef enum { GB_SPOOL_FILES, GB_SPOOL_ROWS, GB_SPOOL_TEXTS, GB_SPOOL_KINDS } gb_spool_kind_t;
 
 #define GB_SPOOL_TEXT_MAX (64 * 1024) /* one line */
 
@@ -47,7 +49,7 @@ apr_status_t gb_spool_turn(const gb_spool_t *spool, gb_spool_kind_t kind, apr_of
 /* Paths of the files that were moved aside, oldest first. */
 apr_array_header_t *gb_spool_list(const gb_spool_t *spool, gb_spool_kind_t kind, apr_pool_t *p);
 
-/* Brings the folder down to max bytes: the oldest error texts go first, then the oldest rows.
+/* Brings logs down to max bytes: the oldest error texts go first, then the oldest rows.
  * Adds what went to *counts.  *size (may be NULL): what is left. */
 apr_status_t gb_spool_bound(const gb_spool_t *spool, apr_off_t max, gb_ring_counts_t *counts,
                             apr_off_t *size, apr_pool_t *p);

@@ -141,6 +141,12 @@ class Server:
             self.proc.wait(10)
             return False
 
+    def kill(self):
+        """All of it at once: nobody may write anything any more."""
+        for pid in [self.proc.pid, *procfs.children(self.proc.pid)]:
+            os.kill(pid, signal.SIGKILL)
+        self.proc.wait(10)
+
     def remove(self):
         shutil.rmtree(self.root, ignore_errors=True)
 

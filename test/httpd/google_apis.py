@@ -3,6 +3,7 @@
 operations, batches, interactions.  Each key is a project of its own; what another key made answers
 as Google does.  Bodies of uploads are hashed as they come and never kept.
 """
+import datetime
 import hashlib
 import http.server
 import json
@@ -13,6 +14,12 @@ import urllib.parse
 
 GRANULARITY = 8 * 1024 * 1024
 PIECE = 256 * 1024
+
+
+def clock(seconds):
+    """The moment so many seconds from now, as Google writes it."""
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Upload:
@@ -178,7 +185,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         meta = {"displayName": shown} if shown else {}
         return google.put(name, upload.key, {
             **meta, "name": name, "mimeType": upload.mime or upload.meta.get("mimeType"), "sizeBytes": str(upload.size),
-            "createTime": "2026-11-20T00:00:00Z", "expirationTime": "2026-11-22T00:00:00Z",
+            "createTime": clock(0), "updateTime": clock(0), "expirationTime": clock(self.server.google.life),
             "sha256Hash": upload.hash.hexdigest(), "uri": f"{google.url}/v1beta/{name}", "state": "ACTIVE"})
 
     def chunk(self, upload):
@@ -218,6 +225,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Google:
     """Runs until stop(); with a TLS context it speaks https."""
+
+    life = 48 * 3600        # seconds that a file stays
 
     def __init__(self, tls=None, host="127.0.0.1"):
         self.lock, self.calls, self.things, self.uploads = threading.Lock(), [], {}, {}

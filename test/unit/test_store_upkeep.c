@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Old rows go, the right ones and by an index; rows of a gemini-balance become
- * like ours; on SQLite and MariaDB.  And no statistics query scans a table.
+ * like ours; records of files come and go; on SQLite and MariaDB.  And no statistics query scans a table.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +17,7 @@
 
 #include "base/secret.h"
 #include "db_fixture.h"
+#include "store/files.h"
 #include "store/upkeep.h"
 
 static int setup(void **state)
@@ -198,6 +199,105 @@ static void adopts_rows_of_gemini_balance(void **state)
     on_each(*state, adoption);
 }
 
+/* ---- files ---- */
+
+#define FILE_JSON                                                                                  \
+    "{\"name\":\"files/b\",\"displayName\":\"d\\u00e9j\\u00e0\",\"mimeType\":\"a/"                 \
+    "b\",\"sizeBytes\":\"77\","                                                                    \
+    "\"state\":\"ACTIVE\",\"createTime\":\"2026-11-20T06:31:42.123Z\",\"uri\":\"https://x/files/"  \
+    "b\"}"
+
+static void write_file(gb_writer_t *writer, const char *name, const char *json, const char *key_id,
+                       apr_pool_t *p)
+{
+    gb_file_t file = {name, "default", key_id, "alice", json, NOW, NOW + 2 * DAY};
+    const char *line;
+    gb_buf_t out;
+
+    gb_buf_init_pool(&out, GB_SPOOL_TEXT_MAX, p);
+    assert_int_equal(gb_file_line(&out, &file), APR_SUCCESS);
+    assert_int_equal(out.data[out.len - 1], '\n');
+    line = apr_pstrmemdup(p, out.data + 1, out.len - 2);
+    assert_int_equal(gb_journal_write_lines(writer, GB_SPOOL_FILES, &line, 1, p), APR_SUCCESS);
+}
+
+typedef struct seen_t {
+    apr_pool_t *p;
+    char *text; /* "name key caller;" of each */
+    apr_time_t ends;
+    const char *json;
+} seen_t;
+
+static void see(void *baton, const gb_file_t *file)
+{
+    seen_t *seen = baton;
+
+    seen->text = apr_pstrcat(seen->p, seen->text, file->name, " ", file->key_id, " ",
+                             file->caller ? file->caller : "-", ";", NULL);
+    seen->ends = file->ends;
+    seen->json = file->json;
+}
+
+static const char *gone;
+
+static void note_gone(const char *pool, const char *name)
+{
+    assert_string_equal(pool, "default");
+    gone = name;
+}
+
+static void file_records(gb_writer_t *writer, apr_pool_t *p)
+{
+    seen_t seen = {p, apr_pstrdup(p, ""), 0, NULL};
+    apr_int64_t last = 0;
+    gb_db_t *db = writer->db;
+    int n;
+
+    write_file(writer, "files/b", FILE_JSON, "key1", p);
+    write_file(writer, "files/b", "{\"name\":\"files/b\",\"state\":\"FAILED\"}", "key2", p);
+    assert_string_equal(CELL("SELECT state FROM t_file_records"), "FAILED");
+    write_file(writer, "files/b", FILE_JSON, "key2", p);
+    assert_string_equal(CELL("SELECT size_bytes FROM t_file_records"), "77");
+    assert_string_equal(CELL("SELECT key_id FROM t_file_records"), "key1"); /* keeps its key */
+    /* theirs is in the way until it is adopted; its token becomes an id */
+    db_fixture_must(db,
+                    "INSERT INTO t_file_records (name, mime_type, size_bytes, state, create_time, "
+                    "update_time, expiration_time, uri, api_key, user_token) VALUES ('files/a', "
+                    "'text/plain', 1, 'ACTIVE', '2026-11-20 06:00:00', '2026-11-20 06:00:00', "
+                    "'2026-11-19 06:00:00.5', 'https://x/files/a', '" KEY "', 'sk-user')");
+    write_file(writer, "files/c", "{}", "key3", p);
+    assert_int_equal(gb_files_load(db, &last, 10, see, &seen, &n, p), APR_SUCCESS);
+    assert_string_equal(seen.text, "files/b key1 alice;");
+    assert_true(seen.ends == NOW + 2 * DAY);
+    assert_non_null(strstr(seen.json, "\"createTime\":\"2026-11-20T06:31:42Z\""));
+    assert_non_null(strstr(seen.json, "\"displayName\":\"d\xc3\xa9j\xc3\xa0\""));
+    assert_int_equal(gb_upkeep_adopt_files(db, 0, 10, &n, p), APR_SUCCESS);
+    seen.text = apr_pstrdup(p, "");
+    assert_int_equal(gb_files_load(db, &last, 1, see, &seen, &n, p), APR_SUCCESS);
+    assert_string_equal(seen.text, apr_psprintf(p, "files/a %s 24338abe;",
+                                                CELL("SELECT key_id FROM t_file_records "
+                                                     "WHERE name = 'files/a'")));
+    assert_int_equal(gb_files_load(db, &last, 10, see, &seen, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 1);
+    /* their time is over, one after the other */
+    seen.text = apr_pstrdup(p, "");
+    assert_int_equal(gb_files_expire(db, "other", NOW + 3 * DAY, 10, see, &seen, &n, p), 0);
+    assert_int_equal(n, 0);
+    assert_int_equal(gb_files_expire(db, "default", NOW, 10, see, &seen, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 1);
+    assert_memory_equal(seen.text, "files/a", 7);
+    /* one that is deleted goes, and whoever knows it hears of it */
+    writer->file_gone = note_gone;
+    write_file(writer, "files/b", NULL, NULL, p);
+    assert_string_equal(gone, "files/b");
+    assert_string_equal(CELL("SELECT name FROM t_file_records"), "files/c");
+}
+
+static void keeps_records_of_files(void **state)
+{
+    on_each(*state, file_records);
+}
+
 /* ---- plans ---- */
 
 /* What pages and jobs ask, in SQLite's words. */
@@ -211,6 +311,10 @@ static const char *const questions[] = {
     "SELECT * FROM t_request_log WHERE pool = 'a' AND at < 1 ORDER BY at DESC LIMIT 50",
     "SELECT * FROM t_request_log WHERE request_id = 'a'",
     "SELECT COUNT(*) FROM t_request_log WHERE at > 1",
+    "SELECT * FROM t_file_records WHERE id > 5 ORDER BY id LIMIT 500",
+    "SELECT * FROM t_file_records WHERE pool = 'a' AND expiration_time < 'b' AND key_id IS NOT "
+    "NULL "
+    "ORDER BY expiration_time LIMIT 20",
     "SELECT id FROM t_request_log WHERE at IS NULL LIMIT 500",
     "SELECT id FROM t_request_log WHERE pool = 'a' AND at < 1 ORDER BY at LIMIT 500",
     "SELECT id FROM t_request_log WHERE id <= 5 ORDER BY id LIMIT 500",
@@ -313,6 +417,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lets_old_rows_go, setup, teardown),
         cmocka_unit_test_setup_teardown(keeps_a_number_of_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(adopts_rows_of_gemini_balance, setup, teardown),
+        cmocka_unit_test_setup_teardown(keeps_records_of_files, setup, teardown),
         cmocka_unit_test_setup_teardown(never_scans_a_table, setup, teardown),
         cmocka_unit_test_setup_teardown(figures_stay_fast, setup, teardown),
     };
