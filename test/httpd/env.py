@@ -4,6 +4,7 @@
 It listens on two loopback ports: `port` has the VirtualHost with GBalance On,
 `plain_port` another one without, which also serves /server-status.
 """
+import contextlib
 import os
 import shutil
 import signal
@@ -201,8 +202,9 @@ class Server:
             for name in names:
                 if folder.endswith("/tls") or name == "httpd.conf":
                     continue
-                with open(os.path.join(folder, name), "rb") as f:
-                    texts.append(f.read())
+                with contextlib.suppress(FileNotFoundError):  # a database's own files come and go
+                    with open(os.path.join(folder, name), "rb") as f:
+                        texts.append(f.read())
         return b"\n".join(texts)
 
     def client_of(self, token):

@@ -154,8 +154,10 @@ class TestLostAttempts:
         """What died with a child is a row of class lost; its siblings' rows are whole."""
         site, db = fresh(kept)
         answers = [begin(site, Gemini, "[[chunks=40 interval=50]]") for _ in range(20)]
-        for child in site.children():
+        killed = site.children()
+        for child in killed:
             os.kill(child, signal.SIGKILL)
+        wait_until(lambda: not set(killed) & set(site.children()), "the children to be gone")
         for answer in answers:
             answer.conn.close()
         wait_until(lambda: ask(site, Gemini).status == 200, "the server to answer")
