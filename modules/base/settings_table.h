@@ -186,10 +186,14 @@ GB_SETTING(STREAM_CHUNK_SIZE, "GBalanceStreamChunkSize", stream_chunk_size, INT,
            "characters a step of a long text")
 GB_SETTING(FAKE_STREAM_ENABLED, "GBalanceFakeStreamEnabled", fake_stream_enabled, BOOL, POOL, "false", 1, 0, NULL, "Streaming",
            "serve streams from upstream calls that do not stream")
-GB_SETTING(FAKE_STREAM_EMPTY_DATA_INTERVAL_SECONDS, "GBalanceFakeStreamEmptyDataIntervalSeconds", fake_stream_empty_data_interval_seconds, SECONDS, POOL, "5", 1, 3600, NULL, "Streaming",
-           "seconds between two heartbeats of such a stream")
+GB_SETTING(FAKE_STREAM_MODELS, "GBalanceFakeStreamModels", fake_stream_models, LIST, POOL, "", 1, 0, NULL, "Streaming",
+           "models whose streams are served so even where FAKE_STREAM_ENABLED is off")
+GB_SETTING(FAKE_STREAM_EMPTY_DATA_INTERVAL_SECONDS, "GBalanceFakeStreamEmptyDataIntervalSeconds", fake_stream_empty_data_interval_seconds, SECONDS, POOL, "5", 0, 3600, NULL, "Streaming",
+           "seconds between two heartbeats of such a stream; 0 = none")
 GB_SETTING(STREAM_HEARTBEAT_SECONDS, "GBalanceStreamHeartbeatSeconds", stream_heartbeat_seconds, SECONDS, POOL, "0", 0, 3600, NULL, "Streaming",
            "seconds of silence after which a real stream gets a heartbeat; 0 = off")
+GB_SETTING(STREAM_HEARTBEAT_FORM, "GBalanceStreamHeartbeatForm", stream_heartbeat_form, ENUM, POOL, "comment", 1, 0, "comment|delta", "Streaming",
+           "what a heartbeat is for OpenAI clients: a comment, or a chunk whose delta is empty for clients that choke on comments")
 GB_SETTING(STREAM_CONTINUE_MAX, "GBalanceStreamContinueMax", stream_continue_max, INT, POOL, "0", 0, 10, NULL, "Streaming",
            "how often a stream that the upstream cut is continued on another key; 0 = off")
 

@@ -108,6 +108,7 @@ struct gb_plan_t {
     const char *operation;   /* "chat", "generate", "models" ...: static, for logs */
     int stream;              /* the client gets a stream */
     int upstream_stream;     /* the upstream is asked for one */
+    int fake_stream;         /* the client's stream begins when the whole answer is there */
     int expects_content;     /* an answer without candidates counts as empty and is retried */
     int fan_out;             /* so many calls, merged by one translator; 0 and 1 = one */
     const gb_span_t *bodies; /* their bodies, where they differ; NULL: all send body */
@@ -129,6 +130,7 @@ struct gb_plan_t {
 
     /* the client's answer */
     const char *answer_type; /* Content-Type of a successful answer; NULL = the upstream's */
+    const char *stream_type; /* of a stream that we may begin by ourselves; NULL: never */
 };
 
 struct gb_dialect_t {
@@ -183,8 +185,11 @@ struct gb_dialect_t {
      */
     apr_status_t (*resume)(gb_plan_t *plan, gb_error_t *err);
 
-    /* A comment or empty event that keeps a silent stream alive; NULL: the protocol has none. */
-    const char *heartbeat;
+    /*
+     * What keeps a silent stream alive, between two events or before the first one.
+     * NULL: the protocol has no such thing.
+     */
+    void (*heartbeat)(const gb_plan_t *plan, gb_buf_t *out);
 };
 
 /* A plan with its defaults. */

@@ -185,3 +185,11 @@ const char *gb_feature_level_of(apr_int64_t budget)
     }
     return budget <= 1024 ? "LOW" : budget <= 8192 ? "MEDIUM" : "HIGH";
 }
+
+/* ---- streams ---- */
+
+int gb_feature_fakes_stream(const gb_settings_t *settings, const char *asked, const char *model)
+{
+    return settings->fake_stream_enabled || gb_list_has(&settings->fake_stream_models, asked)
+           || gb_list_has(&settings->fake_stream_models, model);
+}

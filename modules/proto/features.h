@@ -48,6 +48,9 @@ typedef struct gb_feature_case_t {
 /* 1 << GB_TOOL_... that operator and variant add.  They give way to functions. */
 unsigned gb_feature_tools(const gb_feature_case_t *about);
 
+/* Whether a stream of that model, as called or as asked for, is made of an answer in one piece. */
+int gb_feature_fakes_stream(const gb_settings_t *settings, const char *asked, const char *model);
+
 /* Whether the model thinks in words: thinkingConfig is a 400 elsewhere. */
 int gb_feature_thinks(const gb_model_t *model);
 /* "MINIMAL" or "LOW" */

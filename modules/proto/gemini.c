@@ -18,6 +18,7 @@ struct gb_translator_t {
     gb_sse_t *sse; /* NULL: nothing to read along */
     gb_buf_t held; /* bytes of an event that is not complete yet */
     apr_uint64_t emitted;
+    int bracket_dropped; /* the client has it from a heartbeat */
 };
 
 /* ---- streams ---- */
@@ -43,6 +44,9 @@ static gb_sse_t *make_reader(gb_translator_t *t, const char *content_type)
 {
     apr_pool_t *p = t->plan->pool;
 
+    if (!t->plan->upstream_stream) {
+        return NULL;
+    }
     switch (t->call->form) {
     case GEMINI_SSE:
         /* some proxies drop alt=sse; then the array comes */
@@ -76,11 +80,17 @@ static gb_translator_t *native_start(gb_plan_t *plan, const char *content_type, 
 static void emit(gb_translator_t *t, apr_uint64_t to, gb_buf_t *out)
 {
     size_t n = (size_t)(to - t->emitted);
+    size_t drop = 0;
 
     if (n == 0) {
         return;
     }
-    gb_buf_append(out, t->held.data, n);
+    if (t->call->bracket_told && !t->bracket_dropped) {
+        t->bracket_dropped = 1;
+        drop = strspn(t->held.data, " \t\r\n");
+        drop += t->held.data[drop] == '[';
+    }
+    gb_buf_append(out, t->held.data + drop, n - drop);
     gb_buf_consume(&t->held, n);
     t->emitted = to;
     t->call->opened = 1;
@@ -121,6 +131,17 @@ static apr_status_t stream_end(gb_translator_t *t, gb_buf_t *out)
 
 /* ---- whole answers ---- */
 
+/* The upstream was not asked for a stream, the client gets one of one event. */
+static apr_status_t put_as_stream(gb_translator_t *t, const char *bytes, size_t len, gb_buf_t *out)
+{
+    int in_array = t->call->form == GEMINI_ARRAY;
+
+    gb_buf_puts(out, !in_array ? "data: " : t->call->bracket_told ? "" : "[");
+    gb_json_put_compact(out, gb_json_root(bytes, len));
+    t->call->opened = 1;
+    return gb_buf_puts(out, in_array ? "\r\n]" : "\r\n\r\n");
+}
+
 static apr_status_t whole_answer(gb_translator_t *t, const char *bytes, size_t len, gb_buf_t *out)
 {
     gb_json_fault_t fault;
@@ -145,6 +166,9 @@ static apr_status_t whole_answer(gb_translator_t *t, const char *bytes, size_t l
                == APR_SUCCESS) {
         return APR_SUCCESS;
     }
+    if (t->plan->fake_stream) {
+        return put_as_stream(t, bytes, len, out);
+    }
     return gb_buf_append(out, bytes, len);
 }
 
@@ -153,8 +177,8 @@ static apr_status_t native_chunk(gb_translator_t *t, const char *bytes, size_t l
     if (t->sse != NULL) {
         return stream_chunk(t, bytes, len, out);
     }
-    return t->call->form == GEMINI_WHOLE ? whole_answer(t, bytes, len, out)
-                                         : gb_buf_append(out, bytes, len);
+    return t->call->form == GEMINI_WHOLE || t->plan->fake_stream ? whole_answer(t, bytes, len, out)
+                                                                 : gb_buf_append(out, bytes, len);
 }
 
 /* Without a tap the end of the body is all that there is to finish. */
@@ -235,7 +259,7 @@ static void put_midstream(gb_buf_t *out, const gemini_call_t *call, const gb_err
     gb_span_t theirs = upstream_error(err, &body);
 
     if (call->form == GEMINI_ARRAY) {
-        gb_buf_puts(out, call->opened ? ",\r\n" : "[");
+        gb_buf_puts(out, call->opened ? ",\r\n" : call->bracket_told ? "" : "[");
     }
     if (theirs.p != NULL) {
         gb_json_put_compact(out, theirs);
@@ -273,6 +297,26 @@ void gb_gemini_error_body(const gb_plan_t *plan, const gb_error_t *err, int mids
     gb_buf_puts(out, in_array ? "]" : "");
 }
 
+/* ---- heartbeats ---- */
+
+/*
+ * Google's Python client takes every line that is neither empty nor begins with
+ * "data: " for JSON: an empty line is all that it and the JavaScript one pass
+ * over, and to an SSE parser it is an event without data, which is none.  Between
+ * the elements of an array white space says nothing; its bracket comes first,
+ * since clients look for it in the first byte.
+ */
+static void native_heartbeat(const gb_plan_t *plan, gb_buf_t *out)
+{
+    gemini_call_t *call = plan->state;
+
+    if (call->form == GEMINI_ARRAY && !call->opened && !call->bracket_told) {
+        call->bracket_told = 1;
+        gb_buf_putc(out, '[');
+    }
+    gb_buf_puts(out, call->form == GEMINI_ARRAY ? "\r\n" : "\r\n\r\n");
+}
+
 const gb_dialect_t gb_gemini_dialect = {
     .name = "gemini",
     .error_type = "application/json; charset=UTF-8",
@@ -282,4 +326,5 @@ const gb_dialect_t gb_gemini_dialect = {
     .on_end = native_end,
     .error_body = gb_gemini_error_body,
     .drop_field = gb_gemini_drop_field,
+    .heartbeat = native_heartbeat,
 };

@@ -35,7 +35,8 @@ typedef struct gemini_call_t {
     gemini_form_t form;
     int taps;         /* the answer is a GenerateContentResponse, or one of its family */
     int needs_finish; /* a stream without a finishReason was cut */
-    int opened;       /* array form: something went out, so the bracket is open */
+    int opened;       /* something of the answer went out; array form: so the bracket is open */
+    int bracket_told; /* array form: a heartbeat has opened it */
 } gemini_call_t;
 
 /* ---- gemini_edit.c ---- */

@@ -183,26 +183,53 @@ static const call_t *find_call(const route_t *route)
 
 /* ---- the query ---- */
 
-/* The value of the last argument of that name, also as $name and %24name; NULL when there is none. */
-static const char *query_arg(const char *args, const char *name, size_t *len)
+/* The value of one argument (n bytes) when it has that name, also as $name and %24name; else NULL. */
+static const char *arg_value(const char *arg, size_t n, const char *name)
 {
     size_t name_len = strlen(name);
-    const char *found = NULL;
+    const char *end = arg + n;
+
+    arg += *arg == '$' ? 1 : n >= 3 && memcmp(arg, "%24", 3) == 0 ? 3 : 0;
+    return (size_t)(end - arg) > name_len && memcmp(arg, name, name_len) == 0
+                   && arg[name_len] == '='
+               ? arg + name_len + 1
+               : NULL;
+}
+
+/* The value of the last argument of that name; NULL when there is none. */
+static const char *query_arg(const char *args, const char *name, size_t *len)
+{
+    const char *found = NULL, *value;
 
     while (args != NULL && *args != '\0') {
         size_t n = strcspn(args, "&");
-        const char *at = args;
-        const char *end = args + n;
 
-        at += *at == '$' ? 1 : n >= 3 && memcmp(at, "%24", 3) == 0 ? 3 : 0;
-        if ((size_t)(end - at) > name_len && memcmp(at, name, name_len) == 0
-            && at[name_len] == '=') {
-            found = at + name_len + 1;
-            *len = (size_t)(end - found);
+        if ((value = arg_value(args, n, name)) != NULL) {
+            found = value;
+            *len = (size_t)(args + n - value);
         }
-        args = end + (*end == '&');
+        args += n + (args[n] == '&');
     }
     return found;
+}
+
+/* The arguments but those of that name. */
+static const char *query_without(const char *args, const char *name, apr_pool_t *p)
+{
+    char *kept = apr_pcalloc(p, args != NULL ? strlen(args) + 1 : 1);
+
+    while (args != NULL && *args != '\0') {
+        size_t n = strcspn(args, "&");
+
+        if (arg_value(args, n, name) == NULL) {
+            if (*kept != '\0') {
+                strcat(kept, "&");
+            }
+            strncat(kept, args, n);
+        }
+        args += n + (args[n] == '&');
+    }
+    return kept;
 }
 
 static int query_arg_is(const char *args, const char *name, const char *value)
@@ -266,6 +293,35 @@ static void set_answer(gb_plan_t *plan, const call_t *call, const gb_request_t *
     plan->state = state;
     plan->stream = plan->upstream_stream = state->form != GEMINI_WHOLE;
     plan->expects_content = call->generates && state->taps && !masked;
+    if (call->streams && state->taps) {
+        plan->stream_type = state->form == GEMINI_SSE ? "text/event-stream"
+                                                      : "application/json; charset=UTF-8";
+    }
+}
+
+/*
+ * The client's stream comes from a call that does not stream; from a stream that
+ * is held back where the model says more that way.
+ */
+static void fake_stream(gb_plan_t *plan, const gb_request_t *request, const gb_settings_t *settings)
+{
+    gb_model_t model;
+    const char *method = strstr(plan->path, ":streamGenerateContent"), *args;
+
+    if (plan->stream_type == NULL || !plan->expects_content
+        || !gb_feature_fakes_stream(settings, plan->model, plan->model_used)) {
+        return;
+    }
+    plan->fake_stream = 1;
+    gb_model_parse(&model, plan->model_used);
+    if (gb_model_prefers_stream(&model)) {
+        return;
+    }
+    args = query_without(request->args, "alt", plan->pool);
+    plan->upstream_stream = 0;
+    plan->path = apr_pstrcat(
+        plan->pool, apr_pstrmemdup(plan->pool, plan->path, (apr_size_t)(method - plan->path)),
+        ":generateContent", *args != '\0' ? "?" : NULL, args, NULL);
 }
 
 /* ---- the request ---- */
@@ -542,6 +598,7 @@ apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *requ
     }
     set_body(plan, call, request);
     set_answer(plan, call, request, settings);
+    fake_stream(plan, request, settings);
     gb_gemini_name_in_path(plan, request->path);
     if (plan->body_len > 0) {
         gb_gemini_names_in_body(plan);

@@ -197,5 +197,5 @@ const gb_dialect_t gb_openai_dialect = {
     .error_body = gb_openai_error_body,
     .drop_field = gb_openai_drop_field,
     .resume = gb_openai_resume,
-    .heartbeat = ": keep-alive\n\n",
+    .heartbeat = gb_openai_heartbeat,
 };

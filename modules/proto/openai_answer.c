@@ -100,18 +100,15 @@ const char *gb_openai_finish(const gb_openai_answer_t *a, const gb_openai_choice
 
 /* ---- ids ---- */
 
-/* 24 characters that no other call of any answer has. */
-static const char *call_id_make(gb_openai_answer_t *a)
+const char *gb_openai_id_make(const gb_openai_call_t *call, unsigned serial)
 {
     static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    const unsigned char *entropy = a->call->request.entropy;
     apr_uint64_t state[2], v = 0;
-    char *id = apr_palloc(a->pool, 5 + 24 + 1);
+    char *id = apr_palloc(call->pool, 24 + 1);
     int i;
 
-    memcpy(state, entropy, sizeof(state));
-    state[0] += ++a->serial;
-    memcpy(id, "call_", 5);
+    memcpy(state, call->request.entropy, sizeof(state));
+    state[0] += serial;
     for (i = 0; i < 24; i++) {
         if (i % 8 == 0) { /* splitmix64 */
             v = state[0] += 0x9e3779b97f4a7c15u ^ state[1];
@@ -119,26 +116,36 @@ static const char *call_id_make(gb_openai_answer_t *a)
             v = (v ^ v >> 27) * 0x94d049bb133111ebu;
             v ^= v >> 31;
         }
-        id[5 + i] = digits[v % 62];
+        id[i] = digits[v % 62];
         v /= 62;
     }
-    id[5 + 24] = '\0';
+    id[24] = '\0';
     return id;
+}
+
+static const char *id_next(gb_openai_answer_t *a)
+{
+    return gb_openai_id_make(a->call, ++a->serial);
 }
 
 void gb_openai_answer_name(gb_openai_answer_t *a)
 {
     const char *version = a->facts->model_version;
+    gb_openai_name_t *name = &a->name;
 
-    if (a->id != NULL) {
+    if (name->id == NULL && a->call->name_told) {
+        *name = a->call->name;
+    }
+    if (name->id != NULL) {
         return;
     }
     version = strncmp(version, "models/", 7) == 0 ? version + 7 : version;
-    a->id = apr_pstrcat(
-        a->pool, "chatcmpl-",
-        *a->facts->response_id != '\0' ? a->facts->response_id : call_id_make(a) + 5, NULL);
-    a->model = apr_pstrdup(a->pool, *version != '\0' ? version : a->call->plan->model);
-    a->fingerprint = *version != '\0' ? a->model : NULL;
+    name->id = apr_pstrcat(a->pool, "chatcmpl-",
+                           *a->facts->response_id != '\0' ? a->facts->response_id : id_next(a),
+                           NULL);
+    name->model = apr_pstrdup(a->pool, *version != '\0' ? version : a->call->plan->model);
+    name->fingerprint = *version != '\0' ? name->model : NULL;
+    a->call->name = *name;
 }
 
 /* ---- text ---- */
@@ -251,7 +258,7 @@ static void audio_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t t
     gb_buf_printf(&out,
                   "{\"id\":\"audio_%s\",\"expires_at\":%" APR_INT64_T_FMT
                   ",\"transcript\":\"\",\"data\":",
-                  call_id_make(a) + 5, a->created + 3600);
+                  id_next(a), a->created + 3600);
     gb_openai_audio_put(&out, type, data, !gb_json_eq(format, "pcm16") && !a->call->stream);
     gb_buf_putc(&out, '}');
     if (out.rv == APR_SUCCESS) {
@@ -340,7 +347,7 @@ static void call_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t va
     }
     call.id = gb_openai_text(gb_json_get(value, "id"), a->pool);
     if (call.id == NULL || *call.id == '\0') {
-        call.id = call_id_make(a);
+        call.id = apr_pstrcat(a->pool, "call_", id_next(a), NULL);
     }
     if (((a->call->one_call || a->call->legacy) && c->n_calls > 0) || id_seen(c, call.id)) {
         return;

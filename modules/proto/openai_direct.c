@@ -155,6 +155,7 @@ static apr_status_t parse_request(gb_plan_t **pplan, const gb_request_t *request
     plan->bearer = 1;
     plan->operation = routes[route].operation;
     plan->expects_content = routes[route].chat;
+    plan->stream_type = routes[route].chat ? "text/event-stream; charset=utf-8" : NULL;
     *pplan = plan;
     return APR_SUCCESS;
 }
@@ -332,5 +333,5 @@ const gb_dialect_t gb_openai_direct_dialect = {
     .on_chunk = on_chunk,
     .on_end = on_end,
     .error_body = gb_openai_error_body,
-    .heartbeat = ": keep-alive\n\n",
+    .heartbeat = gb_openai_heartbeat,
 };

@@ -467,7 +467,9 @@ apr_status_t gb_openai_generation_plan(gb_openai_call_t *call)
     call->include_usage = gb_openai_flag(
         gb_json_get(call->field[GB_OPENAI_STREAM_OPTIONS], "include_usage"));
     plan->stream = call->stream;
-    plan->upstream_stream = call->stream;
+    plan->fake_stream = call->stream
+                        && gb_feature_fakes_stream(call->settings, plan->model, plan->model_used);
+    plan->upstream_stream = call->stream && !plan->fake_stream;
     if (n > 1 && !gb_model_takes_candidate_count(&call->model)) {
         if (call->stream) {
             return gb_error_set(call->err, 400, "unsupported_value", "n",
@@ -477,7 +479,7 @@ apr_status_t gb_openai_generation_plan(gb_openai_call_t *call)
         }
         plan->fan_out = (int)n;
     }
-    else if (!call->stream && gb_model_prefers_stream(&call->model)) {
+    else if (!plan->upstream_stream && gb_model_prefers_stream(&call->model)) {
         plan->upstream_stream = 1; /* it says more that way; collected here */
     }
     return APR_SUCCESS;

@@ -125,6 +125,11 @@ typedef struct gb_openai_tool_t {
     int strict;
 } gb_openai_tool_t;
 
+/* What every chunk of an answer says of it. */
+typedef struct gb_openai_name_t {
+    const char *id, *model, *fingerprint;
+} gb_openai_name_t;
+
 /* One client request, translated as often as it takes. */
 typedef struct gb_openai_call_t {
     gb_plan_t *plan;
@@ -154,6 +159,8 @@ typedef struct gb_openai_call_t {
     gb_openai_tool_t *tools;
     int n_tools;
     const char *extra_system; /* a sentence of ours, JSON-escaped with quotes */
+    gb_openai_name_t name;    /* of the answer that comes, id NULL: not known yet */
+    int name_told;            /* the client has it: another attempt keeps it */
     unsigned dropped, sent;   /* GB_OPENAI_DROP_* */
 
     void *own; /* of the endpoint, where that is not chat */
@@ -401,7 +408,7 @@ struct gb_openai_answer_t {
     int first_choice;            /* fan-out: index of the answer's first candidate */
     gb_openai_usage_t usage, usage_before;
     gb_facts_t facts_before;
-    const char *id, *model, *fingerprint;
+    gb_openai_name_t name;
     apr_int64_t created;
     const char *chunk_head, *chunk_tail, *chunk_close;
     unsigned serial; /* of ids that we made */
@@ -417,8 +424,10 @@ void gb_openai_answer_next(gb_openai_answer_t *a);
 void gb_openai_answer_last_words(gb_openai_answer_t *a, gb_openai_choice_t *c);
 /* OpenAI's finish_reason. */
 const char *gb_openai_finish(const gb_openai_answer_t *a, const gb_openai_choice_t *c);
-/* Fills id, model and fingerprint for good. */
+/* Settles the name for good. */
 void gb_openai_answer_name(gb_openai_answer_t *a);
+/* 24 letters and digits that no other call has; serial tells those of one call apart. */
+const char *gb_openai_id_make(const gb_openai_call_t *call, unsigned serial);
 /* The call as {"id","type",..}; index < 0: none (an answer in one piece). */
 void gb_openai_tool_call_put(gb_buf_t *out, const gb_openai_tool_call_t *call, int with_index);
 /* {"content":[..],"refusal":null}'s items. */
@@ -446,6 +455,8 @@ struct gb_translator_t {
 };
 
 gb_translator_t *gb_openai_translator_make(gb_plan_t *plan, gb_facts_t *facts);
+/* A dialect's heartbeat for a chat, and for every other stream. */
+void gb_openai_heartbeat(const gb_plan_t *plan, gb_buf_t *out);
 void gb_openai_stream_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_unary_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_models_begin(gb_translator_t *t, gb_openai_call_t *call);

@@ -220,6 +220,7 @@ apr_status_t gb_openai_chat(gb_openai_call_t *call)
     plan->expects_content = 1;
     plan->affinity = affinity_of(call);
     plan->answer_type = call->stream ? "text/event-stream; charset=utf-8" : "application/json";
+    plan->stream_type = plan->answer_type;
     path_make(call);
     return gb_openai_body_make(call);
 }

@@ -10,7 +10,29 @@
 #include <string.h>
 #include <apr_strings.h>
 
+#define CHUNK_TAIL ",\"logprobs\":null,\"finish_reason\":null}]"
+
+static const char *chunk_close(const gb_openai_call_t *call)
+{
+    return call->include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
+}
+
 /* What is the same in all chunks of a stream. */
+static void chunk_head_put(gb_buf_t *head, const gb_openai_name_t *name, apr_int64_t created)
+{
+    gb_buf_puts(head, "data: {\"id\":");
+    gb_json_put_cstr(head, name->id);
+    gb_buf_printf(
+        head, ",\"object\":\"chat.completion.chunk\",\"created\":%" APR_INT64_T_FMT ",\"model\":",
+        created);
+    gb_json_put_cstr(head, name->model);
+    if (name->fingerprint != NULL) {
+        gb_buf_puts(head, ",\"system_fingerprint\":");
+        gb_json_put_cstr(head, name->fingerprint);
+    }
+    gb_buf_puts(head, ",\"choices\":[");
+}
+
 static void frame_make(gb_openai_answer_t *a)
 {
     gb_buf_t head;
@@ -20,20 +42,37 @@ static void frame_make(gb_openai_answer_t *a)
     }
     gb_openai_answer_name(a);
     gb_buf_init_pool(&head, GB_BUF_MAX_LINE, a->pool);
-    gb_buf_puts(&head, "data: {\"id\":");
-    gb_json_put_cstr(&head, a->id);
-    gb_buf_printf(
-        &head, ",\"object\":\"chat.completion.chunk\",\"created\":%" APR_INT64_T_FMT ",\"model\":",
-        a->created);
-    gb_json_put_cstr(&head, a->model);
-    if (a->fingerprint != NULL) {
-        gb_buf_puts(&head, ",\"system_fingerprint\":");
-        gb_json_put_cstr(&head, a->fingerprint);
-    }
-    gb_buf_puts(&head, ",\"choices\":[");
+    chunk_head_put(&head, &a->name, a->created);
     a->chunk_head = head.data;
-    a->chunk_tail = ",\"logprobs\":null,\"finish_reason\":null}]";
-    a->chunk_close = a->call->include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
+    a->chunk_tail = CHUNK_TAIL;
+    a->chunk_close = chunk_close(a->call);
+}
+
+/* ---- heartbeats ---- */
+
+/* A chunk that says nothing.  The answer that comes will bear the name that it tells. */
+static void empty_delta_put(gb_openai_call_t *call, gb_buf_t *out)
+{
+    if (call->name.id == NULL) {
+        call->name.id = apr_pstrcat(call->pool, "chatcmpl-", gb_openai_id_make(call, 0), NULL);
+        call->name.model = call->plan->model;
+    }
+    call->name_told = 1;
+    chunk_head_put(out, &call->name, apr_time_sec(call->request.now));
+    gb_buf_puts(out, "{\"index\":0,\"delta\":{}" CHUNK_TAIL);
+    gb_buf_puts(out, chunk_close(call));
+}
+
+void gb_openai_heartbeat(const gb_plan_t *plan, gb_buf_t *out)
+{
+    gb_openai_call_t *call = plan->dialect == &gb_openai_dialect ? plan->state : NULL;
+
+    if (call != NULL && strcmp(call->settings->stream_heartbeat_form, "delta") == 0) {
+        empty_delta_put(call, out);
+    }
+    else {
+        gb_buf_puts(out, ": keep-alive\n\n");
+    }
 }
 
 static void delta_begin(gb_openai_answer_t *a, const gb_openai_choice_t *c)
@@ -237,11 +276,13 @@ static apr_status_t stream_end(gb_translator_t *t)
     int i;
 
     a->out = t->out;
-    if ((rv = gb_sse_end(t->sse)) != APR_SUCCESS || t->facts->has_error) {
-        return rv;
-    }
-    if (!t->facts->finished && !t->facts->blocked) {
-        return a->choices->nelts > 0 ? APR_INCOMPLETE : APR_SUCCESS;
+    if (t->sse != NULL) {
+        if ((rv = gb_sse_end(t->sse)) != APR_SUCCESS || t->facts->has_error) {
+            return rv;
+        }
+        if (!t->facts->finished && !t->facts->blocked) {
+            return a->choices->nelts > 0 ? APR_INCOMPLETE : APR_SUCCESS;
+        }
     }
     if (a->choices->nelts == 0 || t->facts->malformed) {
         return APR_SUCCESS; /* nothing to tell: the facts say why */
@@ -274,10 +315,19 @@ static apr_status_t stream_chunk(gb_translator_t *t, const char *bytes, size_t l
     return gb_sse_feed(t->sse, bytes, len);
 }
 
+/* The upstream did not stream: its answer is one event. */
+static apr_status_t whole_chunk(gb_translator_t *t, const char *bytes, size_t len)
+{
+    t->answer->out = t->out;
+    return gb_openai_answer_feed(t->answer, bytes, len);
+}
+
 void gb_openai_stream_begin(gb_translator_t *t, gb_openai_call_t *call)
 {
     t->answer = gb_openai_answer_make(call, t->facts, &writer);
-    t->sse = gb_sse_make(on_event, t, call->pool);
-    t->chunk = stream_chunk;
+    if (call->plan->upstream_stream) {
+        t->sse = gb_sse_make(on_event, t, call->pool);
+    }
+    t->chunk = t->sse != NULL ? stream_chunk : whole_chunk;
     t->end = stream_end;
 }

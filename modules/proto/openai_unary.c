@@ -159,14 +159,14 @@ static void answer_put(gb_openai_answer_t *a, gb_buf_t *out)
 
     gb_openai_answer_name(a);
     gb_buf_puts(out, "{\"id\":");
-    gb_json_put_cstr(out, a->id);
+    gb_json_put_cstr(out, a->name.id);
     gb_buf_printf(
         out,
         ",\"object\":\"chat.completion\",\"created\":%" APR_INT64_T_FMT ",\"model\":", a->created);
-    gb_json_put_cstr(out, a->model);
-    if (a->fingerprint != NULL) {
+    gb_json_put_cstr(out, a->name.model);
+    if (a->name.fingerprint != NULL) {
         gb_buf_puts(out, ",\"system_fingerprint\":");
-        gb_json_put_cstr(out, a->fingerprint);
+        gb_json_put_cstr(out, a->name.fingerprint);
     }
     gb_buf_puts(out, ",\"choices\":[");
     for (i = 0; i < a->choices->nelts; i++) {

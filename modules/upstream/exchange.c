@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/timeutil.h"
+#include "upstream/beat.h"
 #include "upstream/fetch.h"
 #include "upstream/leg.h"
 
@@ -274,7 +275,9 @@ static void head_from_upstream(gb_exchange_t *x, const gb_leg_t *leg)
     apr_table_t *headers = apr_table_make(x->pool, 8);
 
     x->head.status = leg->status;
-    x->head.content_type = x->plan->answer_type ? x->plan->answer_type : leg->answer_type;
+    x->head.content_type = x->plan->answer_type   ? x->plan->answer_type
+                           : x->plan->fake_stream ? x->plan->stream_type
+                                                  : leg->answer_type;
     if (!x->plan->answer_type && leg->answer_headers) {
         apr_table_do(copy_header, headers, leg->answer_headers, NULL);
     }
@@ -310,6 +313,8 @@ static void head_from_error(gb_exchange_t *x, const gb_error_t *err)
 
 static void fail(gb_exchange_t *x, const gb_error_t *err)
 {
+    int midstream = x->committed || (x->sink && x->sink->opened);
+
     if (x->complete) {
         return;
     }
@@ -322,7 +327,7 @@ static void fail(gb_exchange_t *x, const gb_error_t *err)
         x->sent = 0;
         head_from_error(x, err);
     }
-    x->plan->dialect->error_body(x->plan, err, x->committed, &x->out);
+    x->plan->dialect->error_body(x->plan, err, midstream, &x->out);
     x->committed = 1;
     x->complete = 1;
     pump(x);
@@ -335,7 +340,7 @@ static void leg_flowed(gb_leg_t *leg)
 {
     gb_exchange_t *x = leg->x;
 
-    if (!x->committed && x->plan->stream
+    if (!x->committed && x->plan->stream && !x->plan->fake_stream
         && (leg->facts.has_content || leg->facts.blocked || !x->plan->expects_content)) {
         head_from_upstream(x, leg);
         x->committed = 1;
@@ -563,7 +568,7 @@ apr_status_t gb_exchange_start(gb_exchange_t *x, gb_sink_t *sink)
 {
     apr_status_t rv;
 
-    x->sink = sink;
+    x->sink = gb_beat_before(sink, x, x->engine);
     gb_exchange_ref(x); /* the engine's, until end */
     rv = post(x, &x->start);
     if (rv != APR_SUCCESS) {

@@ -698,7 +698,7 @@ static void on_first_token(gb_timer_t *timer)
 {
     gb_leg_t *leg = (gb_leg_t *)((char *)timer - offsetof(gb_leg_t, first_token));
 
-    if (leg->call && !leg->committed) {
+    if (leg->call && !leg->committed && !leg->facts.has_content) {
         break_off(leg, GB_TRANSPORT_TIMEOUT);
     }
 }

@@ -68,3 +68,20 @@ class TestLeaving:
     def test_breaking_out_of_a_stream(self, site, sim):
         assert call(site, "openai", "leave", "[[chunks=600 interval=100 seq]]") is True
         wait_until(lambda: sim.stats()["open_calls"] == 0, "the upstream call to end", timeout=5)
+
+
+MODES = {
+    "heartbeats": "GBalanceStreamHeartbeatSeconds 80ms",
+    "empty deltas": "GBalanceStreamHeartbeatSeconds 80ms\nGBalanceStreamHeartbeatForm delta",
+    "fake": "GBalanceFakeStreamEnabled On\nGBalanceFakeStreamEmptyDataIntervalSeconds 80ms",
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+class TestStreamModes:
+    def test_stream(self, make_site, mode):
+        site = make_site(Conf(keys=KEYS[:1], api=MODES[mode]))
+        for sdk in ("openai", "genai"):
+            answer = call(site, sdk, "stream", "[[chunks=5 delay=300 interval=120 seq]]")
+            assert "c000001 " in answer["text"] and "c000005 " in answer["text"], sdk
+            assert answer["total"] > 0 and answer["reason"].lower() == "stop"

@@ -181,3 +181,50 @@ class TestGenAIFaults:
             else:
                 client.models.generate_content(model=MODEL, contents="Hello")
         assert (caught.value.code, caught.value.status) == (code, status)
+
+
+# Modes of streams that a strict parser could stumble over.
+MODES = {
+    "heartbeats": "GBalanceStreamHeartbeatSeconds 80ms",
+    "empty deltas": "GBalanceStreamHeartbeatSeconds 80ms\nGBalanceStreamHeartbeatForm delta",
+    "fake": "GBalanceFakeStreamEnabled On\nGBalanceFakeStreamEmptyDataIntervalSeconds 80ms",
+}
+SLOW = "[[chunks=5 delay=300 interval=120 seq]]"
+
+
+@pytest.mark.parametrize("mode", MODES)
+class TestStreamModes:
+    def site_of(self, make_site, mode):
+        return make_site(Conf(keys=KEYS[:1], api=MODES[mode]))
+
+    def test_openai(self, make_site, mode):
+        site = self.site_of(make_site, mode)
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{site.port}/v1", api_key=site.api.token, max_retries=0)
+        asked = {"model": MODEL, "messages": [{"role": "user", "content": SLOW}]}
+        text = "".join(c.choices[0].delta.content or "" for c in client.chat.completions.create(stream=True, **asked))
+        assert "c000001 " in text and "c000005 " in text
+        with client.chat.completions.stream(**asked) as stream:
+            for _ in stream:
+                pass
+            message = stream.get_final_completion().choices[0].message
+        assert "c000005 " in message.content and message.role == "assistant"
+
+    def test_google(self, make_site, mode):
+        site = self.site_of(make_site, mode)
+        client = genai.Client(api_key=site.api.token, http_options={"base_url": f"http://127.0.0.1:{site.port}"})
+        chunks = list(client.models.generate_content_stream(model=MODEL, contents=SLOW))
+        assert "c000005 " in "".join(c.text or "" for c in chunks)
+        assert all(c.candidates for c in chunks)
+
+        async def collect():
+            stream = await client.aio.models.generate_content_stream(model=MODEL, contents=SLOW)
+            return [chunk async for chunk in stream]
+        assert "c000005 " in "".join(c.text or "" for c in asyncio.run(collect()))
+
+    def test_google_error_after_a_heartbeat(self, make_site, mode):
+        site = self.site_of(make_site, mode)
+        site.sim.fault("invalid_argument", delay_ms=300)
+        client = genai.Client(api_key=site.api.token, http_options={"base_url": f"http://127.0.0.1:{site.port}"})
+        with pytest.raises(genai.errors.APIError) as caught:
+            list(client.models.generate_content_stream(model=MODEL, contents="x"))
+        assert caught.value.code == 400

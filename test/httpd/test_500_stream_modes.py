@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Streams that please difficult clients: heartbeats, fake streams, the deadline of the first token."""
+import json
+
+import pytest
+
+import openai_spec
+from conf import KEYS, Conf
+from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
+
+surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
+EXPECTED = (r"GB\d{4}: (key|pool) ",)
+BEATS = {OpenAI: b": keep-alive\n\n", Gemini: b"\r\n\r\n"}
+ARRAY = Gemini.path(True).removesuffix("?alt=sse")
+PARKING = ["On", "Off"]
+
+
+def beats_before(body, surface):
+    """How many heartbeats stand before the first event."""
+    n, beat = 0, BEATS[surface]
+    while body.startswith(beat):
+        body, n = body[len(beat):], n + 1
+    return n
+
+
+@pytest.fixture(scope="class", params=PARKING, ids=["parked", "waiting"])
+def modes(request, make_site):
+    """The class's server, with the connection parked and with a worker that waits."""
+    conf = request.cls.CONF
+    conf.parking = request.param
+    return make_site(conf)
+
+
+@pytest.fixture
+def sim(modes):
+    modes.sim.reset()
+    return modes.sim
+
+
+class TestHeartbeats:
+    CONF = Conf(keys=KEYS, api="GBalanceStreamHeartbeatSeconds 80ms", claims=EXPECTED)
+
+    @surfaces
+    def test_while_the_model_thinks(self, modes, sim, surface):
+        answer = ask(modes, surface, "[[chunks=3 first=300 seq]]", True)
+        assert answer.status == 200 and beats_before(answer.body, surface) >= 2
+        assert answer.headers.get("Content-Type").startswith("text/event-stream")
+        assert b"c000003 " in answer.body and answer.body.endswith(surface.done)
+        assert len(sim.calls()) == 1
+
+    @surfaces
+    def test_between_events_and_never_inside(self, modes, sim, surface):
+        answer = ask(modes, surface, "[[chunks=3 interval=200 split=3 seq]]", True)
+        assert answer.body.count(BEATS[surface]) >= 2
+        assert all(json.loads(e) for e in events_of(answer) if e != "[DONE]")
+
+    @surfaces
+    def test_none_where_bytes_flow(self, modes, sim, surface):
+        answer = ask(modes, surface, "[[chunks=8 interval=10 seq]]", True)
+        plain = answer.body.replace(b"}\r\n\r\n", b"}")
+        assert BEATS[surface] not in plain
+
+    @surfaces
+    def test_a_retry_after_a_heartbeat(self, modes, sim, surface):
+        """Status 200 is out, content is not: the client never learns of the failed keys."""
+        sim.fault(status=500, delay_ms=200, count=2)
+        answer = ask(modes, surface, "[[chunks=3 seq]]", True)
+        assert answer.status == 200 and beats_before(answer.body, surface) >= 1
+        assert b"c000003 " in answer.body and b'"error"' not in answer.body
+        assert len({call["key"] for call in sim.calls()}) == 3
+
+    @surfaces
+    def test_an_error_after_a_heartbeat_is_the_streams(self, modes, sim, surface):
+        sim.fault("invalid_argument", delay_ms=200)
+        answer = begin(modes, surface, "x")
+        assert answer.status == 200
+        assert surface.stream_error(answer)["message"]
+
+    @surfaces
+    def test_an_error_before_it_has_its_status(self, modes, sim, surface):
+        sim.fault("invalid_argument")
+        surface.check_error(ask(modes, surface, "x", True), 400)
+
+    def test_in_an_array(self, modes, sim):
+        answer = modes.api.post(ARRAY, json=Gemini.body("[[chunks=3 first=250 interval=200 seq]]"))
+        assert answer.body.startswith(b"[\r\n") and answer.headers.get("Content-Type").startswith("application/json")
+        events = answer.json()
+        assert "c000003 " in "".join(Gemini.piece(json.dumps(e)) for e in events)
+
+    def test_an_error_in_an_array(self, modes, sim):
+        sim.fault("invalid_argument", delay_ms=200)
+        (error,) = modes.api.post(ARRAY, json=Gemini.body("x")).json()
+        assert error["error"]["code"] == 400
+        sim.reset()
+        sim.fault("cut", after=2, how="rst")
+        events = modes.api.post(ARRAY, json=Gemini.body("[[chunks=5 first=200]]")).json()
+        assert "error" in events[-1] and len(events) == 3
+
+    def test_no_heartbeat_in_an_answer_in_one_piece(self, modes, sim):
+        answer = ask(modes, OpenAI, "[[chunks=3 first=250]]")
+        assert answer.json()["choices"][0]["finish_reason"] == "stop"
+
+    def test_the_client_leaves_meanwhile(self, modes, sim):
+        with modes.api.connect() as conn:
+            answer = begin(modes, OpenAI, "[[chunks=3 first=3000]]", conn=conn)
+            answer.read_until(BEATS[OpenAI] * 2)
+        sim.wait_quiet()
+
+
+class TestEmptyDeltas:
+    CONF = Conf(keys=KEYS, api="GBalanceStreamHeartbeatSeconds 80ms\nGBalanceStreamHeartbeatForm delta",
+                claims=EXPECTED)
+
+    def test_chunks_that_say_nothing(self, modes, sim):
+        sim.fault(status=500, delay_ms=200, count=1)
+        chat = openai_spec.Chat(modes, sim)
+        chunks = chat.post(stream=True, messages="[[chunks=3 first=250 interval=200 seq]]",
+                           stream_options={"include_usage": True})
+        empty = [c for c in chunks if c["choices"] and c["choices"][0]["delta"] == {}
+                 and not c["choices"][0]["finish_reason"]]
+        assert len(empty) >= 3 and chunks[0] in empty
+        (choice,) = openai_spec.gather(chunks)
+        assert "c000003 " in choice["message"]["content"] and chunks[-1]["usage"]["total_tokens"] > 0
+
+    def test_not_on_the_gemini_surface(self, modes, sim):
+        answer = ask(modes, Gemini, "[[chunks=3 first=200 seq]]", True)
+        assert beats_before(answer.body, Gemini) >= 1
+
+
+def events_of(answer):
+    text = answer.text.replace("\r\n", "\n")
+    return [e.removeprefix("data: ") for e in text.split("\n\n") if e.strip() and not e.startswith(":")]
+
+
+RICH = {"candidates": [{"index": 0, "finishReason": "STOP", "content": {"role": "model", "parts": [
+    {"text": "let me think", "thought": True}, {"text": "Grüße 😀 \"quoted\"\n"},
+    {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}},
+    {"functionCall": {"name": "get_weather", "args": {"city": "Ulm", "n": 19.99}}, "thoughtSignature": "c2ln"}]}}],
+    "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 7, "thoughtsTokenCount": 3, "totalTokenCount": 15},
+    "modelVersion": "gemini-2.5-flash", "responseId": "r1", "unheardOf": {"a": [1, 2.50]}}
+PRETTY = json.dumps(RICH, indent=2, ensure_ascii=False).replace("\n", "\r\n").replace("2.5\r", "2.50\r").encode()
+TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}
+
+
+class TestFakeStream:
+    CONF = Conf(keys=KEYS, claims=EXPECTED,
+                api="GBalanceFakeStreamEnabled On\nGBalanceFakeStreamEmptyDataIntervalSeconds 80ms")
+
+    def test_nothing_is_lost_for_openai(self, modes, sim):
+        sim.literal(PRETTY, delay_ms=250)
+        chat = openai_spec.Chat(modes, sim)
+        answer = modes.api.post(OpenAI.path(), json=OpenAI.body(
+            "x", True, tools=[TOOL], stream_options={"include_usage": True}))
+        assert beats_before(answer.body, OpenAI) >= 2
+        chunks = chat.stream_of(answer)
+        (choice,) = openai_spec.gather(chunks)
+        message = choice["message"]
+        assert message["reasoning_content"] == "let me think"
+        assert message["content"].startswith('Grüße 😀 "quoted"\n')
+        assert "data:image/png;base64,iVBORw0KGgo=" in message["content"]
+        (call,) = message["tool_calls"]
+        assert call["function"] == {"name": "get_weather", "arguments": '{"city":"Ulm","n":19.99}'}
+        assert call["extra_content"]["google"]["thought_signature"] == "c2ln"
+        assert choice["finish_reason"] == "tool_calls"
+        usage = chunks[-1]["usage"]
+        assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (5, 10, 15)
+        assert [c["method"] for c in sim.calls()] == ["generateContent"]
+
+    def test_nothing_is_lost_for_gemini(self, modes, sim):
+        sim.literal(PRETTY, delay_ms=250)
+        answer = modes.api.post(Gemini.path(True) + "&quotaUser=7", json=Gemini.body("x"))
+        assert beats_before(answer.body, Gemini) >= 2
+        assert answer.headers.get("Content-Type") == "text/event-stream"
+        (event,) = [e for e in answer.body.split(b"\r\n\r\n") if e]
+        assert event.startswith(b"data: {") and b"2.50" in event and json.loads(event[6:]) == RICH
+        (call,) = sim.calls()
+        assert call["method"] == "generateContent"
+
+    def test_in_an_array(self, modes, sim):
+        sim.literal(PRETTY, delay_ms=200)
+        answer = modes.api.post(ARRAY, json=Gemini.body("x"))
+        assert answer.body.startswith(b"[\r\n") and answer.json() == [RICH]
+        sim.literal(PRETTY)
+        assert modes.api.post(ARRAY, json=Gemini.body("x")).json() == [RICH]
+
+    @surfaces
+    def test_retries_and_errors(self, modes, sim, surface):
+        sim.fault(status=503, delay_ms=150, count=2)
+        answer = ask(modes, surface, "[[chunks=3 seq]]", True)
+        assert beats_before(answer.body, surface) >= 1 and b"c000003 " in answer.body
+        sim.reset()
+        sim.fault("invalid_argument")
+        surface.check_error(ask(modes, surface, "x", True), 400)
+
+    @surfaces
+    def test_blocked(self, modes, sim, surface):
+        sim.fault("blocked", reason="SAFETY")
+        answer = ask(modes, surface, "x", True)
+        assert answer.status == 200 and b"SAFETY" in answer.body
+
+    def test_where_streams_say_more(self, modes, sim):
+        """Gemini 4 cuts an answer in one piece short: its stream is held back instead."""
+        answer = ask(modes, OpenAI, "[[chunks=4 interval=100 seq]]", True, model="gemini-4-argon")
+        assert [c["method"] for c in sim.calls()] == ["streamGenerateContent"]
+        assert beats_before(answer.body, OpenAI) >= 2 and b"c000004 " in answer.body
+        assert answer.body.endswith(OpenAI.done)
+
+
+class TestFakeStreamByModel:
+    CONF = Conf(keys=KEYS, api='GBalanceFakeStreamModels gemini-2.5-flash,nick\n'
+                               'GBalanceModelAliases \'{"nick": "gemini-2.5-pro"}\'')
+
+    def test_only_those(self, modes, sim):
+        for surface in SURFACES:
+            for model, method in (("gemini-2.5-flash", "generateContent"), ("nick", "generateContent"),
+                                  ("gemini-2.5-pro", "streamGenerateContent")):
+                sim.reset()
+                answer = modes.api.post(surface.path(True, model), json=surface.body("Hi", True, model))
+                assert answer.status == 200 and answer.body.endswith(surface.done or b"\r\n\r\n")
+                assert [c["method"] for c in sim.calls()] == [method]
+
+
+class TestFirstToken:
+    CONF = Conf(keys=KEYS, api="GBalanceTimeOutFirstToken 250ms", claims=EXPECTED)
+
+    @surfaces
+    def test_a_silent_stream_is_tried_on_another_key(self, modes, sim, surface):
+        sim.fault("stall", count=1)
+        answer = ask(modes, surface, "[[chunks=3 seq]]", True)
+        assert answer.status == 200 and b"c000003 " in answer.body
+        first, second = sim.calls()
+        assert first["key"] != second["key"]
+
+    @surfaces
+    def test_a_stream_that_speaks_may_take_its_time(self, modes, sim, surface):
+        assert b"c000003 " in ask(modes, surface, "[[chunks=3 interval=200 seq]]", True).body
+        assert len(sim.calls()) == 1
+
+    def test_neither_one_that_is_collected(self, modes, sim):
+        answer = ask(modes, OpenAI, "[[chunks=3 interval=200 seq]]", model="gemini-4-argon")
+        assert "c000003 " in OpenAI.text(answer.json()) and len(sim.calls()) == 1
+
+    def test_all_silent(self, modes, sim):
+        sim.fault("stall")
+        assert OpenAI.check_error(ask(modes, OpenAI, "x", True), 504)
+        assert len({call["key"] for call in sim.calls()}) == 3
