@@ -3,7 +3,7 @@
 "N passed, N failed" over all of them.  `make -f apxs.mk check` calls it with the
 places it needs in the environment.
 
-    check.py [--lint] [phase ...]      names of phases to run, default all
+    check.py [--lint] [phase ...]      names of phases to run, default all; "live" are all that begin so
 
 A phase that ran nothing is a failure, and with CI=true so is a skip.
 CHECK_SUMMARY=file receives the last line instead of the terminal.
@@ -179,6 +179,19 @@ def phase_fuzz(phase):
 # ---- live tests ----
 
 AGAIN_MAX = 20          # more than these did not fail by chance
+BESIDE = ["-n", str(JOBS + 1), "--dist", "loadscope"]      # a class and its httpd stay in one process
+TESTS = SRCDIR / "test"
+
+# Live tests by the numbers of their files.  What says of itself that it is to run `alone` does so at the end.
+LIVE = {
+    "live-core": "httpd/test_[01]*.py",
+    "live-pool": "httpd/test_20*.py",
+    "live-store": "httpd/test_2[1-9]*.py",
+    "live-gemini": "httpd/test_3*.py",
+    "live-openai": "httpd/test_4*.py",
+    "live-admin": "httpd/test_[5-9]*.py",
+    "live-sdk": "sdk/test_*.py",
+}
 
 
 def pytest_run(name, args, extra):
@@ -191,12 +204,24 @@ def pytest_run(name, args, extra):
     return next(xml.etree.ElementTree.parse(report).getroot().iter("testsuite")) if report.exists() else None
 
 
-def pytest(phase, name, *args, **extra):
+def failed_classes(suite):
+    """What pytest is to run once more: whole classes, whose tests may stand on one another."""
+    found = set()
+    for case in suite.iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            names = case.get("classname").split(".")
+            module = max(n for n in range(len(names) + 1) if SRCDIR.joinpath(*names[:n]).with_suffix(".py").exists())
+            inner = names[module:] or [case.get("name").partition("[")[0]]
+            found.add("::".join([str(SRCDIR.joinpath(*names[:module]).with_suffix(".py")), *inner]))
+    return sorted(found)
+
+
+def pytest(phase, args, beside=(), **extra):
     """
     Live tests share a machine with whatever else runs on it: the few that fail run once more, by
     themselves, and the output shows both.  What fails twice has failed.
     """
-    suite = pytest_run(name, args, extra)
+    suite = pytest_run(phase.name, [*beside, *args], extra)
     if suite is None:
         phase.one(False)
         return
@@ -206,21 +231,33 @@ def pytest(phase, name, *args, **extra):
         if float(case.get("time")) > SLOW:
             phase.slow.append((float(case.get("time")), f"{case.get('classname')}.{case.get('name')}"))
     if 0 < failed <= AGAIN_MAX:
-        print(f"==== {phase.name}: {failed} again", flush=True)
-        suite = pytest_run(name, ["--last-failed", "--last-failed-no-failures=none", *args], extra)
+        again = failed_classes(suite)
+        print(f"==== {phase.name}: again {' '.join(again)}", flush=True)
+        suite = pytest_run(phase.name, again, extra)
         if suite is not None and int(suite.get("tests")) > 0:
             failed = int(suite.get("failures")) + int(suite.get("errors"))
     phase.count(max(0, total - failed - skipped), failed, skipped)
 
 
-def live_tests():
-    """Folders of live tests; node_modules and the like below them are not."""
-    return [SRCDIR / "test" / name for name in ("httpd", "sdk") if any((SRCDIR / "test" / name).glob("test_*.py"))]
+def live_files(pattern):
+    return sorted(TESTS.glob(pattern))
 
 
 def phase_live(phase):
+    """One group of live tests, several classes at a time: mostly they wait."""
     if make("venv", builddir=BUILD):
-        pytest(phase, "live", *live_tests())
+        pytest(phase, ["-m", "not alone", *live_files(LIVE[phase.name])], BESIDE)
+    else:
+        phase.one(False)
+
+
+def phase_alone(phase):
+    grouped = [path for pattern in LIVE.values() for path in live_files(pattern)]
+    for stray in set(TESTS.glob("*/test_*.py")) - set(grouped):
+        print(f"{stray}: no group of LIVE has it")
+        phase.one(False)
+    if make("venv", builddir=BUILD):
+        pytest(phase, ["-m", "alone", *grouped])
     else:
         phase.one(False)
 
@@ -232,7 +269,7 @@ def phase_smoke(phase):
     if not make("all", SANITIZE=names, builddir=build):
         phase.one(False)
         return
-    pytest(phase, "smoke", SRCDIR / "test/httpd", GB_SANITIZE=names, GB_MODULES=str(build / ".libs"))
+    pytest(phase, [TESTS / "httpd"], BESIDE, GB_SANITIZE=names, GB_MODULES=str(build / ".libs"))
 
 
 # ---- all of them ----
@@ -246,7 +283,8 @@ PHASES = {
     "address": phase_address,
     "thread": phase_thread,
     "fuzz": phase_fuzz,
-    "live": phase_live,
+    **{name: phase_live for name, pattern in LIVE.items() if live_files(pattern)},
+    "live-alone": phase_alone,
     "smoke": phase_smoke,
 }
 
@@ -271,14 +309,16 @@ def summarize(phases):
     print("\n==== summary")
     for phase in phases:
         skipped = f", {phase.skipped} skipped" if phase.skipped else ""
-        print(f"{phase.name:8} {phase.seconds:7.1f} s  {phase.passed} passed, {phase.failed} failed{skipped}")
+        print(f"{phase.name:11} {phase.seconds:7.1f} s  {phase.passed} passed, {phase.failed} failed{skipped}")
     slow = sorted((item for phase in phases for item in phase.slow), reverse=True)
     for seconds, name in slow[:15]:
-        print(f"slow     {seconds:7.1f} s  {name}")
+        print(f"slow        {seconds:7.1f} s  {name}")
 
 
 def main(args):
-    names = [a for a in args if not a.startswith("-")] or [n for n in PHASES if n != "lint"]
+    wanted = [a for a in args if not a.startswith("-")]
+    names = [n for w in wanted for n in ([p for p in PHASES if p.startswith("live-")] if w == "live" else [w])]
+    names = names or [n for n in PHASES if n != "lint"]
     if "--lint" in args:
         names = ["lint", *names]
     unknown = set(names) - set(PHASES)

@@ -99,6 +99,7 @@ def pytest_runtest_makereport(item):
 def pytest_configure(config):
     """`-m soak` picks what has a long sibling, and makes it long."""
     config.addinivalue_line("markers", "soak: has a long sibling (GB_SOAK=1)")
+    config.addinivalue_line("markers", "alone: measures memory or load, or wants both processors: nothing runs beside it")
     config.addinivalue_line("markers", "smoke: also run against a build with sanitizers (GB_SANITIZE)")
     if config.getoption("-m") == "soak":
         tools.SOAK = True

@@ -11,7 +11,7 @@ from conf import Conf
 from env import Stopwatch
 from load import Case, Load
 from tools import soak, wait_until
-from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
+from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin, serves
 
 pytestmark = pytest.mark.smoke
 
@@ -119,7 +119,7 @@ class TestKilledChild:
             except (ConnectionError, AssertionError):
                 lost += 1
         assert 0 < lost < 40
-        wait_until(lambda: ask(site, OpenAI).status == 200, "the server to answer")
+        wait_until(lambda: serves(site), "the server to answer")
 
     def test_the_lock_is_not_left_taken(self, site):
         """Children are killed while they work; the others and their successors go on."""
@@ -131,7 +131,7 @@ class TestKilledChild:
             report = busy.wait()
             assert report.statuses.get("200", 0) > 0 and report.timed_out == 0
             assert set(report.statuses) == {"200"}
-        wait_until(lambda: ask(site, OpenAI).status == 200, "the server to answer")
+        wait_until(lambda: serves(site), "the server to answer")
 
 
 class TestStop:

@@ -12,6 +12,7 @@ from load import Case, Load
 from tools import SANITIZE, soak
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask
 
+pytestmark = pytest.mark.alone
 surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
 STREAMS = soak(500, 2000)
 CHUNKS = 20

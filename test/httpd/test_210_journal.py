@@ -13,7 +13,7 @@ from conf import KEYS, Conf
 from load import Case, Load
 from store import Database, MariaServer
 from tools import soak, wait_until
-from wire import Gemini, OpenAI, ask, begin
+from wire import Gemini, OpenAI, ask, begin, serves
 
 KINDS = ["sqlite3", "mysql"]
 
@@ -160,7 +160,7 @@ class TestLostAttempts:
         wait_until(lambda: not set(killed) & set(site.children()), "the children to be gone")
         for answer in answers:
             answer.conn.close()
-        wait_until(lambda: ask(site, Gemini).status == 200, "the server to answer")
+        wait_until(lambda: serves(site, Gemini), "the server to answer")
         rows = db.await_rows(21, timeout=10)
         assert [row["class"] for row in rows].count("lost") == 20
         assert [row["class"] for row in rows].count("success") == 1

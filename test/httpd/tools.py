@@ -6,7 +6,9 @@ GB_SRCDIR, GB_BUILD, GB_MODULES, GB_SIMULATOR, GB_LOAD, GB_SHARED, GB_APXS.
 """
 import functools
 import glob
+import itertools
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -46,11 +48,30 @@ def run(argv, timeout=60, **kwargs):
     return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, **kwargs)
 
 
+PORTS = range(12000, 32000)     # below those that the kernel gives to clients
+
+
+@functools.cache
+def _ports():
+    """An endless row of ports; those of a parallel worker are no other worker's."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    own = PORTS[worker::workers]
+    start = random.randrange(len(own))
+    return itertools.cycle([*own[start:], *own[:start]])
+
+
 def free_port():
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that nobody listens on, nor was given out before."""
+    for port in itertools.islice(_ports(), len(PORTS)):
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise OSError(f"no free port in {PORTS}")
 
 
 @functools.cache

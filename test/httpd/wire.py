@@ -128,6 +128,14 @@ def ask(site, surface, text="Hello", stream=False, headers=None, **fields):
     return site.api.post(surface.path(stream), json=surface.body(text, stream, **fields), headers=headers)
 
 
+def serves(site, surface=OpenAI):
+    """Whether a call is answered; a connection that a dying child had taken is not."""
+    try:
+        return ask(site, surface).status == 200
+    except OSError:
+        return False
+
+
 def begin(site, surface, text="Hello", headers=None, stream=True, conn=None, conn_options=None, **fields):
     """A stream that is still to be read."""
     return site.api.open("POST", surface.path(stream), headers=headers, conn=conn,

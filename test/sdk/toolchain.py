@@ -5,6 +5,8 @@ Node itself comes from npm's registry as a tarball whose hash is pinned, so a ma
 needs neither node nor npm beforehand.
 """
 import base64
+import fcntl
+import functools
 import hashlib
 import io
 import json
@@ -27,6 +29,17 @@ def _package():
         return json.load(f)
 
 
+def _one_at_a_time(make):
+    """Tests run in several processes; the folder is filled by one of them, the others wait."""
+    @functools.cache
+    def wrapper(*args):
+        os.makedirs(FOLDER, exist_ok=True)
+        with open(os.path.join(FOLDER, ".lock"), "wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return make(*args)
+    return wrapper
+
+
 def _fetch(name):
     """Unpacks one of the tools into FOLDER/name; its bytes must have the pinned hash."""
     pinned = _package()["tools"][name]
@@ -45,11 +58,12 @@ def _fetch(name):
     return target
 
 
-def node():
+def _node():
     """Path of the node program."""
     return os.path.join(_fetch("node-linux-" + ARCHITECTURES[platform.machine()]), "package", "bin", "node")
 
 
+@_one_at_a_time
 def packages():
     """The folder that holds node_modules as test/package-lock.json says."""
     target = os.path.join(FOLDER, "packages")
@@ -64,7 +78,7 @@ def packages():
     for name in ("package.json", "package-lock.json"):
         shutil.copy(os.path.join(source, name), target)
     npm = os.path.join(_fetch("npm"), "package", "bin", "npm-cli.js")
-    done = subprocess.run([node(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"],
+    done = subprocess.run([_node(), npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--no-update-notifier"],
                           cwd=target, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     with open(made, "w", encoding="ascii"):
@@ -75,8 +89,8 @@ def packages():
 def run(script, *argv, timeout=60):
     """Runs a script of test/sdk with the packages in reach; gives the JSON that it printed."""
     target = packages()
-    copy = os.path.join(target, os.path.basename(script))
+    copy = os.path.join(target, f"{os.getpid()}-{os.path.basename(script)}")
     shutil.copy(script, copy)           # modules are looked for beside the script
-    done = subprocess.run([node(), copy, *argv], capture_output=True, text=True, timeout=timeout, cwd=target)
+    done = subprocess.run([_node(), copy, *argv], capture_output=True, text=True, timeout=timeout, cwd=target)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
