@@ -142,6 +142,10 @@ static const field_word_t refused[] = {
     {"<top_p>|<topp>", "topP", "top_p"},
     {"<top_k>|<topk>", "topK", "top_k"},
     {"logprobs is not|<response_logprobs>|<responselogprobs>", "logprobs", "logprobs"},
+    {"unknown name \"*.parameters'|unknown name \"*.parameters.|.parameters.*only allowed for string",
+     GB_FIELD_SCHEMA, "tools"},
+    {"unknown name \"*.response_schema'|unknown name \"*.response_schema."
+     "|response_schema.*only allowed for string", GB_FIELD_SCHEMA, "response_format"},
     {"<response_json_schema>|<responsejsonschema>", "responseJsonSchema", "response_format"},
     {"<parameters_json_schema>|<parametersjsonschema>", "parametersJsonSchema", "tools"},
     {"too many states|^request contains an invalid argument", "schemaBounds", ""},
@@ -224,6 +228,26 @@ static const char *param_of(const gb_google_error_t *e)
     return found != NULL ? found->param : NULL;
 }
 
+/* `Unknown name "x" at 'tools[0].function_declarations[0].parameters': ...` */
+static void schema_word(gb_verdict_t *v, const gb_google_error_t *e)
+{
+    static const char lead[] = "unknown name \"";
+    const char *at = e->text.data;
+
+    while ((at = gb_text_find(&e->text, at, lead, sizeof(lead) - 1)) != NULL) {
+        size_t len = strcspn(at, "\",\n");
+        size_t path = strcspn(at + len, "\n");
+
+        if (len < 40
+            && (memmem(at + len, path, ".parameters", 11)
+                || memmem(at + len, path, "response_schema", 15))) {
+            apr_snprintf(v->field, sizeof(v->field), GB_FIELD_SCHEMA "%.*s", (int)len, at);
+            return;
+        }
+    }
+    apr_cpystrn(v->field, GB_FIELD_SCHEMA "enum", sizeof(v->field));
+}
+
 static const char *set_field(gb_verdict_t *v, const gb_google_error_t *e)
 {
     const field_word_t *found = find_field(refused, sizeof(refused) / sizeof(refused[0]), &e->text);
@@ -232,6 +256,9 @@ static const char *set_field(gb_verdict_t *v, const gb_google_error_t *e)
         return NULL;
     }
     apr_cpystrn(v->field, found->field, sizeof(v->field));
+    if (strcmp(found->field, GB_FIELD_SCHEMA) == 0) {
+        schema_word(v, e);
+    }
     return found->param;
 }
 

@@ -13,6 +13,9 @@
 #include "base/error.h"
 #include "base/json.h"
 
+/* How a refused field begins that is a word of the client's own schemas. */
+#define GB_FIELD_SCHEMA "schema."
+
 typedef enum {
     GB_CLASS_SUCCESS,  /* 2xx with content */
     GB_CLASS_EMPTY,    /* 200 with no candidate, no part, no block reason */
@@ -96,10 +99,10 @@ typedef struct gb_verdict_t {
     gb_quota_t quotas[GB_QUOTA_MAX];
 
     char consumer[64]; /* metadata.consumer, "projects/123", "" if not told */
-    char field[48];    /* adaptive: the field to drop ("temperature") */
-    int once;          /* adaptive: for what stood in this call; says nothing of
+    char field[48]; /* adaptive: the field to drop ("temperature"), or GB_FIELD_SCHEMA and a word */
+    int once;       /* adaptive: for what stood in this call; says nothing of
                                          * the model */
-    char reason[64];   /* ErrorInfo.reason */
+    char reason[64]; /* ErrorInfo.reason */
     char google_status[40];
     char message[512]; /* Google's text, redacted, for logs and pages */
     gb_error_t error;  /* what a client hears when this attempt was the last;

@@ -92,6 +92,10 @@ const gb_row_t gb_class_rows[] = {
      .texts = "unknown name \"responsejsonschema\"|unknown name \"response_json_schema\""
               "|unknown name \"parametersjsonschema\"|unknown name \"parameters_json_schema\"",
      .cls = GB_CLASS_ADAPTIVE, .code = "unsupported_value"},
+    {.name = "schema_word", .from = 400, .to = 400,
+     .texts = "unknown name \"*.parameters'|unknown name \"*.parameters.|unknown name \"*.response_schema'"
+              "|unknown name \"*.response_schema.|.parameters.*enum: only allowed for string|response_schema.*enum: only allowed for string",
+     .cls = GB_CLASS_ADAPTIVE, .code = "invalid_value"},
     {.name = "refused_value", .from = 400, .to = 400,
      .texts = "thinking budget*choose a value|thinking_budget*choose a value|invalid value at '*thinking"
               "|invalid value at '*media_resolution|invalid value at '*service_tier|invalid value at '*temperature"

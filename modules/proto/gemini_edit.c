@@ -12,6 +12,8 @@
 
 #include <apr_strings.h>
 
+#include "proto/classify.h"
+
 /* What was put in and may be taken out again when a model refuses it. */
 #define ADDED_THINKING 1u
 #define ADDED_THOUGHTS 2u
@@ -310,12 +312,48 @@ static const struct {
     {"includeThoughts", ADDED_THOUGHTS},
 };
 
-/* Only what was put in by us: the client hears what is wrong with its own. */
+/* The part of a schema's word behind "schema.", or a door that was refused as a whole. */
+static const char *schema_word(const char *field)
+{
+    static const char *const doors[] = {"parametersJsonSchema", "responseJsonSchema"};
+    size_t i;
+
+    for (i = 0; i < sizeof(doors) / sizeof(doors[0]); i++) {
+        if (strcmp(field, doors[i]) == 0) {
+            return field;
+        }
+    }
+    return strncmp(field, GB_FIELD_SCHEMA, strlen(GB_FIELD_SCHEMA)) == 0
+               ? field + strlen(GB_FIELD_SCHEMA)
+               : NULL;
+}
+
+static apr_status_t lower_schemas(gb_plan_t *plan, gemini_edit_t *edit, const char *word)
+{
+    gb_span_t body = gb_gemini_lower(gb_json_root(edit->body, edit->body_len), word, plan->pool);
+
+    if (body.p == NULL) {
+        return APR_NOTFOUND;
+    }
+    edit->body = body.p;
+    edit->body_len = body.len;
+    return gb_gemini_edit(plan, edit);
+}
+
+/*
+ * What was put in by us, and words of schemas, which clients copy from wherever
+ * JSON Schema is spoken.  Of everything else the client hears what is wrong.
+ */
 apr_status_t gb_gemini_drop_field(gb_plan_t *plan, const char *field)
 {
     gemini_call_t *call = plan->state;
     gemini_edit_t *edit = call->edit;
+    const char *word = schema_word(field);
     size_t i;
+
+    if (edit != NULL && word != NULL) {
+        return lower_schemas(plan, edit, word);
+    }
 
     for (i = 0; edit != NULL && i < sizeof(droppable) / sizeof(droppable[0]); i++) {
         if (strcmp(field, droppable[i].name) == 0

@@ -21,7 +21,7 @@ typedef enum {
 /* What of a client's body may be edited, and what was. */
 typedef struct gemini_edit_t {
     const gb_settings_t *settings;
-    const char *body; /* the client's own */
+    const char *body; /* the client's own, but for schemas that were refused */
     size_t body_len;
     gb_model_t model;
     unsigned variant;
@@ -49,6 +49,11 @@ void gb_gemini_rename(gb_plan_t *plan, const char *asked);
 /* A list of models without the filtered ones; APR_NOTFOUND: it has none of them. */
 apr_status_t gb_gemini_hide_models(gb_buf_t *out, const char *bytes, size_t len,
                                    const gb_settings_t *settings, apr_pool_t *p);
+
+/* ---- gemini_schema.c ---- */
+
+/* A body with the schemas lowered that have a word which was refused; {NULL,0}: none has it. */
+gb_span_t gb_gemini_lower(gb_span_t body, const char *word, apr_pool_t *p);
 
 /* ---- gemini_names.c: what exists for one key only ---- */
 

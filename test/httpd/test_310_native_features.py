@@ -59,3 +59,32 @@ GBalanceUrlContextEnabled On
                "tools": [{"functionDeclarations": [{"name": "f", "description": "d"}]}]}
         text = json.dumps(own).encode()
         assert sent(site, sim, body=text)[1] == text
+
+
+def with_schema(**words):
+    return {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], "tools": [{"functionDeclarations": [
+        {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {
+            "x": {"type": "string", "description": "x", **words}}}}]}]}
+
+
+class TestRefusedSchemas:
+    """A word of a client's schema that the upstream refuses costs one more attempt, once for all children."""
+
+    def test_lowered_and_remembered(self, site, sim):
+        sim.record(bodies=True)
+        text = json.dumps(with_schema(const="v")).encode()
+        for method in ("generateContent", "streamGenerateContent?alt=sse"):
+            answer = site.api.post(f"/v1beta/models/{MODEL}:{method}", body=text, headers={"Content-Type": "application/json"})
+            assert answer.status == 200, answer
+        sim.wait_quiet()
+        first, second, third = [c["body"].encode() for c in sim.calls()]
+        assert first == text
+        assert b'"enum":["v"]' in second and b"const" not in second and second == third
+        clean = json.dumps(with_schema()).encode()
+        assert sent(site, sim, body=clean)[1] == clean
+
+    def test_what_is_no_schema_is_told(self, site, sim):
+        body = {**with_schema(), "generationConfig": {"nonsense": 1}}
+        error = Gemini.check_error(site.api.post(Gemini.path(), json=body), 400)
+        assert "nonsense" in error["message"]
+        assert len(sim.calls()) == 1

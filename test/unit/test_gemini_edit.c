@@ -248,6 +248,68 @@ static void test_drop_field(void **state)
     assert_ptr_equal(plan->body, own);
 }
 
+/* A client's own schemas are lowered where a word was refused, and not a byte beside them changes. */
+#define FN(name, members) "{\"name\":\"" name "\"," members "}"
+#define OBJ               "\"type\":\"object\""
+
+typedef struct schema_row_t {
+    const char *field, *body, *want; /* NULL: there is nothing to drop */
+} schema_row_t;
+
+/* clang-format off */
+static const schema_row_t schema_rows[] = {
+    {"schema.additionalproperties",
+     "{ \"tools\": [ {\"functionDeclarations\":[" FN("a", "\"parameters\":{" OBJ ",\"additionalProperties\":false,\"properties\":"
+     "{\"x\":{\"type\":\"string\"}}}") "," FN("b", "\"parameters\": { \"type\" : \"OBJECT\"}") "]}], \"n\": 19.990 }",
+     "{ \"tools\": [{\"functionDeclarations\":[" FN("a", "\"parameters\":{\"type\":\"OBJECT\",\"properties\":"
+     "{\"x\":{\"type\":\"STRING\"}}}") "," FN("b", "\"parameters\": { \"type\" : \"OBJECT\"}") "]}], \"n\": 19.990 }"},
+    /* a property of that name is no word */
+    {"schema.const", "{\"tools\":[{\"functionDeclarations\":[" FN("a", "\"parameters\":{" OBJ ",\"properties\":{\"const\":{}}}") "]}]}", NULL},
+    {"schema.const", "{\"tools\":[{\"function_declarations\":[" FN("a", "\"parameters\":{" OBJ ",\"properties\":{\"y\":{\"const\":\"v\"}}}") "]}]}",
+     "{\"tools\":[{\"function_declarations\":[" FN("a", "\"parameters\":{\"type\":\"OBJECT\",\"properties\":{\"y\":{\"type\":\"STRING\",\"enum\":[\"v\"]}}}") "]}]}"},
+    {"schema.type", "{\"generation_config\":{\"response_schema\":{\"type\":\"string\"}}}", NULL},
+    {"schema.type", "{\"generation_config\":{\"response_schema\":{\"type\":[\"string\",\"null\"]},\"topK\":1}}",
+     "{\"generation_config\":{\"response_schema\":{\"nullable\":true,\"type\":\"STRING\"},\"topK\":1}}"},
+    {"schema.enum", "{\"generationConfig\":{\"responseSchema\":{\"type\":\"integer\",\"enum\":[1,2]}}}", ""},
+    {"schema.enum", "{\"generationConfig\":{\"responseSchema\":{\"type\":\"string\",\"enum\":[\"1\"]}}}", NULL},
+    {"schema.$schema", "{\"generationConfig\":{\"responseSchema\":{\"$schema\":\"x\",\"any_of\":[{}]}}}", NULL},
+    {"parametersJsonSchema", "{\"tools\":[{\"functionDeclarations\":[" FN("a", "\"parametersJsonSchema\":{" OBJ "}") "]}]}",
+     "{\"tools\":[{\"functionDeclarations\":[" FN("a", "\"parameters\":{\"type\":\"OBJECT\"}") "]}]}"},
+    {"responseJsonSchema", "{\"generationConfig\":{\"response_json_schema\":{\"type\":\"string\"}}}",
+     "{\"generationConfig\":{\"responseSchema\":{\"type\":\"STRING\"}}}"},
+    {"schema.additionalproperties", "{" HI "}", NULL},
+};
+/* clang-format on */
+
+static void test_refused_schemas(void **state)
+{
+    const gb_settings_t *settings = settings_from("{}");
+    gb_plan_t *plan;
+    gb_error_t err;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(schema_rows) / sizeof(schema_rows[0]); i++) {
+        const schema_row_t *row = &schema_rows[i];
+        apr_status_t rv;
+
+        parse(&plan, settings, "POST", "/models/gemini-2.5-pro:generateContent", row->body, &err);
+        assert_ptr_equal(plan->body, row->body);
+        rv = gb_gemini_dialect.drop_field(plan, row->field);
+        if (!row->want) {
+            assert_int_equal(rv, APR_NOTFOUND);
+            assert_ptr_equal(plan->body, row->body);
+            continue;
+        }
+        assert_int_equal(rv, APR_SUCCESS);
+        if (*row->want) {
+            assert_string_equal(apr_pstrmemdup(pool, plan->body, plan->body_len), row->want);
+        }
+        /* once: what is lowered has nothing more to drop */
+        assert_int_equal(gb_gemini_dialect.drop_field(plan, row->field), APR_NOTFOUND);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -255,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_filtered_models),
         cmocka_unit_test(test_hidden_models),
         cmocka_unit_test(test_drop_field),
+        cmocka_unit_test(test_refused_schemas),
     };
     int failed;
 
