@@ -127,7 +127,7 @@ static void want_make(gb_pool_want_t *want, const gb_pick_t *pick,
     if (pick->required_id && pick->required_id[0]) {
         want->only = required_digest(pick, only);
     }
-    else if (settings->paid_key[0] && is_paid_only(pick->model)) {
+    else if (settings->paid_key[0] && !want->tag && (pick->paid || is_paid_only(pick->model))) {
         gb_digest(only, settings->paid_key, strlen(settings->paid_key));
         want->only = only;
     }

@@ -56,6 +56,12 @@ const gb_row_t gb_class_rows[] = {
      .code = "upstream_redirect", .hint = GB_RETRY_NO,
      .say = "The upstream's address redirects elsewhere. The gateway's operator must correct BASE_URL."},
 
+    /* ---- said by a translator about an answer of 200 ---- */
+
+    {.name = "image_blocked", .from = 400, .to = 400, .texts = "^the picture was blocked by gemini",
+     .cls = GB_CLASS_CLIENT, .type = "image_generation_user_error", .code = "moderation_blocked",
+     .hint = GB_RETRY_NO},
+
     /* ---- the key, its project, its account ---- */
 
     {.name = "key_expired", .from = 400, .to = 403, .reasons = "API_KEY_EXPIRED",

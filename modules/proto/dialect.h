@@ -112,6 +112,10 @@ struct gb_plan_t {
     int expects_content;     /* an answer without candidates counts as empty and is retried */
     int fan_out;             /* so many calls, merged by one translator; 0 and 1 = one */
     const gb_span_t *bodies; /* their bodies, where they differ; NULL: all send body */
+    int fan_out_later;       /* what it may become when other_model takes over */
+    int partial;             /* a fan-out of which some may fail */
+    int paid;                /* PAID_KEY serves it, where there is one */
+    const char *other_model; /* that answers when the upstream knows model_used no more; NULL */
     int from_models; /* Google's list of models, page by page, is all that the answer needs */
     int lists_files; /* of all keys: answered from the records of who made what */
     const char
@@ -184,6 +188,9 @@ struct gb_dialect_t {
      * came (400).  NULL: the dialect never asks for anything.
      */
     apr_status_t (*resume)(gb_plan_t *plan, gb_error_t *err);
+
+    /* The upstream knows the model no more: makes the plan anew for plan->other_model. */
+    apr_status_t (*instead)(gb_plan_t *plan);
 
     /*
      * What keeps a silent stream alive, between two events or before the first one.

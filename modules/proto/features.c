@@ -24,7 +24,7 @@ static const suffix_t suffixes[] = {
     {"-search",       GB_VARIANT_SEARCH,       offsetof(gb_settings_t, search_models)},
     {"-image",        GB_VARIANT_IMAGE,        offsetof(gb_settings_t, image_models)},
     {"-non-thinking", GB_VARIANT_NON_THINKING, offsetof(gb_settings_t, thinking_models)},
-    {"-chat",         GB_VARIANT_IMAGE,        0},
+    {"-chat",         GB_VARIANT_IMAGE | GB_VARIANT_PAID, 0},
 };
 /* clang-format on */
 
@@ -124,6 +124,28 @@ apr_status_t gb_feature_model(const char **pmodel, unsigned *variant, const char
     }
     *pmodel = name;
     return APR_SUCCESS;
+}
+
+/* The newest first. */
+static const char *const image_models[] = {
+    "gemini-nano-banana-2.1",
+    "gemini-3-pro-image",
+    "gemini-3.1-flash-lite-image",
+    "gemini-2.5-flash-image",
+};
+
+const char *gb_feature_image_model(const gb_memory_t *memory)
+{
+    size_t i;
+
+    for (i = 0; memory != NULL && memory->model_is_real != NULL
+                && i < sizeof(image_models) / sizeof(image_models[0]);
+         i++) {
+        if (memory->model_is_real(memory->ctx, image_models[i]) > 0) {
+            return image_models[i];
+        }
+    }
+    return image_models[0];
 }
 
 /* ---- tools ---- */

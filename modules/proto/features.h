@@ -14,6 +14,7 @@
 #define GB_VARIANT_SEARCH       1u
 #define GB_VARIANT_IMAGE        2u
 #define GB_VARIANT_NON_THINKING 4u
+#define GB_VARIANT_PAID         8u /* chat with CREATE_IMAGE_MODEL */
 
 /* Google's own tools. */
 enum { GB_TOOL_SEARCH, GB_TOOL_URL_CONTEXT, GB_TOOL_CODE_EXECUTION, GB_TOOL_N };
@@ -33,6 +34,9 @@ apr_status_t gb_feature_model(const char **pmodel, unsigned *variant, const char
 
 /* The suffix of the i-th kind of variant that a model has, for lists; "" = not this one, NULL = the end. */
 const char *gb_feature_suffix(int i, const gb_settings_t *settings, const char *model);
+
+/* The image model that stands for names that Google has given up; of those that it lists. */
+const char *gb_feature_image_model(const gb_memory_t *memory);
 
 /* A request as far as it decides on tools. */
 typedef struct gb_feature_case_t {

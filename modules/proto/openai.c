@@ -19,10 +19,11 @@ typedef struct route_t {
 } route_t;
 
 static const route_t routes[] = {
-    {"/chat/completions", "POST", gb_openai_chat,        NULL                      },
-    {"/models",           "GET",  gb_openai_models_list, gb_openai_models_begin    },
-    {"/models/",          "GET",  gb_openai_models_one,  gb_openai_model_begin     },
-    {"/embeddings",       "POST", gb_openai_embeddings,  gb_openai_embeddings_begin},
+    {"/chat/completions",   "POST", gb_openai_chat,        NULL                      },
+    {"/models",             "GET",  gb_openai_models_list, gb_openai_models_begin    },
+    {"/models/",            "GET",  gb_openai_models_one,  gb_openai_model_begin     },
+    {"/images/generations", "POST", gb_openai_images,      gb_openai_images_begin    },
+    {"/embeddings",         "POST", gb_openai_embeddings,  gb_openai_embeddings_begin},
 };
 
 static int route_matches(const route_t *route, const char *path)
@@ -144,6 +145,9 @@ static gb_translator_t *start(gb_plan_t *plan, const char *content_type, gb_fact
     else {
         gb_openai_unary_begin(t, call);
     }
+    if (call->predicts) {
+        gb_openai_imagen_begin(t);
+    }
     return t;
 }
 
@@ -197,5 +201,6 @@ const gb_dialect_t gb_openai_dialect = {
     .error_body = gb_openai_error_body,
     .drop_field = gb_openai_drop_field,
     .resume = gb_openai_resume,
+    .instead = gb_openai_instead,
     .heartbeat = gb_openai_heartbeat,
 };

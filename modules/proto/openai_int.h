@@ -99,6 +99,7 @@ typedef enum {
 #define GB_OPENAI_DROP_SEED             0x1000u
 #define GB_OPENAI_DROP_INCLUDE_THOUGHTS 0x2000u
 #define GB_OPENAI_DROP_SIGNATURES       0x4000u /* the stand-in takes their place */
+#define GB_OPENAI_DROP_IMAGE_SIZE       0x8000u
 
 typedef enum {
     GB_OPENAI_ROLE_SYSTEM,
@@ -164,6 +165,9 @@ typedef struct gb_openai_call_t {
     unsigned dropped, sent;   /* GB_OPENAI_DROP_* */
 
     void *own; /* of the endpoint, where that is not chat */
+    apr_status_t (*remake)(struct gb_openai_call_t *call);  /* the body, as the call stands now */
+    apr_status_t (*instead)(struct gb_openai_call_t *call); /* all of it, for plan->other_model */
+    int predicts;                                           /* chat by imagen */
 } gb_openai_call_t;
 
 #define gb_openai_there(span) ((span).p != NULL)
@@ -292,10 +296,15 @@ apr_status_t gb_openai_thinking_put(gb_openai_call_t *call, gb_buf_t *out);
 /* ---- openai_request.c ---- */
 
 apr_status_t gb_openai_chat(gb_openai_call_t *call);
+/* Path, body and number of calls, once the request was read. */
+apr_status_t gb_openai_chat_plan(gb_openai_call_t *call);
+/* What stands around contents in every body, and the brace that ends it. */
+apr_status_t gb_openai_around_put(gb_openai_call_t *call, gb_buf_t *out);
 /* Makes plan->body (and plan->fetches) from the call as it stands. */
 apr_status_t gb_openai_body_make(gb_openai_call_t *call);
 apr_status_t gb_openai_drop_field(gb_plan_t *plan, const char *field);
 apr_status_t gb_openai_resume(gb_plan_t *plan, gb_error_t *err);
+apr_status_t gb_openai_instead(gb_plan_t *plan);
 
 /* ---- answers ---- */
 
@@ -433,6 +442,41 @@ void gb_openai_tool_call_put(gb_buf_t *out, const gb_openai_tool_call_t *call, i
 /* {"content":[..],"refusal":null}'s items. */
 void gb_openai_logprobs_put(gb_buf_t *out, gb_span_t result);
 
+/* ---- openai_images.c, openai_images_answer.c ---- */
+
+/* Side lengths as Google names them. */
+typedef struct gb_openai_ratio_t {
+    const char *name;
+    int width, height;
+    int imagen; /* known there too */
+} gb_openai_ratio_t;
+
+/* POST images/generations and images/edits. */
+typedef struct gb_openai_images_t {
+    gb_span_t model, prompt, n, size, quality, response_format, output_format, background, stream;
+    const char *text; /* the prompt without its marks */
+    int count;
+    const gb_openai_ratio_t *ratio; /* NULL: the model decides */
+    const char *image_size;         /* "1K" ...; NULL: the model decides */
+    int wants_url;
+    int is_edit;
+} gb_openai_images_t;
+
+apr_status_t gb_openai_images(gb_openai_call_t *call);
+/* Reads {n:2} and {ratio:16:9}, and takes them out.  count and ratio are left alone without one. */
+apr_status_t gb_openai_image_marks(gb_openai_call_t *call, const char **text, int *count,
+                                   const gb_openai_ratio_t **ratio, const char *param);
+
+/* ---- openai_imagen.c ---- */
+
+/* {"instances":..,"parameters":..} */
+apr_status_t gb_openai_imagen_put(gb_buf_t *out, const char *prompt, int count,
+                                  const gb_openai_ratio_t *ratio, const char *image_size);
+/* Chat with a model that only paints: the last user's text is the prompt. */
+apr_status_t gb_openai_imagen_chat(gb_openai_call_t *call);
+/* Leads what imagen answers to the translator that was begun. */
+void gb_openai_imagen_begin(gb_translator_t *t);
+
 /* ---- openai_embeddings.c ---- */
 
 apr_status_t gb_openai_embeddings(gb_openai_call_t *call);
@@ -451,7 +495,9 @@ struct gb_translator_t {
     apr_status_t (*end)(gb_translator_t *t);
     apr_uint64_t passed; /* direct: bytes that were handed on; embeddings: answers that were read */
     int done;            /* direct: [DONE] was seen */
-    int n;               /* whole answers, or events, that were read */
+    void *own;           /* of the endpoint */
+    apr_status_t (*inner)(gb_translator_t *t, const char *bytes, size_t len); /* imagen: chat's */
+    int n; /* whole answers, or events, that were read */
 };
 
 gb_translator_t *gb_openai_translator_make(gb_plan_t *plan, gb_facts_t *facts);
@@ -462,6 +508,7 @@ void gb_openai_unary_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_models_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_model_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_embeddings_begin(gb_translator_t *t, gb_openai_call_t *call);
+void gb_openai_images_begin(gb_translator_t *t, gb_openai_call_t *call);
 
 /* Checks, mends and reads one event or whole answer.  Sets has_error for what is no JSON. */
 apr_status_t gb_openai_answer_feed(gb_openai_answer_t *a, const char *bytes, size_t len);

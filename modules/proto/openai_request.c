@@ -98,7 +98,7 @@ static void store_put(gb_openai_call_t *call, gb_buf_t *out)
 
 /* ---- the body ---- */
 
-static apr_status_t around_put(gb_openai_call_t *call, gb_buf_t *out)
+apr_status_t gb_openai_around_put(gb_openai_call_t *call, gb_buf_t *out)
 {
     apr_status_t rv;
 
@@ -140,7 +140,7 @@ static apr_status_t body_write(gb_openai_call_t *call, gb_buf_t *out)
         return rv;
     }
     gb_buf_append(out, generation.data, generation.len);
-    return around_put(call, out);
+    return gb_openai_around_put(call, out);
 }
 
 apr_status_t gb_openai_body_make(gb_openai_call_t *call)
@@ -198,6 +198,17 @@ static apr_uint64_t affinity_of(const gb_openai_call_t *call)
     return hash;
 }
 
+apr_status_t gb_openai_chat_plan(gb_openai_call_t *call)
+{
+    apr_status_t rv = gb_openai_generation_plan(call);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    path_make(call);
+    return gb_openai_body_make(call);
+}
+
 apr_status_t gb_openai_chat(gb_openai_call_t *call)
 {
     gb_plan_t *plan = call->plan;
@@ -210,10 +221,12 @@ apr_status_t gb_openai_chat(gb_openai_call_t *call)
                                          gb_openai_text(call->field[GB_OPENAI_MODEL], call->pool)))
                != APR_SUCCESS
         || (rv = gb_openai_messages_read(call)) != APR_SUCCESS
-        || (rv = gb_openai_tools_read(call)) != APR_SUCCESS
-        || (rv = gb_openai_generation_plan(call)) != APR_SUCCESS) {
+        || (rv = gb_openai_tools_read(call)) != APR_SUCCESS) {
         return rv;
     }
+    call->stream = gb_openai_flag(call->field[GB_OPENAI_STREAM]);
+    call->remake = gb_openai_body_make;
+    plan->paid = (call->variant & GB_VARIANT_PAID) != 0;
     plan->method = "POST";
     plan->content_type = "application/json";
     plan->operation = "chat";
@@ -221,8 +234,7 @@ apr_status_t gb_openai_chat(gb_openai_call_t *call)
     plan->affinity = affinity_of(call);
     plan->answer_type = call->stream ? "text/event-stream; charset=utf-8" : "application/json";
     plan->stream_type = plan->answer_type;
-    path_make(call);
-    return gb_openai_body_make(call);
+    return call->model.is_imagen ? gb_openai_imagen_chat(call) : gb_openai_chat_plan(call);
 }
 
 /* ---- making it anew ---- */
@@ -264,6 +276,8 @@ static const struct {
     {"thoughtSignature",       GB_OPENAI_DROP_SIGNATURES      },
     {"thought_signature",      GB_OPENAI_DROP_SIGNATURES      },
     {"seed",                   GB_OPENAI_DROP_SEED            },
+    {"imageSize",              GB_OPENAI_DROP_IMAGE_SIZE      },
+    {"image_size",             GB_OPENAI_DROP_IMAGE_SIZE      },
 };
 
 apr_status_t gb_openai_drop_field(gb_plan_t *plan, const char *field)
@@ -284,7 +298,7 @@ apr_status_t gb_openai_drop_field(gb_plan_t *plan, const char *field)
     }
     call->dropped |= drop;
     call->err = &err;
-    return gb_openai_body_make(call);
+    return call->remake(call);
 }
 
 apr_status_t gb_openai_resume(gb_plan_t *plan, gb_error_t *err)
@@ -293,5 +307,17 @@ apr_status_t gb_openai_resume(gb_plan_t *plan, gb_error_t *err)
 
     call->err = err;
     err->status = 0;
-    return gb_openai_body_make(call);
+    return call->remake(call);
+}
+
+apr_status_t gb_openai_instead(gb_plan_t *plan)
+{
+    gb_openai_call_t *call = plan->state;
+    gb_error_t err = {0};
+
+    call->err = &err;
+    apr_cpystrn(plan->model_used, plan->other_model, sizeof(plan->model_used));
+    plan->other_model = NULL;
+    gb_model_parse(&call->model, plan->model_used);
+    return call->instead(call);
 }

@@ -38,7 +38,8 @@ struct gb_exchange_t {
 
     gb_fetcher_t *fetcher; /* what the request names by URL comes first; NULL: nothing */
     gb_leg_t *legs;
-    int n_legs, n_done;
+    int n_legs, n_done, n_failed;
+    gb_error_t first_error; /* of a leg that failed where others may do without it */
 
     gb_head_t head;
     gb_buf_t out;
@@ -102,6 +103,7 @@ static void summarize(gb_exchange_t *x)
     int i;
 
     for (i = 0; i < x->n_legs; i++) {
+        leg = leg->failed ? &x->legs[i] : leg;
         x->summary.attempts += x->legs[i].attempts + x->legs[i].extra;
     }
     x->summary.upstream_status = leg->status;
@@ -335,6 +337,8 @@ static void fail(gb_exchange_t *x, const gb_error_t *err)
 
 /* ---- what legs tell ---- */
 
+static void leg_make(gb_exchange_t *x, int i);
+
 /* An answer is worth giving when it holds something, or at its end. */
 static void leg_flowed(gb_leg_t *leg)
 {
@@ -349,14 +353,28 @@ static void leg_flowed(gb_leg_t *leg)
     pump(x);
 }
 
+/* Another model may need more calls than the one that was planned for. */
+static void legs_grow(gb_exchange_t *x)
+{
+    int first = x->n_legs;
+
+    while (x->n_legs < x->plan->fan_out) {
+        leg_make(x, x->n_legs++);
+    }
+    for (; first < x->n_legs && !x->complete; first++) {
+        gb_leg_next(&x->legs[first]);
+    }
+}
+
 static void leg_restarts(gb_leg_t *leg)
 {
     gb_exchange_t *x = leg->x;
 
-    if (x->plan->fan_out <= 1) {
+    if (x->n_legs <= 1) {
         gb_buf_reset(&x->out);
         x->sent = 0;
     }
+    legs_grow(x);
 }
 
 /* All answers are in: one translator merges them. */
@@ -371,14 +389,15 @@ static apr_status_t merge(gb_exchange_t *x)
     memset(&facts, 0, sizeof(facts));
     t = dialect->start(x->plan, x->legs[0].answer_type, &facts);
     for (i = 0; rv == APR_SUCCESS && i < x->n_legs; i++) {
-        rv = dialect->on_chunk(t, x->legs[i].raw.data, x->legs[i].raw.len, &x->out);
+        if (!x->legs[i].failed) {
+            rv = dialect->on_chunk(t, x->legs[i].raw.data, x->legs[i].raw.len, &x->out);
+        }
     }
     return rv == APR_SUCCESS ? dialect->on_end(t, &x->out) : rv;
 }
 
-static void leg_failed(gb_leg_t *leg, const gb_error_t *err)
+static void fail_all(gb_exchange_t *x, const gb_leg_t *leg, const gb_error_t *err)
 {
-    gb_exchange_t *x = leg->x;
     gb_error_t copy = *err;
     int i;
 
@@ -390,12 +409,16 @@ static void leg_failed(gb_leg_t *leg, const gb_error_t *err)
     fail(x, &copy);
 }
 
-static void leg_done(gb_leg_t *leg)
+/* One leg is at rest, well or not. */
+static void settle(gb_exchange_t *x, gb_leg_t *leg)
 {
-    gb_exchange_t *x = leg->x;
     gb_error_t err;
 
     if (++x->n_done < x->n_legs) {
+        return;
+    }
+    if (x->n_failed == x->n_legs) {
+        fail(x, &x->first_error);
         return;
     }
     if (x->n_legs > 1 && merge(x) != APR_SUCCESS) {
@@ -410,6 +433,26 @@ static void leg_done(gb_leg_t *leg)
     }
     x->complete = 1;
     pump(x);
+}
+
+static void leg_failed(gb_leg_t *leg, const gb_error_t *err)
+{
+    gb_exchange_t *x = leg->x;
+
+    if (!x->plan->partial || x->n_legs <= 1 || x->complete) {
+        fail_all(x, leg, err);
+        return;
+    }
+    if (x->n_failed++ == 0) {
+        x->first_error = *err;
+    }
+    leg->failed = 1;
+    settle(x, leg);
+}
+
+static void leg_done(gb_leg_t *leg)
+{
+    settle(leg->x, leg);
 }
 
 static const gb_leg_events_t leg_events = {leg_flowed, leg_restarts, leg_done, leg_failed};
@@ -430,7 +473,7 @@ static void on_total(gb_timer_t *timer)
     gb_error_set(&err, 504, "timeout", NULL,
                  "The call took longer than %d seconds (TIME_OUT_TOTAL) with all its attempts.",
                  (int)apr_time_sec(x->conf->settings->time_out_total));
-    leg_failed(&x->legs[0], &err);
+    fail_all(x, &x->legs[0], &err);
 }
 
 /*
@@ -450,7 +493,7 @@ static void on_drain(gb_drain_t *drain, int phase)
     gb_error_set(&err, 503, "server_shutdown", NULL,
                  "The server is restarting and cannot finish this answer. Please send it again.");
     gb_leg_cancel(&x->legs[0], GB_TRANSPORT_CANCELLED);
-    leg_failed(&x->legs[0], &err);
+    fail_all(x, &x->legs[0], &err);
     if (phase > 1) {
         end(x, APR_EOF);
     }
@@ -473,22 +516,29 @@ static void on_cancel(gb_msg_t *msg)
     gb_exchange_unref(x);
 }
 
+static void leg_make(gb_exchange_t *x, int i)
+{
+    gb_leg_t *leg = &x->legs[i];
+
+    leg->engine = x->engine;
+    leg->conf = x->conf;
+    leg->plan = x->plan;
+    leg->pool = x->pool;
+    leg->index = i;
+    leg->out = &x->out;
+    gb_leg_init(leg, x, &leg_events);
+}
+
+/* Legs never move: timers and calls point at them. */
 static void legs_make(gb_exchange_t *x)
 {
-    int i;
+    int room, i;
 
     x->n_legs = x->plan->fan_out > 1 ? x->plan->fan_out : 1;
-    x->legs = apr_pcalloc(x->pool, sizeof(*x->legs) * (apr_size_t)x->n_legs);
+    room = x->plan->fan_out_later > x->n_legs ? x->plan->fan_out_later : x->n_legs;
+    x->legs = apr_pcalloc(x->pool, sizeof(*x->legs) * (apr_size_t)room);
     for (i = 0; i < x->n_legs; i++) {
-        gb_leg_t *leg = &x->legs[i];
-
-        leg->engine = x->engine;
-        leg->conf = x->conf;
-        leg->plan = x->plan;
-        leg->pool = x->pool;
-        leg->index = i;
-        leg->out = &x->out;
-        gb_leg_init(leg, x, &leg_events);
+        leg_make(x, i);
     }
 }
 

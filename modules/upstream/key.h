@@ -25,6 +25,7 @@ typedef struct gb_pick_t {
     apr_uint64_t affinity;   /* 0 = none: for KEY_POLICY sticky */
     const char *required_id; /* no other key will do; NULL or "" = any */
     apr_uint64_t caller;     /* hash of the client token's id or user */
+    int paid;                /* PAID_KEY serves it, where there is one and no tag */
     int n_exclude;           /* keys that this call has tried */
     apr_uint32_t exclude[GB_PICK_EXCLUDE_MAX];
     apr_int64_t tokens; /* estimate of the prompt, for TPM; 0 = unknown */

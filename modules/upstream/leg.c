@@ -350,6 +350,31 @@ static int takes_other_proxy(const gb_leg_t *leg)
     return next && gb_proxies_alive(gb_engine_proxies(leg->engine), next, gb_mono_now());
 }
 
+/*
+ * The upstream has given up the model and the plan has another one for the call:
+ * it takes over, as if it had been asked for.
+ */
+static int takes_other_model(gb_leg_t *leg)
+{
+    gb_plan_t *plan = leg->plan;
+
+    if (leg->committed || leg->status != 404 || !plan->other_model) {
+        return 0;
+    }
+    gb_log(
+        GB_LOG_WARNING, 0,
+        GBLOGNO(5009) "req %s: the upstream does not know the model %s (any more): %s answers in "
+                      "its place. Set CREATE_IMAGE_MODEL to a model that it knows",
+        leg->conf->request_id, plan->model_used, plan->other_model);
+    close_attempt(leg, 0);
+    if (plan->dialect->instead(plan) != APR_SUCCESS) {
+        return 0;
+    }
+    leg->streams = plan->upstream_stream;
+    leg->pick.n_exclude = 0;
+    return 1;
+}
+
 static void retry_or_fail(gb_leg_t *leg)
 {
     int again = 0;
@@ -373,7 +398,7 @@ static void retry_or_fail(gb_leg_t *leg)
     settle_unknown(leg);
     keep_upstream_body(leg);
     report(leg);
-    if (!again) {
+    if (!takes_other_model(leg) && !again) {
         fail(leg, &leg->verdict.error);
         return;
     }
@@ -717,6 +742,7 @@ void gb_leg_init(gb_leg_t *leg, gb_exchange_t *x, const gb_leg_events_t *events)
     leg->pick.pool = leg->conf->pool_name;
     leg->pick.model = leg->plan->model_used;
     leg->pick.required_id = leg->plan->required_id;
+    leg->pick.paid = leg->plan->paid;
     leg->pick.affinity = leg->plan->affinity;
     leg->pick.caller = leg->conf->caller;
     leg->pick.settings = leg->conf->settings;

@@ -32,6 +32,7 @@ struct gb_leg_t {
     gb_buf_t *out; /* the exchange's: where a stream is translated to */
     int streams;   /* translate as it comes; else collect in raw */
     int committed; /* the client has bytes of it: no retry */
+    int failed;    /* for good, and the exchange goes on without it */
 
     gb_timer_t step; /* back-off, waiting for a key, news from a callback */
     gb_timer_t first_token;

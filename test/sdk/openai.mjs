@@ -36,11 +36,17 @@ const commands = {
 
   async embed() {
     // the SDK asks for base64 and decodes it
-    const answer = await client.embeddings.create({ model: "gemini-embedding-001", input: [text, "another"] });
+    const answer = await client.embeddings.create({ model: "gemini-embedding-001", input: [text, "another"],
+                                                    dimensions: 64 });
     const plain = await client.embeddings.create({ model: "gemini-embedding-001", input: [text, "another"],
-                                                   encoding_format: "float" });
+                                                   encoding_format: "float", dimensions: 64 });
     return { base64: answer.data.map((d) => d.embedding), float: plain.data.map((d) => d.embedding),
              total: answer.usage.total_tokens };
+  },
+
+  async draw() {
+    const answer = await client.images.generate({ model: "dall-e-3", prompt: text, n: 2, size: "1024x1024" });
+    return { pictures: answer.data.map((d) => d.b64_json), total: answer.usage.total_tokens };
   },
 
   async error() {

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Embeddings, pictures and transcripts with the unmodified Node SDK."""
+import base64
 import struct
 
 from conf import KEYS, Conf
+from pictures import pixels
 from test_node import call
 
 
@@ -11,10 +13,15 @@ def as_float32(numbers):
 
 
 class TestMedia:
-    CONF = Conf(keys=KEYS[:1])
+    CONF = Conf(keys=KEYS[:1], api='GBalanceCreateImageModel "gemini-3-pro-image"')
 
     def test_embeddings(self, site):
         found = call(site, "openai", "embed", "Hello")
         assert found["total"] > 0 and len(found["base64"]) == 2
         for packed, plain in zip(found["base64"], found["float"], strict=True):
-            assert as_float32(packed) == as_float32(plain) and len(plain) == 3072
+            assert as_float32(packed) == as_float32(plain) and len(plain) == 64
+
+    def test_pictures(self, site):
+        found = call(site, "openai", "draw", "a cat")
+        assert found["total"] > 0
+        assert [pixels(base64.b64decode(p)) for p in found["pictures"]] == [(16, 16)] * 2

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Embeddings, pictures and transcripts with the unmodified Python SDK."""
+import base64
 import struct
 
 import pytest
 
 from conf import KEYS, Conf
+from pictures import pixels
 
 openai = pytest.importorskip("openai")
 
@@ -14,7 +16,7 @@ def as_float32(numbers):
 
 
 class TestMedia:
-    CONF = Conf(keys=KEYS[:1])
+    CONF = Conf(keys=KEYS[:1], api='GBalanceCreateImageModel "gemini-3-pro-image"')
 
     @pytest.fixture
     def client(self, site):
@@ -28,3 +30,13 @@ class TestMedia:
         for got, told in zip(packed.data, plain.data, strict=True):
             assert got.index == told.index and len(told.embedding) == 256
             assert list(got.embedding) == as_float32(told.embedding)
+
+    def test_pictures(self, client):
+        answer = client.images.generate(model="gpt-image-1", prompt="a cat", n=2, size="1536x1024", quality="high")
+        assert [pixels(base64.b64decode(one.b64_json)) for one in answer.data] == [(16, 16)] * 2
+        assert answer.usage.total_tokens > 0 and answer.output_format == "png"
+
+    def test_pictures_as_a_stream(self, client):
+        events = list(client.images.generate(model="gpt-image-1", prompt="a cat", stream=True))
+        assert [e.type for e in events] == ["image_generation.completed"]
+        assert pixels(base64.b64decode(events[0].b64_json)) == (16, 16)

@@ -207,7 +207,8 @@ enum {
     SM_BIDI = 1 << 16,
     SM_TRANSCRIBE = 1 << 17,
     SM_RESPONSE_ID = 1 << 18, /* functionResponse.id required */
-    SM_PENALTY = 1 << 19      /* presence and frequency penalty understood */
+    SM_PENALTY = 1 << 19,     /* presence and frequency penalty understood */
+    SM_PREDICT = 1 << 20      /* imagen */
 };
 
 enum { SL_MINIMAL = 1, SL_LOW = 2, SL_MEDIUM = 4, SL_HIGH = 8 };
@@ -242,6 +243,7 @@ typedef enum {
     SR_COUNT,
     SR_EMBED,
     SR_BATCH_EMBED,
+    SR_PREDICT,
     SR_MODELS,
     SR_MODEL,
     SR_OPENAI_CHAT,
@@ -554,6 +556,7 @@ void sim_openai_models(sim_conn_t *c);
 void sim_openai_embed(sim_conn_t *c);
 void sim_openai_images(sim_conn_t *c);
 void sim_embed(sim_conn_t *c, bool batch);
+void sim_predict(sim_conn_t *c);
 void sim_embed_values(sim_buf_t *b, sim_str_t text, int dimensions);
 sim_str_t sim_png(void);
 

@@ -162,6 +162,7 @@ static const field_t m_embed[] = {
     INT("outputDimensionality"), ANY("embedContentConfig"), END
 };
 static const field_t m_batch[] = { MSGS("requests", m_embed), END };
+static const field_t m_predict[] = { ANYS("instances"), ANY("parameters"), END };
 
 /* clang-format on */
 
@@ -169,7 +170,8 @@ static const field_t *const message_of[SR_MAX] = {[SR_GENERATE] = m_generate,
                                                   [SR_STREAM] = m_generate,
                                                   [SR_COUNT] = m_count,
                                                   [SR_EMBED] = m_embed,
-                                                  [SR_BATCH_EMBED] = m_batch};
+                                                  [SR_BATCH_EMBED] = m_batch,
+                                                  [SR_PREDICT] = m_predict};
 
 /* ---- the walk ---- */
 

@@ -68,6 +68,66 @@ static bool plan_image(sim_plan_t *p, const sj_doc_t *doc, uint32_t modalities)
     return true;
 }
 
+static bool is_imagen_ratio(sim_str_t ratio)
+{
+    static const char *const known[] = {"1:1", "3:4", "4:3", "9:16", "16:9"};
+    size_t i;
+
+    for (i = 0; i < sizeof(known) / sizeof(*known); i++) {
+        if (sim_eq(ratio, known[i])) {
+            return true;
+        }
+    }
+    return ratio.n == 0;
+}
+
+/* imagen: a prompt that holds [[rai]] is filtered. */
+void sim_predict(sim_conn_t *c)
+{
+    static sj_doc_t doc;
+    static sim_buf_t body, prompt;
+    sw_t w = {.b = &body, .style = c->req.compact ? SW_COMPACT : SW_PRETTY};
+    uint32_t parameters, instances;
+    long n;
+
+    if (!sim_parse_body(c, &doc) || !sim_check_fields(c, &doc, c->req.route)
+        || !sim_quota_pass(c, sim_tokens(c->req.body.n))) {
+        return;
+    }
+    parameters = sj_get(&doc, 0, "parameters");
+    instances = sj_get(&doc, 0, "instances");
+    n = sj_long(&doc, sj_get(&doc, parameters, "sampleCount"), 4);
+    prompt.len = 0;
+    SJ_EACH_OF(&doc, instances, one)
+    {
+        sj_string(&doc, sj_get(&doc, one, "prompt"), &prompt);
+    }
+    if (prompt.len == 0 || n < 1 || n > 4
+        || !is_imagen_ratio(sj_raw(&doc, sj_get(&doc, parameters, "aspectRatio")))) {
+        sim_error_simple(c, 400, "Invalid prompt, sampleCount or aspectRatio.\n");
+        return;
+    }
+    body.len = 0;
+    sw_open(&w, NULL, '{');
+    sw_open(&w, "predictions", '[');
+    if (memmem(prompt.p, prompt.len, "[[rai]]", 7) != NULL) {
+        sw_open(&w, NULL, '{');
+        sw_cstr(&w, "raiFilteredReason", "All images were filtered out.");
+        sw_close(&w, '}');
+        n = 0;
+    }
+    for (; n > 0; n--) {
+        sw_open(&w, NULL, '{');
+        sw_cstr(&w, "mimeType", "image/png");
+        sw_string(&w, "bytesBase64Encoded", sim_png());
+        sw_close(&w, '}');
+    }
+    sw_close(&w, ']');
+    sw_close(&w, '}');
+    sim_putc(&body, '\n');
+    sim_http_answer(c, 200, ST_JSON, (sim_str_t){body.p, body.len});
+}
+
 /* ---- speech ---- */
 
 #define PIECE 1200 /* samples at 24 kHz: 50 ms */

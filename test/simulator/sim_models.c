@@ -93,6 +93,9 @@ static const sim_model_t models[] = {
       CHAT | SM_NO_TOOLS | SM_NO_SYSTEM | SM_PENALTY, 0, 0, 0, 0, 100, 131072, 8192 },
     { "gemma-4-31b-it", "001", "Gemma 4 31B", "Open model.", NULL,
       THINK_3, SL_MINIMAL | SL_HIGH, SL_MINIMAL, 0, 0, 100, 262144, 32768 },
+    { "imagen-4.0-generate-001", "001", "Imagen 4 (gone from Google's list)",
+      "Pictures by predict, as upstreams of one's own still have it.", NULL,
+      SM_PREDICT, 0, 0, 0, 0, 100, 480, 8192 },
     { "veo-3.1-generate-preview", "3.1", "Veo 3.1", "Video output.", NULL,
       SM_PREDICT_LONG, 0, 0, 0, 0, 300, 480, 8192 },
 };
@@ -155,6 +158,7 @@ static const struct {
     {SM_TEXT,         "createCachedContent"   },
     {SM_TEXT,         "batchGenerateContent"  },
     {SM_EMBED,        "asyncBatchEmbedContent"},
+    {SM_PREDICT,      "predict"               },
     {SM_PREDICT_LONG, "predictLongRunning"    },
     {SM_BIDI,         "bidiGenerateContent"   }
 };

@@ -32,7 +32,8 @@ static const struct {
     {"streamGenerateContent", SR_STREAM     },
     {"countTokens",           SR_COUNT      },
     {"embedContent",          SR_EMBED      },
-    {"batchEmbedContents",    SR_BATCH_EMBED}
+    {"batchEmbedContents",    SR_BATCH_EMBED},
+    {"predict",               SR_PREDICT    }
 };
 
 /* clang-format off */
@@ -43,6 +44,7 @@ static const char *const route_names[SR_MAX] = {
     [SR_COUNT]         = "countTokens",
     [SR_EMBED]         = "embedContent",
     [SR_BATCH_EMBED]   = "batchEmbedContents",
+    [SR_PREDICT]       = "predict",
     [SR_MODELS]        = "models.list",
     [SR_MODEL]         = "models.get",
     [SR_OPENAI_CHAT]   = "openai.chat",
@@ -421,6 +423,7 @@ static const struct {
     [SR_COUNT]         = { sim_count_tokens,       SM_COUNT },
     [SR_EMBED]         = { embed_one,              SM_EMBED },
     [SR_BATCH_EMBED]   = { embed_many,             SM_EMBED },
+    [SR_PREDICT]       = { sim_predict,            SM_PREDICT },
     [SR_MODELS]        = { list_models,            0 },
     [SR_MODEL]         = { get_model,              ANY_MODEL },
     [SR_OPENAI_CHAT]   = { sim_openai_chat,        0 },

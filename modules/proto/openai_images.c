@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * POST images/generations: sizes to Google's ratios by table, the marks in a
+ * prompt, and the upstream call - so many generateContent calls side by side,
+ * or one :predict for imagen.  The answer is openai_images_answer.c's.
+ */
+#include "proto/openai_int.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <apr_strings.h>
+
+#define MAX_COUNT   4
+#define MAX_PROMPT  (1024 * 1024)
+#define MAX_SIDE    16384
+#define IMAGE_SIZES "low|medium|high|auto|standard|hd"
+
+/* clang-format off */
+static const gb_openai_param_t params[] = {
+    {"model",              offsetof(gb_openai_images_t, model),           GB_PARAM_STRING,  NULL,                 1, 0},
+    {"prompt",             offsetof(gb_openai_images_t, prompt),          GB_PARAM_STRING,  NULL,                 1, 0},
+    {"n",                  offsetof(gb_openai_images_t, n),               GB_PARAM_INTEGER, NULL,                 1, MAX_COUNT},
+    {"size",               offsetof(gb_openai_images_t, size),            GB_PARAM_STRING,  NULL,                 1, 0},
+    {"quality",            offsetof(gb_openai_images_t, quality),         GB_PARAM_STRING,  IMAGE_SIZES,          1, 0},
+    {"response_format",    offsetof(gb_openai_images_t, response_format), GB_PARAM_STRING,  "b64_json|url",       1, 0},
+    {"output_format",      offsetof(gb_openai_images_t, output_format),   GB_PARAM_STRING,  "png|jpeg|webp",      1, 0},
+    {"background",         offsetof(gb_openai_images_t, background),      GB_PARAM_STRING,  "transparent|opaque|auto", 1, 0},
+    {"stream",             offsetof(gb_openai_images_t, stream),          GB_PARAM_BOOL,    NULL,                 1, 0},
+    {"output_compression", GB_PARAM_NOWHERE,                              GB_PARAM_INTEGER, NULL,                 0, 100},
+    {"partial_images",     GB_PARAM_NOWHERE,                              GB_PARAM_INTEGER, NULL,                 0, 3},
+    {"moderation",         GB_PARAM_NOWHERE,                              GB_PARAM_STRING,  NULL,                 1, 0},
+    {"style",              GB_PARAM_NOWHERE,                              GB_PARAM_STRING,  NULL,                 1, 0},
+    {"user",               GB_PARAM_NOWHERE,                              GB_PARAM_STRING,  NULL,                 1, 0},
+    {"input_fidelity",     GB_PARAM_NOWHERE,                              GB_PARAM_STRING,  NULL,                 1, 0},
+};
+
+static const gb_openai_ratio_t ratios[] = {
+    {"1:1", 1, 1, 1}, {"2:3", 2, 3, 0}, {"3:2", 3, 2, 0}, {"3:4", 3, 4, 1}, {"4:3", 4, 3, 1},
+    {"4:5", 4, 5, 0}, {"5:4", 5, 4, 0}, {"9:16", 9, 16, 1}, {"16:9", 16, 9, 1}, {"21:9", 21, 9, 0},
+    {"1:4", 1, 4, 0}, {"4:1", 4, 1, 0}, {"1:8", 1, 8, 0}, {"8:1", 8, 1, 0},
+};
+
+/* What OpenAI's models know by name. */
+static const struct {
+    const char *openai, *ratio, *image_size;
+} sizes[] = {
+    {"1024x1024", "1:1",  "1K" },
+    {"1536x1024", "3:2",  "1K" },
+    {"1024x1536", "2:3",  "1K" },
+    {"1792x1024", "16:9", "1K" },
+    {"1024x1792", "9:16", "1K" },
+    {"512x512",   "1:1",  "512"},
+    {"256x256",   "1:1",  "512"},
+};
+
+/* Which imageSize a model takes, "" = none; the first that fits. */
+static const struct {
+    const char *prefix, *takes;
+} models[] = {
+    {"gemini-2",                    ""         },
+    {"gemini-3.1-flash-lite-image", "512|1K"   },
+    {"gemini-3.1-flash-image",      "512|1K|2K|4K"},
+    {"",                            "1K|2K|4K" },
+};
+/* clang-format on */
+
+#define N_OF(table) (sizeof(table) / sizeof((table)[0]))
+
+/* ---- sizes ---- */
+
+static const gb_openai_ratio_t *ratio_find(const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < N_OF(ratios); i++) {
+        if (strcmp(ratios[i].name, name) == 0) {
+            return &ratios[i];
+        }
+    }
+    return NULL;
+}
+
+static const gb_openai_ratio_t *ratio_nearest(int width, int height)
+{
+    const gb_openai_ratio_t *best = &ratios[0];
+    double wanted = log((double)width / height), distance, least = 1e9;
+    size_t i;
+
+    for (i = 0; i < N_OF(ratios); i++) {
+        distance = fabs(wanted - log((double)ratios[i].width / ratios[i].height));
+        if (distance < least) {
+            least = distance;
+            best = &ratios[i];
+        }
+    }
+    return best;
+}
+
+static const char *size_class(int side)
+{
+    return side <= 768 ? "512" : side <= 1600 ? "1K" : side <= 3200 ? "2K" : "4K";
+}
+
+static apr_status_t size_read(gb_openai_call_t *call, gb_openai_images_t *images)
+{
+    const char *text = gb_openai_text(images->size, call->pool);
+    int width = 0, height = 0, end = 0;
+    size_t i;
+
+    if (text == NULL || strcmp(text, "auto") == 0) {
+        return APR_SUCCESS;
+    }
+    for (i = 0; i < N_OF(sizes); i++) {
+        if (strcmp(sizes[i].openai, text) == 0) {
+            images->ratio = ratio_find(sizes[i].ratio);
+            images->image_size = sizes[i].image_size;
+            return APR_SUCCESS;
+        }
+    }
+    if (strlen(text) > 11 || sscanf(text, "%5dx%5d%n", &width, &height, &end) != 2
+        || text[end] != '\0' || width < 1 || height < 1 || width > MAX_SIDE || height > MAX_SIDE) {
+        return gb_error_set(call->err, 400, "invalid_value", "size",
+                            "Invalid value for 'size': expected auto or WIDTHxHEIGHT, as "
+                            "1024x1024, 1536x1024, 1024x1536, 1792x1024 or 1024x1792.");
+    }
+    images->ratio = ratio_nearest(width, height);
+    images->image_size = size_class(width > height ? width : height);
+    return APR_SUCCESS;
+}
+
+/* A model that does not know the size class gets the next one that it knows, or none. */
+static const char *image_size_for(const char *model, const char *wanted)
+{
+    const char *takes = NULL;
+    size_t i;
+
+    for (i = 0; takes == NULL && i < N_OF(models); i++) {
+        takes = strncmp(model, models[i].prefix, strlen(models[i].prefix)) == 0 ? models[i].takes
+                                                                                : NULL;
+    }
+    if (wanted == NULL || takes == NULL || *takes == '\0') {
+        return NULL;
+    }
+    return strstr(takes, wanted) != NULL ? wanted : "1K";
+}
+
+/* ---- the prompt ---- */
+
+static apr_status_t mark_refuse(gb_openai_call_t *call, const char *param, const char *wanted)
+{
+    return gb_error_set(call->err, 400, "invalid_value", param,
+                        "Invalid value in '%s': expected %s.", param, wanted);
+}
+
+/* The length of "{n:2}" or "{ratio:16:9}" at text, 0 when none stands there; value gets its value. */
+static size_t mark_at(const char *text, const char *name, const char *charset, char *value,
+                      size_t room)
+{
+    size_t head = strlen(name), n;
+
+    if (*text != '{' || strncmp(text + 1, name, head) != 0 || text[1 + head] != ':') {
+        return 0;
+    }
+    text += head + 2;
+    n = strspn(text, charset);
+    if (n == 0 || n >= room || text[n] != '}') {
+        return 0;
+    }
+    memcpy(value, text, n);
+    value[n] = '\0';
+    return head + n + 3;
+}
+
+apr_status_t gb_openai_image_marks(gb_openai_call_t *call, const char **text, int *count,
+                                   const gb_openai_ratio_t **ratio, const char *param)
+{
+    char *clean = apr_pstrdup(call->pool, *text), *to = clean, value[16];
+    const char *from = *text;
+    size_t n;
+
+    while (*from != '\0') {
+        if ((n = mark_at(from, "n", "0123456789", value, sizeof(value))) > 0) {
+            *count = atoi(value);
+            if (*count < 1 || *count > MAX_COUNT) {
+                return mark_refuse(call, param, "{n:1} to {n:4}");
+            }
+        }
+        else if ((n = mark_at(from, "ratio", "0123456789:", value, sizeof(value))) > 0) {
+            if ((*ratio = ratio_find(value)) == NULL) {
+                return mark_refuse(call, param,
+                                   "a ratio as {ratio:16:9}, {ratio:1:1} or {ratio:3:4}");
+            }
+        }
+        else {
+            *to++ = *from++;
+            continue;
+        }
+        from += n;
+    }
+    while (to > clean && to[-1] == ' ') {
+        to--;
+    }
+    *to = '\0';
+    *text = clean;
+    return APR_SUCCESS;
+}
+
+static apr_status_t prompt_read(gb_openai_call_t *call, gb_openai_images_t *images)
+{
+    apr_status_t rv;
+
+    if (gb_openai_empty(images->prompt)) {
+        return gb_openai_param_missing(call, "prompt");
+    }
+    if (images->prompt.len > MAX_PROMPT) {
+        return gb_error_set(call->err, 400, "string_above_max_length", "prompt",
+                            "Invalid 'prompt': it is longer than %d bytes.", MAX_PROMPT);
+    }
+    images->text = gb_openai_text(images->prompt, call->pool);
+    rv = gb_openai_image_marks(call, &images->text, &images->count, &images->ratio, "prompt");
+    return rv == APR_SUCCESS && *images->text == '\0' ? gb_openai_param_missing(call, "prompt")
+                                                      : rv;
+}
+
+/* ---- the upstream call ---- */
+
+static void image_config_put(gb_openai_call_t *call, const gb_openai_images_t *images,
+                             gb_buf_t *out)
+{
+    const char *size = image_size_for(call->plan->model_used, images->image_size);
+
+    if (call->dropped & GB_OPENAI_DROP_IMAGE_SIZE) {
+        size = NULL;
+    }
+    if (images->ratio == NULL && size == NULL) {
+        return;
+    }
+    gb_buf_puts(out, ",\"imageConfig\":{");
+    if (images->ratio != NULL) {
+        gb_buf_printf(out, "\"aspectRatio\":\"%s\"%s", images->ratio->name, size ? "," : "");
+    }
+    if (size != NULL) {
+        gb_buf_printf(out, "\"imageSize\":\"%s\"", size);
+        call->sent |= GB_OPENAI_DROP_IMAGE_SIZE;
+    }
+    gb_buf_putc(out, '}');
+}
+
+/* Models before 2.5 only paint while they talk. */
+static apr_status_t gemini_body_put(gb_openai_call_t *call, gb_buf_t *out)
+{
+    const gb_openai_images_t *images = call->own;
+
+    gb_buf_puts(out, "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":");
+    gb_json_put_cstr(out, images->text);
+    gb_buf_printf(out, "}]}],\"generationConfig\":{\"responseModalities\":[%s\"IMAGE\"]",
+                  gb_model_at_least(&call->model, 2, 5) ? "" : "\"TEXT\",");
+    image_config_put(call, images, out);
+    gb_buf_putc(out, '}');
+    return gb_openai_around_put(call, out);
+}
+
+static apr_status_t body_make(gb_openai_call_t *call)
+{
+    const gb_openai_images_t *images = call->own;
+    gb_buf_t *out = apr_palloc(call->pool, sizeof(*out));
+    apr_status_t rv;
+
+    call->sent = 0;
+    gb_buf_init_pool(out, GB_BUF_MAX_REQUEST, call->pool);
+    rv = call->model.is_imagen ? gb_openai_imagen_put(out, images->text, images->count,
+                                                      images->ratio, images->image_size)
+                               : gemini_body_put(call, out);
+    call->plan->body = out->data;
+    call->plan->body_len = out->len;
+    return rv;
+}
+
+/* Path, calls and body for the model as it stands now. */
+static apr_status_t call_plan(gb_openai_call_t *call)
+{
+    const gb_openai_images_t *images = call->own;
+    gb_plan_t *plan = call->plan;
+
+    plan->path = apr_pstrcat(call->pool, "/models/", plan->model_used,
+                             call->model.is_imagen ? ":predict" : ":generateContent", NULL);
+    plan->fan_out = call->model.is_imagen ? 1 : images->count;
+    plan->partial = plan->fan_out > 1;
+    return body_make(call);
+}
+
+/* ---- the request ---- */
+
+/* OpenAI's own names mean the configured model, unless MODEL_ALIASES says more. */
+static const char *model_asked(gb_openai_call_t *call, const gb_openai_images_t *images)
+{
+    static const char *const openai[] = {"dall-e-", "gpt-image-", "chatgpt-image-"};
+    const char *name = gb_openai_text(images->model, call->pool);
+    size_t i;
+
+    if (name == NULL || *name == '\0') {
+        return call->settings->create_image_model;
+    }
+    for (i = 0; i < N_OF(openai); i++) {
+        if (strncmp(name, openai[i], strlen(openai[i])) == 0
+            && gb_map_get(&call->settings->model_aliases, name) == NULL) {
+            return call->settings->create_image_model;
+        }
+    }
+    return name;
+}
+
+static apr_status_t model_settle(gb_openai_call_t *call, const gb_openai_images_t *images)
+{
+    const char *asked = model_asked(call, images), *named;
+    apr_status_t rv;
+
+    if (*asked == '\0') {
+        return gb_openai_param_missing(call, "model");
+    }
+    if ((rv = gb_openai_model_resolve(call, asked)) != APR_SUCCESS) {
+        return rv;
+    }
+    if ((named = gb_openai_text(images->model, call->pool)) != NULL
+        && gb_model_name_ok(named, strlen(named))) {
+        apr_cpystrn(call->plan->model, named, sizeof(call->plan->model));
+    }
+    if (call->model.is_imagen) {
+        call->plan->other_model = gb_feature_image_model(call->request.memory);
+        call->plan->fan_out_later = images->count;
+        call->instead = call_plan;
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t values_read(gb_openai_call_t *call, gb_openai_images_t *images)
+{
+    apr_int64_t n = 1;
+    apr_status_t rv;
+
+    gb_json_int(images->n, &n);
+    images->count = (int)n;
+    images->wants_url = gb_json_eq(images->response_format, "url");
+    if (gb_json_eq(images->background, "transparent")) {
+        return gb_error_set(call->err, 400, "unsupported_value", "background",
+                            "Gemini's pictures have no transparency: 'background' can be opaque "
+                            "or auto.");
+    }
+    if ((rv = size_read(call, images)) != APR_SUCCESS) {
+        return rv;
+    }
+    if (images->image_size == NULL
+        && (gb_json_eq(images->quality, "high") || gb_json_eq(images->quality, "hd"))) {
+        images->image_size = "2K";
+    }
+    return prompt_read(call, images);
+}
+
+apr_status_t gb_openai_images(gb_openai_call_t *call)
+{
+    gb_openai_images_t *images = apr_pcalloc(call->pool, sizeof(*images));
+    gb_plan_t *plan = call->plan;
+    apr_status_t rv;
+
+    call->own = images;
+    rv = gb_openai_params_read(call, gb_json_root(call->request.body, call->request.body_len),
+                               params, N_OF(params), images);
+    if (rv != APR_SUCCESS || (rv = values_read(call, images)) != APR_SUCCESS
+        || (rv = model_settle(call, images)) != APR_SUCCESS) {
+        return rv;
+    }
+    plan->method = "POST";
+    plan->content_type = "application/json";
+    plan->operation = "images";
+    plan->expects_content = 1;
+    plan->paid = 1;
+    plan->stream = gb_openai_flag(images->stream);
+    plan->answer_type = plan->stream ? "text/event-stream; charset=utf-8" : "application/json";
+    call->remake = body_make;
+    return call_plan(call);
+}
