@@ -267,6 +267,11 @@ APR_DECLARE_OPTIONAL_FN(int, gbalance_keys_verify,
                          int at_a_time, gb_keys_verified_fn *fn, void *baton));
 /* No further key is asked; fn still gets its last call. */
 APR_DECLARE_OPTIONAL_FN(void, gbalance_keys_verify_cancel, (int job));
+/* The same in a worker that waits: *verdicts is an array of gb_keys_verdict_t from r's pool; fewer than
+ * were asked for when the client has left or httpd stops. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_verify_wait,
+                        (apr_array_header_t * *verdicts, request_rec *r, const char *pool,
+                         const char *const *ids, int n_ids, int at_a_time));
 
 /* ---- the store's part ---- */
 

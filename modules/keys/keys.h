@@ -138,6 +138,7 @@ APR_OPTIONAL_FN_TYPE(gbalance_keys_preview) gbalance_keys_preview;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_do) gbalance_keys_do;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_verify) gbalance_keys_verify;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_verify_cancel) gbalance_keys_verify_cancel;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_verify_wait) gbalance_keys_verify_wait;
 
 void keys_list_register(void);
 void keys_survey_register(void);

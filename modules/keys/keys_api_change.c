@@ -49,7 +49,8 @@ static int take_note(form_t *form, const char *name, gb_span_t value)
     return take_text(form, name, value, &form->edit.note, GB_POOL_NOTE_LEN);
 }
 
-static int take_tags(form_t *form, const char *name, gb_span_t value)
+/* NULL: it was refused. */
+static const char *read_tags(form_t *form, const char *name, gb_span_t value)
 {
     static const char wants[] = "an array of texts of 1 to 23 bytes without commas, at most 127 "
                                 "bytes together";
@@ -58,22 +59,39 @@ static int take_tags(form_t *form, const char *name, gb_span_t value)
     gb_json_iter_t it;
 
     if (gb_json_kind(value) != GB_JSON_ARRAY) {
-        return wrong(form, name, wants);
+        wrong(form, name, wants);
+        return NULL;
     }
     for (gb_json_iter(&it, value); gb_json_next(&it);) {
         size_t len;
         const char *tag = gb_json_str(it.value, &len, p);
 
         if (!tag || !len || len >= GB_POOL_TAG_LEN || strlen(tag) != len || strchr(tag, ',')) {
-            return wrong(form, name, wants);
+            wrong(form, name, wants);
+            return NULL;
         }
         all = apr_pstrcat(p, all, *all ? "," : "", tag, NULL);
         if (strlen(all) >= sizeof(((gb_pool_key_t *)0)->tags)) {
-            return wrong(form, name, wants);
+            wrong(form, name, wants);
+            return NULL;
         }
     }
-    form->edit.tags = all;
-    return 1;
+    return all;
+}
+
+static int take_tags(form_t *form, const char *name, gb_span_t value)
+{
+    return (form->edit.tags = read_tags(form, name, value)) != NULL;
+}
+
+static int take_add_tags(form_t *form, const char *name, gb_span_t value)
+{
+    return (form->edit.tags_add = read_tags(form, name, value)) != NULL;
+}
+
+static int take_remove_tags(form_t *form, const char *name, gb_span_t value)
+{
+    return (form->edit.tags_remove = read_tags(form, name, value)) != NULL;
 }
 
 static int take_weight(form_t *form, const char *name, gb_span_t value)
@@ -96,11 +114,13 @@ static const struct {
     const char *name;
     take_fn *take;
 } fields[] = {
-    {"project", take_project},
-    {"tags",    take_tags   },
-    {"note",    take_note   },
-    {"weight",  take_weight },
-    {"enabled", take_enabled},
+    {"project",     take_project    },
+    {"tags",        take_tags       },
+    {"add_tags",    take_add_tags   },
+    {"remove_tags", take_remove_tags},
+    {"note",        take_note       },
+    {"weight",      take_weight     },
+    {"enabled",     take_enabled    },
 };
 
 #define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
@@ -348,7 +368,8 @@ static int change_chosen(keys_ask_t *ask, gb_keys_verb_t verb, const gb_pool_edi
 static int nothing_to_edit(keys_ask_t *ask)
 {
     return keys_refuse(ask, HTTP_BAD_REQUEST, NULL,
-                       "Send at least one of project, tags, note, weight, enabled.");
+                       "Send at least one of project, tags, add_tags, remove_tags, note, weight, "
+                       "enabled.");
 }
 
 int keys_api_edit(keys_ask_t *ask)

@@ -122,6 +122,28 @@ int keys_run_is_vain(request_rec *r)
     return r->connection->aborted || state == AP_MPMQ_STOPPING;
 }
 
+apr_status_t gbalance_keys_verify_wait(apr_array_header_t **verdicts, request_rec *r,
+                                       const char *pool, const char *const *ids, int n_ids,
+                                       int at_a_time)
+{
+    apr_array_header_t *all = apr_array_make(r->pool, 16, sizeof(gb_keys_verdict_t));
+    gb_keys_verdict_t verdict;
+    keys_run_t *run;
+    apr_status_t rv = keys_run_start(&run, pool, ids, n_ids, at_a_time);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    while ((rv = keys_run_next(run, &verdict)) != APR_EOF && !keys_run_is_vain(r)) {
+        if (rv == APR_SUCCESS) {
+            APR_ARRAY_PUSH(all, gb_keys_verdict_t) = verdict;
+        }
+    }
+    keys_run_leave(run);
+    *verdicts = all;
+    return APR_SUCCESS;
+}
+
 /* ---- POST /api/keys/verify ---- */
 
 static void put_verdict(gb_buf_t *out, const gb_keys_verdict_t *verdict)

@@ -124,33 +124,12 @@ static int reset_selected(keys_ask_t *ask)
 
 /* ---- verifying ---- */
 
-/* All verdicts, or fewer when nobody waits for them any more. */
-static apr_status_t verify(apr_array_header_t **pverdicts, keys_ask_t *ask, const char *const *ids,
-                           int n)
-{
-    apr_array_header_t *all = apr_array_make(ask->r->pool, 16, sizeof(gb_keys_verdict_t));
-    gb_keys_verdict_t verdict;
-    keys_run_t *run;
-    apr_status_t rv = keys_run_start(&run, ask->pool, ids, n, AT_A_TIME);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    while ((rv = keys_run_next(run, &verdict)) != APR_EOF && !keys_run_is_vain(ask->r)) {
-        if (rv == APR_SUCCESS) {
-            APR_ARRAY_PUSH(all, gb_keys_verdict_t) = verdict;
-        }
-    }
-    keys_run_leave(run);
-    *pverdicts = all;
-    return APR_SUCCESS;
-}
-
 static int verify_one(keys_ask_t *ask)
 {
     apr_array_header_t *verdicts;
     const gb_keys_verdict_t *verdict;
-    apr_status_t rv = verify(&verdicts, ask, &ask->named, 1);
+    apr_status_t rv = gbalance_keys_verify_wait(&verdicts, ask->r, ask->pool, &ask->named, 1,
+                                                AT_A_TIME);
 
     if (rv != APR_SUCCESS) {
         return keys_refuse_rv(ask, rv);
@@ -197,7 +176,7 @@ static int verify_selected(keys_ask_t *ask)
     if (!keys_chosen(ask, "keys", &ids, &n, &rc)) {
         return rc;
     }
-    rv = verify(&verdicts, ask, ids, n);
+    rv = gbalance_keys_verify_wait(&verdicts, ask->r, ask->pool, ids, n, AT_A_TIME);
     if (rv != APR_SUCCESS) {
         return keys_refuse_rv(ask, rv);
     }

@@ -269,4 +269,5 @@ void keys_verify_register(void)
 {
     APR_REGISTER_OPTIONAL_FN(gbalance_keys_verify);
     APR_REGISTER_OPTIONAL_FN(gbalance_keys_verify_cancel);
+    APR_REGISTER_OPTIONAL_FN(gbalance_keys_verify_wait);
 }

@@ -476,17 +476,40 @@ static void weight_edit(gb_pool_t *pool, u32 slot, int weight)
     }
 }
 
-static apr_status_t tags_edit(gb_pool_t *pool, u32 slot, const char *text)
+/* Tags that nobody has any more make room. */
+static apr_status_t tags_get(gb_pool_t *pool, const char *text, u32 *mask)
 {
-    u32 mask = 0;
-    apr_status_t rv = tags_parse(pool, text, &mask);
+    apr_status_t rv = tags_parse(pool, text, mask);
 
     if (rv == APR_ENOSPC) {
         tags_sweep(pool);
-        rv = tags_parse(pool, text, &mask);
+        *mask = 0;
+        rv = tags_parse(pool, text, mask);
+    }
+    return rv;
+}
+
+static apr_status_t tags_edit(gb_pool_t *pool, u32 slot, const gb_pool_edit_t *edit)
+{
+    u32 tags = pool->keys[slot].tags, mask = 0;
+    apr_status_t rv = APR_SUCCESS;
+
+    if (edit->tags) {
+        rv = tags_get(pool, edit->tags, &mask);
+        tags = mask;
+    }
+    if (rv == APR_SUCCESS && edit->tags_add) {
+        mask = 0;
+        rv = tags_get(pool, edit->tags_add, &mask);
+        tags |= mask;
+    }
+    if (rv == APR_SUCCESS && edit->tags_remove) {
+        mask = 0;
+        rv = tags_get(pool, edit->tags_remove, &mask);
+        tags &= ~mask;
     }
     if (rv == APR_SUCCESS) {
-        pool->keys[slot].tags = mask;
+        pool->keys[slot].tags = tags;
     }
     return rv;
 }
@@ -512,9 +535,7 @@ apr_status_t gb_pool_edit_locked(gb_pool_t *pool, apr_uint32_t slot, apr_uint32_
     if (edit->note) {
         apr_cpystrn(key->note, edit->note, sizeof(key->note));
     }
-    if (edit->tags) {
-        rv = tags_edit(pool, slot, edit->tags);
-    }
+    rv = tags_edit(pool, slot, edit);
     if (edit->project) {
         project_edit(pool, slot, edit->project, clock->mono);
     }

@@ -353,11 +353,12 @@ apr_status_t gb_pool_secret_locked(gb_pool_t *pool, apr_uint32_t slot, apr_uint3
 typedef struct gb_pool_edit_t {
     const char *project, *tags, *note;
     int weight, enabled, reserved;
+    const char *tags_add, *tags_remove; /* of those that it has */
 } gb_pool_edit_t;
 
 #define GB_POOL_EDIT_NONE                                                                          \
     {                                                                                              \
-        NULL, NULL, NULL, -1, -1, -1                                                               \
+        NULL, NULL, NULL, -1, -1, -1, NULL, NULL                                                   \
     }
 
 /* APR_NOTFOUND; APR_EINVAL (weight); APR_ENOSPC (too many different tags). */

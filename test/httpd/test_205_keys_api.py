@@ -190,6 +190,19 @@ class TestPreview:
         assert post(site, "", {"text": text})["added"] == 2, "and then just those are"
         assert_nowhere(site, [self.NEW])
 
+    def test_tags_come_and_go(self, site):
+        one = [id_of(KEYS[0])]
+
+        def tags():
+            return sorted(get(site, f"/{one[0]}")["tags"])
+
+        post(site, "/edit", {"ids": one, "tags": ["a", "b"]})
+        post(site, "/edit", {"ids": one, "add_tags": ["c", "a"]})
+        assert tags() == ["a", "b", "c"]
+        post(site, "/edit", {"ids": one, "remove_tags": ["b", "nobody's"], "add_tags": ["d"]})
+        assert tags() == ["a", "c", "d"]
+        refused(admin(site).post("/api/keys/edit", json={"ids": one, "add_tags": ["a,b"]}), 400, "add_tags")
+
     def test_other_forms(self, site):
         assert [row["why"] for row in post(site, "/preview", {"text": "opaque-key-1"})["results"]] == ["opaque"]
         found = post(site, "/preview", {"text": "a=first-key b=second-key", "pattern": "b=([^ ]+)"})
