@@ -148,13 +148,23 @@ $(builddir)/schema_files.lo: $(builddir)/schema_files.c $(srcdir)/modules/store/
 	$(call say,CC  )
 	$(Q)$(compile) $(core_flags) $(cflags) -c -o $@ $<
 
+# So do the pages.
+page_files := $(wildcard $(srcdir)/htdocs/templates/*.html) $(wildcard $(srcdir)/htdocs/i18n/*.json)
+$(builddir)/admin_files.c: $(srcdir)/modules/admin/files.awk $(page_files)
+	@mkdir -p $(@D)
+	$(Q)awk -f $^ >$@
+$(builddir)/admin_files.lo: $(builddir)/admin_files.c $(srcdir)/modules/admin/admin.h $(srcdir)/modules/base/template.h
+	$(call say,CC  )
+	$(Q)$(compile) $(module_cppflags) $(cflags) -c -o $@ $<
+
 $(libgbcore): $(core_objs)
 	$(call say,LINK)
 	$(Q)$(LIBTOOL) --mode=link $(CC) -o $@ $^
 
 define module_rules
 $(builddir)/mod_$(call module_of,$(1)).la: \
-    $(patsubst $(srcdir)/%.c,$(builddir)/%.lo,$(wildcard $(srcdir)/modules/$(1)/*.c)) $(libgbcore)
+    $(patsubst $(srcdir)/%.c,$(builddir)/%.lo,$(wildcard $(srcdir)/modules/$(1)/*.c)) \
+    $(if $(filter admin,$(1)),$(builddir)/admin_files.lo) $(libgbcore)
 	$$(call say,LINK)
 	$$(Q)$$(LIBTOOL) --mode=link $$(CC) $$(base_cflags) -shared -module -avoid-version \
 	    -rpath $$(LIBEXECDIR) -export-symbols-regex '^$(call module_of,$(1))_module$$$$' \
@@ -209,7 +219,7 @@ everything: all simulator load unit tortures fuzzers benches $(printer)
 
 deps_sh    = sh $(srcdir)/conf.d/run/deps.sh
 BUILD_DEPS = gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev
-RUN_DEPS   = $(BUILD_DEPS) apache2-bin libaprutil1-dbd-sqlite3 ca-certificates curl tzdata
+RUN_DEPS   = $(BUILD_DEPS) apache2-bin libaprutil1-dbd-sqlite3 ca-certificates curl tzdata libjs-chart.js
 CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl \
              libaprutil1-dbd-mysql mariadb-server-core mariadb-client clang libclang-rt-dev tinyproxy-bin microsocks \
              chromium
@@ -321,7 +331,8 @@ install: all
 	done
 	set -e; for conf in $(srcdir)/conf.d/*.conf; do \
 	    to=$(DESTDIR)$(SYSCONFDIR)/conf.d/$${conf##*/}; \
-	    sed 's|^\( *Define GB_MODULES\) .*|\1 $(LIBEXECDIR)|' $$conf >$$to; chmod 644 $$to; \
+	    sed -e 's|^\( *Define GB_MODULES\) .*|\1 $(LIBEXECDIR)|' \
+	        -e 's|^\( *Define GB_HTDOCS\) .*|\1 $(DATADIR)/htdocs|' $$conf >$$to; chmod 644 $$to; \
 	done
 	$(INSTALL) -m 755 $(srcdir)/conf.d/gbalance-intercept.sh $(srcdir)/conf.d/gbalance-reseal.sh $(DESTDIR)$(DATADIR)/
 	set -e; secret=$(DESTDIR)$(SYSCONFDIR)/gbalance.secret; \
@@ -335,7 +346,7 @@ install: all
 
 clean:
 	rm -rf $(builddir)/modules $(builddir)/test $(builddir)/.libs $(builddir)/*.la \
-	    $(builddir)/gemini-simulator $(builddir)/schema_files.* $(builddir)/lint-* \
+	    $(builddir)/gemini-simulator $(builddir)/schema_files.* $(builddir)/admin_files.* $(builddir)/lint-* \
 	    $(builddir)/sanitize-* $(builddir)/fuzz
 distclean: clean
 	rm -rf $(builddir) autom4te.cache config.mk config.log config.status Makefile

@@ -60,11 +60,66 @@ APR_DECLARE_OPTIONAL_FN(const gb_settings_t *, gbalance_pool_settings,
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_caller_get,
                         (request_rec * r, gb_caller_t *caller, gb_error_t *err));
 
+/* The prefix of that Location ("/llm/v1"). */
+APR_DECLARE_OPTIONAL_FN(const char *, gbalance_mount, (request_rec * r));
+
+/* The whole body, in memory or mapped; it goes with the request. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_body_read,
+                        (request_rec * r, const char **body, apr_size_t *len, gb_error_t *err));
+
+/* ---- administration ---- */
+
+typedef enum { GB_ADMIN_BY_TOKEN, GB_ADMIN_BY_SESSION, GB_ADMIN_BY_APACHE } gb_admin_by_t;
+
+/* Who administers. */
+typedef struct gb_admin_t {
+    gb_admin_by_t by;
+    const char *who;  /* for histories and logs: "token 1a2b3c4d from 10.0.0.1", "anna" */
+    const char *csrf; /* what changes of his must bring; "" when by token: nothing */
+    int session;      /* its number, 0 = none */
+} gb_admin_t;
+
 /*
- * APR_SUCCESS when the request brings AUTH_TOKEN; else APR_EACCES with *err filled: 401, or 503
- * where that token is not set or can be guessed, which closes administration to everybody.
+ * The one decision for every endpoint of administration.  APR_SUCCESS when the request brings
+ * AUTH_TOKEN, a session, or (GBalanceAdminAuth apache) somebody whom Apache has let in; a change
+ * (any method but GET and HEAD) by one of the latter two needs the header X-CSRF-Token, too.
+ * Else APR_EACCES with *err filled: 401, 403, or 503 where AUTH_TOKEN is not set or can be guessed,
+ * which closes administration to everybody.  admin may be NULL.
  */
-APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_admin_get, (request_rec * r, gb_error_t *err));
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_admin_get,
+                        (request_rec * r, gb_admin_t *admin, gb_error_t *err));
+/* Whether it is closed to everybody, with why in *err. */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_admin_closed, (request_rec * r, gb_error_t *err));
+
+typedef struct gb_session_t {
+    int number;
+    int is_open, is_mine;
+    apr_time_t since, seen, until;
+    const char *address, *agent; /* as the browser calls itself */
+    const char *ended;           /* "expired", "signed_out", "revoked"; "" while it is open */
+} gb_session_t;
+
+/* An address that sent wrong tokens to the login. */
+typedef struct gb_guesser_t {
+    const char *address;
+    int wrong;
+    apr_time_t since;
+    apr_interval_time_t wait; /* 0 = its tokens are looked at */
+} gb_guesser_t;
+
+/* A login: adds the cookie for path ("/llm/") to the answer.  APR_EACCES with *err: 401 (*left tries
+ * remain to this address), 429, 503. */
+APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_session_begin,
+                        (request_rec * r, const char *token, const char *path, int *left,
+                         gb_error_t *err));
+#define GB_SESSION_MINE   0
+#define GB_SESSION_OTHERS (-1)
+/* Ends the session of that number, that of the request, or all others; how many there were. */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_session_end, (request_rec * r, int which, const char *path));
+/* Arrays of gb_session_t and gb_guesser_t of this VirtualHost. */
+APR_DECLARE_OPTIONAL_FN(void, gbalance_sessions,
+                        (request_rec * r, apr_array_header_t **sessions,
+                         apr_array_header_t **throttled));
 
 /*
  * The JSON endpoints of the core below /api, for pages that have let somebody in themselves (who, for

@@ -77,11 +77,18 @@ if [ -n "$as_root" ]; then
         install -m 755 "$file" "$state/lib/.new"
         mv -f "$state/lib/.new" "$state/lib/${file##*/}"
     done
+    rm -rf "$state/assets.new"
+    cp -R "$GB_SRCDIR/htdocs" "$state/assets.new"
+    chmod -R a+rX "$state/assets.new"
+    rm -rf "$state/assets"
+    mv "$state/assets.new" "$state/assets"
     lib=$state/lib
     simulator=$state/lib/gemini-simulator
+    assets=$state/assets
 else
     lib=$GB_BUILD/.libs
     simulator=$GB_BUILD/gemini-simulator
+    assets=$GB_SRCDIR/htdocs
 fi
 check_reach "$lib" "the modules"
 check_reach "$data" "its state"
@@ -170,6 +177,8 @@ tell_tokens() {
     [ -n "$token" ] || token='YOUR-TOKEN'
     cat <<END
 
+Administration: http://127.0.0.1:$port/ (sign in with AUTH_TOKEN)
+
 Try OpenAI's protocol:
 
     curl http://127.0.0.1:$port/v1/chat/completions \\
@@ -205,7 +214,7 @@ fi
 
 write_conf() {
     echo "# Written by \`make -f apxs.mk run\` at every start; changes here are lost."
-    for module in mpm_event authn_core authz_core unixd log_config logio watchdog; do
+    for module in mpm_event authn_core authz_core unixd log_config logio watchdog alias headers; do
         load "$module"
     done
     [ -z "$as_root" ] || printf 'User %s\nGroup %s\n' "$user" "$user"
@@ -225,6 +234,7 @@ ServerTokens Prod
 
 Define GB_MODULES "$lib"
 Define GB_CONF "$GB_SRCDIR/conf.d"
+Define GB_HTDOCS "$assets"
 Define GB_LISTEN 127.0.0.1:$port
 Define GB_PORT $port
 Include "\${GB_CONF}/gbalance.conf"

@@ -39,6 +39,7 @@ typedef struct core_token_t {
 typedef struct core_mount_t {
     const char *prefix;  /* "/llm/v1" */
     const char *handler; /* "gbalance-openai" */
+    int is_exact;        /* nothing below it */
 } core_mount_t;
 
 /* Per server_rec. */
@@ -46,6 +47,7 @@ typedef struct core_conf_t {
     int on;
     int parking;
     int auth_mode;
+    int admin_by_apache;
     const char *pool_name; /* GBalancePool, NULL for the default pool */
     apr_off_t max_body;    /* bytes, CORE_UNSET */
     apr_hash_t *values;    /* name -> core_value_t of this server alone */
@@ -180,9 +182,6 @@ void core_relay_hooks(void);
 const char *core_credential_take(request_rec *r);
 apr_status_t core_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *err);
 void core_cors_headers(request_rec *r);
-
-/* ---- core_admin.c ---- */
-apr_status_t core_admin_get(request_rec *r, gb_error_t *err);
 
 /* ---- core_play.c: tokens of the playground ---- */
 #define CORE_PLAY_CALLER "playground"

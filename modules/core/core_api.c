@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may ask, which endpoint it is, and how answers look.  Administration asks
- * for AUTH_TOKEN of its VirtualHost; there is no other way in, and none at all
- * where that is not set.
+ * Which endpoint it is, and how answers look.  Who may ask is core_admin.c's to say.
  */
 #include "core_api.h"
 
@@ -11,6 +9,7 @@
 #include "http_protocol.h"
 #include "apr_strings.h"
 
+#include "core_session.h"
 #include "core_store.h"
 
 APLOG_USE_MODULE(gbalance);
@@ -85,37 +84,13 @@ int core_api_store_failed(core_api_t *api, apr_status_t rv)
 
 /* ---- who ---- */
 
-static int is_admin(core_api_t *api, const core_request_t *req)
+static int refuse_stranger(core_api_t *api, const gb_error_t *err)
 {
-    const char *token = core_view(api->r)->settings->auth_token;
-    unsigned char given[GB_DIGEST_LEN], right[GB_DIGEST_LEN];
-    char id[GB_SECRET_ID_LEN + 1];
-
-    if (!*token || !req->credential) {
-        return 0;
-    }
-    gb_digest(given, req->credential, strlen(req->credential));
-    gb_digest(right, token, strlen(token));
-    if (!gb_equal_ct(given, right, GB_DIGEST_LEN)) {
-        return 0;
-    }
-    gb_hex(id, given, GB_SECRET_ID_LEN / 2);
-    api->who = apr_psprintf(api->r->pool, "token %s from %s", id, api->r->useragent_ip);
-    return 1;
-}
-
-static int refuse_stranger(core_api_t *api)
-{
-    const char *token = core_view(api->r)->settings->auth_token;
-
     core_body_drop(api->r);
-    apr_table_setn(api->r->headers_out, "WWW-Authenticate", "Bearer realm=\"gbalance\"");
-    return core_api_refuse(
-        api, HTTP_UNAUTHORIZED, "%s",
-        *token ? "Administration wants the token of AUTH_TOKEN as Authorization: "
-                 "Bearer."
-               : "This server has no token for administration (AUTH_TOKEN), so nobody "
-                 "gets in.");
+    if (err->status == HTTP_UNAUTHORIZED) {
+        apr_table_setn(api->r->headers_out, "WWW-Authenticate", "Bearer realm=\"gbalance\"");
+    }
+    return core_api_refuse(api, err->status, "%s", err->message);
 }
 
 /* ---- which ---- */
@@ -280,6 +255,7 @@ int core_api_call(request_rec *r, const char *who, int method, const char *path,
 int core_api_handler(request_rec *r)
 {
     const core_request_t *req;
+    gb_admin_t admin;
     core_api_t api;
     gb_error_t err;
 
@@ -288,9 +264,10 @@ int core_api_handler(request_rec *r)
         return DECLINED;
     }
     api_init(&api, r);
-    if (!is_admin(&api, req)) {
-        return refuse_stranger(&api);
+    if (core_admin_get(r, &admin, &err) != APR_SUCCESS) {
+        return refuse_stranger(&api, &err);
     }
+    api.who = admin.who;
     if (core_store_refuses(&err)) {
         core_body_drop(r);
         return core_api_refuse(&api, err.status, "%s", err.message);

@@ -523,6 +523,16 @@ static const char *set_auth(cmd_parms *cmd, void *dir, const char *mode)
     return "GBalanceAuth wants token, apache or any";
 }
 
+static const char *set_admin_auth(cmd_parms *cmd, void *dir, const char *mode)
+{
+    (void)dir;
+    if (ap_cstr_casecmp(mode, "session") != 0 && ap_cstr_casecmp(mode, "apache") != 0) {
+        return "GBalanceAdminAuth wants session or apache";
+    }
+    core_conf_get(cmd->server)->admin_by_apache = ap_cstr_casecmp(mode, "apache") == 0;
+    return NULL;
+}
+
 static const char *set_max_body(cmd_parms *cmd, void *dir, const char *text)
 {
     apr_off_t bytes;
@@ -628,6 +638,8 @@ const command_rec core_directives[] = {
                   "The pool of keys that serves this VirtualHost. default by default"),
     AP_INIT_TAKE1("GBalanceAuth", set_auth, NULL, RSRC_CONF,
                   "token, apache (r->user) or any. token by default"),
+    AP_INIT_TAKE1("GBalanceAdminAuth", set_admin_auth, NULL, RSRC_CONF,
+                  "session (a login with AUTH_TOKEN) or apache (whom Apache has let in). session by default"),
     AP_INIT_FLAG("GBalanceParking", set_parking, NULL, RSRC_CONF,
                  "Whether waiting requests leave their worker thread where that is possible. On by default"),
     AP_INIT_TAKE1("GBalanceMaxBody", set_max_body, NULL, RSRC_CONF,
@@ -660,6 +672,7 @@ void *core_conf_create(apr_pool_t *p, server_rec *s)
     conf->on = CORE_UNSET;
     conf->parking = CORE_UNSET;
     conf->auth_mode = CORE_UNSET;
+    conf->admin_by_apache = CORE_UNSET;
     conf->max_body = CORE_UNSET;
     conf->max_keys = CORE_UNSET;
     conf->drain = CORE_UNSET;
@@ -678,6 +691,7 @@ void *core_conf_merge(apr_pool_t *p, void *basev, void *addv)
     GB_MERGE(on, CORE_UNSET);
     GB_MERGE(parking, CORE_UNSET);
     GB_MERGE(auth_mode, CORE_UNSET);
+    GB_MERGE(admin_by_apache, CORE_UNSET);
     GB_MERGE(max_body, CORE_UNSET);
     GB_MERGE(pool_name, NULL);
     conf->values = add->values; /* settings are put together by settings_make */

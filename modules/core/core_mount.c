@@ -50,6 +50,18 @@ static const char *location_path(apr_pool_t *p, const char *args)
     return path;
 }
 
+/* The path of `<LocationMatch "^/llm/$">`; NULL for any other pattern. */
+static const char *exact_path(apr_pool_t *p, const char *args)
+{
+    const char *path = location_path(p, args);
+    size_t len = strlen(path);
+
+    if (len < 3 || *path != '^' || path[len - 1] != '$' || strpbrk(path + 1, "()[]{}*+?|\\^")) {
+        return NULL;
+    }
+    return apr_pstrmemdup(p, path + 1, len - 2);
+}
+
 /* The handler that a container sets, when it is one of ours. */
 static const char *our_handler(apr_pool_t *p, const ap_directive_t *node)
 {
@@ -73,16 +85,19 @@ static const char *our_handler(apr_pool_t *p, const ap_directive_t *node)
 static void collect(apr_array_header_t *mounts, const ap_directive_t *node, apr_pool_t *p)
 {
     for (; node; node = node->next) {
-        const char *handler = NULL;
+        int is_exact = ap_cstr_casecmp(node->directive, "<LocationMatch") == 0;
+        const char *path = NULL, *handler = NULL;
 
-        if (ap_cstr_casecmp(node->directive, "<Location") == 0) {
+        if (is_exact || ap_cstr_casecmp(node->directive, "<Location") == 0) {
             handler = our_handler(p, node);
+            path = is_exact ? exact_path(p, node->args) : location_path(p, node->args);
         }
-        if (handler) {
+        if (handler && path) {
             core_mount_t *mount = apr_array_push(mounts);
 
-            mount->prefix = location_path(p, node->args);
+            mount->prefix = path;
             mount->handler = handler;
+            mount->is_exact = is_exact;
         }
     }
 }
@@ -104,7 +119,7 @@ static const ap_directive_t *virtual_host_node(const server_rec *s)
 /*
  * Reads the Locations of a server, with those that it inherits.  The tree of
  * directives is asked because httpd keeps a handler as an expression only.
- * <LocationMatch> is no mount: a pattern has no path below it.
+ * A <LocationMatch> is a mount when its pattern is one path and nothing else.
  */
 void core_mounts_collect(apr_pool_t *p, server_rec *s, core_conf_t *conf)
 {
@@ -129,7 +144,8 @@ const core_mount_t *core_mount_of(const core_conf_t *conf, const char *path)
         const core_mount_t *mount = &APR_ARRAY_IDX(conf->mounts, i, core_mount_t);
         size_t len = strlen(mount->prefix);
 
-        if (strncmp(path, mount->prefix, len) == 0 && (path[len] == '/' || !path[len])) {
+        if (strncmp(path, mount->prefix, len) == 0
+            && (!path[len] || (path[len] == '/' && !mount->is_exact))) {
             return mount;
         }
     }
@@ -210,6 +226,19 @@ static const char *inherited_credential(request_rec *r)
     return NULL;
 }
 
+static int is_administration(const char *handler)
+{
+    static const char *const handlers[] = {CORE_API_HANDLER, "gbalance-keys-api", "gbalance-admin"};
+    size_t i;
+
+    for (i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+        if (strcmp(handler, handlers[i]) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static core_request_t *request_make(request_rec *r)
 {
     core_conf_t *conf = core_conf_get(r->server);
@@ -230,7 +259,7 @@ static core_request_t *request_make(request_rec *r)
     if (!req->credential) {
         req->credential = inherited_credential(r);
     }
-    if (strcmp(mount->handler, CORE_API_HANDLER) != 0) {
+    if (!is_administration(mount->handler)) {
         req->is_preflight = is_preflight(r);
         core_cors_headers(r); /* never for administration: no page of another site may */
     }

@@ -6,6 +6,7 @@
  */
 #include "core.h"
 #include "core_live.h"
+#include "core_session.h"
 #include "core_store.h"
 
 #include <sys/resource.h>
@@ -78,6 +79,7 @@ static void open_segment(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
     core_owners_tenants(specs);
     core_files_tenants(specs);
     core_upload_tenants(specs);
+    core_session_tenants(specs);
     gbalance_run_segment_tenants(specs);
     rv = gb_segment_open(&segment, (const gb_tenant_spec_t *)specs->elts, specs->nelts,
                          s->process->pool, pconf);

@@ -6,6 +6,7 @@
  * mod_gbalance_keys'.
  */
 #include "core_api.h"
+#include "core_session.h"
 #include "core_store.h"
 
 #include "http_connection.h"
@@ -50,9 +51,44 @@ static apr_status_t gbalance_caller_get(request_rec *r, gb_caller_t *caller, gb_
     return core_caller_get(r, caller, err);
 }
 
-static apr_status_t gbalance_admin_get(request_rec *r, gb_error_t *err)
+static apr_status_t gbalance_admin_get(request_rec *r, gb_admin_t *admin, gb_error_t *err)
 {
-    return core_admin_get(r, err);
+    return core_admin_get(r, admin, err);
+}
+
+static int gbalance_admin_closed(request_rec *r, gb_error_t *err)
+{
+    return core_admin_closed(r, err);
+}
+
+static apr_status_t gbalance_session_begin(request_rec *r, const char *token, const char *path,
+                                           int *left, gb_error_t *err)
+{
+    return core_session_begin(r, token, path, left, err);
+}
+
+static int gbalance_session_end(request_rec *r, int which, const char *path)
+{
+    return core_session_end(r, which, path);
+}
+
+static void gbalance_sessions(request_rec *r, apr_array_header_t **sessions,
+                              apr_array_header_t **throttled)
+{
+    core_sessions_list(r, sessions, throttled);
+}
+
+static apr_status_t gbalance_body_read(request_rec *r, const char **body, apr_size_t *len,
+                                       gb_error_t *err)
+{
+    return core_body_read(r, body, len, err, r->pool);
+}
+
+static const char *gbalance_mount(request_rec *r)
+{
+    const core_request_t *req = core_request_get(r);
+
+    return req ? req->mount->prefix : NULL;
 }
 
 static int gbalance_api_call(request_rec *r, const char *who, int method, const char *path,
@@ -135,15 +171,21 @@ static void register_optional_functions(void)
     APR_REGISTER_OPTIONAL_FN(gbalance_api_call);
     APR_REGISTER_OPTIONAL_FN(gbalance_play_token);
     APR_REGISTER_OPTIONAL_FN(gbalance_mount_of);
+    APR_REGISTER_OPTIONAL_FN(gbalance_admin_closed);
+    APR_REGISTER_OPTIONAL_FN(gbalance_session_begin);
+    APR_REGISTER_OPTIONAL_FN(gbalance_session_end);
+    APR_REGISTER_OPTIONAL_FN(gbalance_sessions);
+    APR_REGISTER_OPTIONAL_FN(gbalance_body_read);
+    APR_REGISTER_OPTIONAL_FN(gbalance_mount);
+    APR_REGISTER_OPTIONAL_FN(gbalance_job_make);
+    APR_REGISTER_OPTIONAL_FN(gbalance_job_pool);
+    APR_REGISTER_OPTIONAL_FN(gbalance_job_run);
     APR_REGISTER_OPTIONAL_FN(gbalance_path);
     APR_REGISTER_OPTIONAL_FN(gbalance_pools);
     APR_REGISTER_OPTIONAL_FN(gbalance_max_keys);
     APR_REGISTER_OPTIONAL_FN(gbalance_state_dir);
     APR_REGISTER_OPTIONAL_FN(gbalance_tenant_get);
     APR_REGISTER_OPTIONAL_FN(gbalance_probe);
-    APR_REGISTER_OPTIONAL_FN(gbalance_job_make);
-    APR_REGISTER_OPTIONAL_FN(gbalance_job_pool);
-    APR_REGISTER_OPTIONAL_FN(gbalance_job_run);
 }
 
 static void register_hooks(apr_pool_t *p)

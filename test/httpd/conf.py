@@ -115,7 +115,7 @@ class Writer:
     def gbalance(self):
         if not self.conf.gbalance:
             return ""
-        lines = [f"GBalanceStateDir {self.server.state}"]
+        lines = [f"GBalanceStateDir {self.server.state}", f"Define GB_HTDOCS {self.server.root}/assets"]
         if self.conf.prefix:
             lines.insert(0, f"Define GB_PREFIX {self.conf.prefix}")
         return "\n".join(lines)

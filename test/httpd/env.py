@@ -56,6 +56,8 @@ class Server:
             f.write(MARK)
         with open(os.path.join(self.root, "mime.types"), "w", encoding="ascii") as f:
             f.write("text/html html shtml\ntext/plain txt\ntext/event-stream sse\n")
+        # The server's user need not reach the tree.
+        shutil.copytree(os.path.join(tools.SRCDIR, "htdocs"), os.path.join(self.root, "assets"))
         if tools.AS_ROOT:
             shutil.chown(self.state, "www-data", "www-data")
 

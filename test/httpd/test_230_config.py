@@ -109,8 +109,8 @@ class TestLooking:
 class TestNoToken:
     def test_nobody_is_administrator(self, make_site):
         site = make_site(Conf(api=f"Include {tools.SRCDIR}/conf.d/gbalance-admin.conf"))
-        assert admin(site, "GET", status=401)["error"]["message"].startswith("This server has no token")
-        assert site.api.request("GET", "/api/config", token="").status == 401
+        assert admin(site, "GET", status=503)["error"]["message"].startswith("This server has no token")
+        assert site.api.request("GET", "/api/config", token="").status == 503
 
 
 class TestSaving:

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Asking the database, for builders and endpoints: what goes wrong is the answer already. */
+#include "admin.h"
+
+#include "apr_strings.h"
+
+gb_job_t *admin_job(admin_page_t *page, gb_job_fn *fn, int writes)
+{
+    return admin_core.job_make(page->r, fn, writes);
+}
+
+apr_pool_t *admin_job_pool(gb_job_t *job)
+{
+    return admin_core.job_pool(job);
+}
+
+apr_status_t admin_job_run(admin_page_t *page, gb_job_t *job, void *baton)
+{
+    gb_error_t err;
+    apr_status_t rv = admin_core.job_run(job, baton, &err);
+
+    if (rv != APR_SUCCESS && rv != APR_NOTFOUND) {
+        admin_fail(page, err.status, "%s", err.message);
+    }
+    return rv;
+}
