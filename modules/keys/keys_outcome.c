@@ -25,6 +25,7 @@ static const gb_pool_kind_t kinds[GB_CLASS_N] = {
     [GB_CLASS_QUOTA] = GB_OUT_QUOTA,
     [GB_CLASS_SERVICE] = GB_OUT_SERVICE,
     [GB_CLASS_OVERLOADED] = GB_OUT_OVERLOADED,
+    [GB_CLASS_PROXY] = GB_OUT_NOTHING,
     [GB_CLASS_GATEWAY] = GB_OUT_NOTHING,
     [GB_CLASS_CANCELLED] = GB_OUT_NOTHING,
 };
@@ -58,6 +59,7 @@ void keys_outcome(gb_pool_outcome_t *outcome, const gb_verdict_t *verdict,
     memset(outcome, 0, sizeof(*outcome));
     label_of(label, verdict->consumer);
     outcome->kind = kinds[verdict->cls];
+    outcome->by_proxy = verdict->by_proxy;
     outcome->revocable = verdict->key_revocable != 0;
     outcome->span = spans[verdict->window];
     outcome->delay = verdict->retry_delay;

@@ -185,6 +185,7 @@ typedef struct gb_pool_quota_t {
 typedef struct gb_pool_outcome_t {
     gb_pool_kind_t kind;
     int revocable;             /* KEY: may be asked again daily */
+    int by_proxy;              /* SERVICE: perhaps a proxy's fault, never the model's */
     gb_pool_span_t span;       /* QUOTA: the longest one violated */
     apr_interval_time_t delay; /* as told, -1 = not told */
     int n_quotas;

@@ -510,8 +510,10 @@ static void on_quota(report_t *r)
 static void on_service(report_t *r)
 {
     note_words(r, r->slot);
-    pool_breaker_fault(r->pool, r->key->pool, r->model, r->key->project, r->rules, r->clock,
-                       r->events);
+    if (!r->out->by_proxy) {
+        pool_breaker_fault(r->pool, r->key->pool, r->model, r->key->project, r->rules, r->clock,
+                           r->events);
+    }
     if (r->was_trial) {
         r->key->strikes++;
         key_fail(r, r->slot);

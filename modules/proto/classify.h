@@ -32,6 +32,7 @@ typedef enum {
     GB_CLASS_QUOTA,        /* 429 */
     GB_CLASS_SERVICE,      /* 5xx, reset, timeout */
     GB_CLASS_OVERLOADED,   /* 503 that speaks of the model, not of the key */
+    GB_CLASS_PROXY,        /* the upstream proxy: says nothing of the key or the model */
     GB_CLASS_GATEWAY,      /* we did it wrong (no key sent, two credentials): alarm */
     GB_CLASS_CANCELLED,    /* the client left, or we are stopping: says nothing */
     GB_CLASS_N
@@ -92,6 +93,8 @@ typedef struct gb_verdict_t {
     int retry;         /* may be tried again on another key */
     int retry_max;     /* how often at most, 0 = as MAX_RETRIES says */
     int key_revocable; /* a dead key that may be tried daily; 0 = never by itself */
+
+    int by_proxy; /* service: broken on the way through a proxy, which may be at fault itself */
 
     gb_quota_window_t window;        /* quota: the longest one violated */
     apr_interval_time_t retry_delay; /* RetryInfo, message or Retry-After; -1 = none told */

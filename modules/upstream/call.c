@@ -44,9 +44,10 @@ struct gb_call_t {
 
     apr_table_t *answer; /* headers of the response that is being read */
     int told_head;
-    int paused;      /* the caller wants no bytes */
-    int curl_paused; /* curl was told so */
-    int added;       /* the multi handle knows it */
+    int proxied, proxy_tls; /* it takes a proxy; one that speaks TLS itself */
+    int paused;             /* the caller wants no bytes */
+    int curl_paused;        /* curl was told so */
+    int added;              /* the multi handle knows it */
     char why[CURL_ERROR_SIZE];
 };
 
@@ -260,6 +261,15 @@ static const struct {
     {CURLE_OPERATION_TIMEDOUT,       GB_TRANSPORT_TIMEOUT},
 };
 
+/* As far as the upstream itself, or a connection that is kept. */
+static int is_connected(const gb_call_t *call)
+{
+    curl_off_t ready = 0;
+
+    curl_easy_getinfo(call->easy, CURLINFO_PRETRANSFER_TIME_T, &ready);
+    return ready > 0;
+}
+
 static gb_transport_t transport_of(const gb_call_t *call, CURLcode code)
 {
     long connect_status = 0;
@@ -272,9 +282,14 @@ static gb_transport_t transport_of(const gb_call_t *call, CURLcode code)
     if (code == CURLE_OK && !call->told_head) {
         return GB_TRANSPORT_RESET; /* curl is content with half a head */
     }
+    if (code == CURLE_OPERATION_TIMEDOUT && call->proxied && !is_connected(call)) {
+        return GB_TRANSPORT_PROXY; /* it took the connection and never made the way */
+    }
     for (i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (codes[i].code == code) {
-            return codes[i].transport;
+            return codes[i].transport == GB_TRANSPORT_TLS && call->proxy_tls && !connect_status
+                       ? GB_TRANSPORT_PROXY /* its own handshake: there was no tunnel yet */
+                       : codes[i].transport;
         }
     }
     return GB_TRANSPORT_RESET;
@@ -358,6 +373,7 @@ static CURL *easy_make(gb_engine_t *engine)
 #endif
         if (conf->ca_file) {
             curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca_file);
+            curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, conf->ca_file);
         }
     }
     return easy;
@@ -530,6 +546,8 @@ gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
     call->baton = baton;
     call->pool = p;
     call->silence = conf->silence;
+    call->proxied = conf->proxy != NULL;
+    call->proxy_tls = conf->proxy && strncasecmp(conf->proxy, "https:", 6) == 0;
     call->heard = gb_mono_now();
     if (call->easy) {
         CURLMcode rc;

@@ -244,6 +244,7 @@ static int class_allows(gb_leg_t *leg)
     case GB_CLASS_QUOTA:
     case GB_CLASS_SERVICE:
     case GB_CLASS_OVERLOADED:
+    case GB_CLASS_PROXY:
     case GB_CLASS_GATEWAY:
     case GB_CLASS_CANCELLED:
     case GB_CLASS_N:
@@ -440,6 +441,7 @@ static void judge(gb_leg_t *leg)
     else {
         gb_classify(&leg->verdict, &outcome);
     }
+    leg->verdict.by_proxy = leg->proxy && !leg->status;
     tell_refused(leg);
     if (leg->verdict.cls == GB_CLASS_SUCCESS || leg->verdict.cls == GB_CLASS_BLOCKED) {
         report(leg);

@@ -3,9 +3,12 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import ssl
 import tempfile
+import threading
 
 import pytest
 
@@ -47,6 +50,10 @@ class Proxy:
             self.proc.kill()
             self.proc.wait(5)
 
+    def hang(self):
+        """It takes connections still, and does nothing with them."""
+        self.proc.send_signal(signal.SIGSTOP)
+
     def count(self):
         """Connections to upstreams so far."""
         with open(self.log, encoding="utf-8", errors="replace") as f:
@@ -66,6 +73,50 @@ class Tinyproxy(Proxy):
                     f"BasicAuth {USER} {PASSWORD}\nTimeout 60\n")
         self.url = f"http://{USER}:{PASSWORD}@127.0.0.1:{self.port}"
         super().__init__([program("tinyproxy"), "-d", "-c", conf])
+
+
+class TlsTinyproxy(Tinyproxy):
+    """The same one behind TLS, as an HTTPS proxy is."""
+
+    def __init__(self, authority, names=("localhost",)):
+        super().__init__()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*authority.issue("proxy", names=names))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://{USER}:{PASSWORD}@localhost:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                outside = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(outside,), daemon=True).start()
+
+    def _serve(self, outside):
+        try:
+            with self.context.wrap_socket(outside, server_side=True) as tls, \
+                    socket.create_connection(("127.0.0.1", self.port)) as inside:
+                back = threading.Thread(target=self._copy, args=(inside, tls), daemon=True)
+                back.start()
+                self._copy(tls, inside)
+                back.join()
+        except OSError:
+            pass
+
+    @staticmethod
+    def _copy(source, target):
+        try:
+            while piece := source.recv(65536):
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def stop(self):
+        self.listener.close()
+        super().stop()
 
 
 class Microsocks(Proxy):

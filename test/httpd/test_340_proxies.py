@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """PROXIES: real ones, bound to keys; one stopped, its keys move and the others stay."""
 import json
+import os
+import tempfile
 
 import pytest
 
+import certs
 from conf import KEYS, Conf
-from proxies import PASSWORD, Microsocks, Tinyproxy
+from google_apis import Google
+from proxies import PASSWORD, Microsocks, Tinyproxy, TlsTinyproxy
+from test_330_files import tls_context
 from wire import Gemini, ask
 
 MANY = tuple(f"AIzaSyTestKeyNumber{i:020d}" for i in range(8))
-FAILED = (r"GB5001:", r"GB1007:")      # attempts that failed, and the breaker that follows
+FAILED = (r"GB5001:",)      # attempts that failed; the breaker of a model has nothing to do with it
 
 
 @pytest.fixture(scope="class")
@@ -24,6 +29,13 @@ def ways():
 def out(make_site, ways):
     urls = ",".join(w.url for w in ways)
     return make_site(Conf(keys=MANY, api=f'GBalanceProxies "{urls}"', claims=FAILED))
+
+
+@pytest.fixture(scope="module")
+def authority():
+    with tempfile.TemporaryDirectory(prefix="gbalance-ca-") as folder:
+        os.chmod(folder, 0o755)     # children of httpd read it as another user
+        yield certs.Authority(folder)
 
 
 def used(site, ways):
@@ -66,6 +78,61 @@ class TestBound:
 
     def test_password_is_in_no_log(self, out):
         assert PASSWORD.encode() not in out.all_logs()
+
+
+class TestWhoseFault:
+    """A proxy says nothing of a model or a key: neither pays for it."""
+
+    @pytest.mark.parametrize("kind", [Tinyproxy, Microsocks], ids=["http", "socks5"])
+    def test_one_that_is_down(self, make_site, kind):
+        proxy = kind()
+        try:
+            site = make_site(Conf(keys=MANY, api=f"GBalanceProxies {proxy.url}", claims=FAILED))
+            proxy.stop()
+            for _ in range(6):
+                answer = ask(site, Gemini)
+                error = Gemini.check_error(answer, 502)
+                assert "proxy" in error["message"], answer
+            proxy.start()
+            for _ in range(len(MANY)):
+                assert ask(site, Gemini).status == 200
+        finally:
+            proxy.stop()
+
+    @pytest.mark.parametrize("kind", [Tinyproxy, Microsocks], ids=["http", "socks5"])
+    def test_one_that_hangs(self, make_site, authority, kind):
+        """It takes connections and makes no tunnel: its keys move to the other one."""
+        ways, google = [kind(), Tinyproxy()], Google(tls_context(authority, ("localhost",)))
+        try:
+            urls = ",".join(w.url for w in ways)
+            site = make_site(Conf(keys=MANY, claims=FAILED, upstream=google.url + "/v1beta", main=f"GBalanceCAFile {authority.ca}",
+                                  api=f'GBalanceProxies "{urls}"\nGBalanceTimeOutConnect 1'), sim=False)
+            ways[0].hang()
+            for _ in range(len(MANY)):
+                assert ask(site, Gemini).status == 200
+            assert {c["key"] for c in google.calls} == set(MANY) and ways[1].count() > 0
+        finally:
+            google.stop()
+            for way in ways:
+                way.stop()
+
+
+class TestTlsProxy:
+    """An HTTPS proxy: the certificate must be right, before a byte of its password goes out."""
+
+    @pytest.mark.parametrize("names,status", [(("localhost",), 200), (("elsewhere.example",), 502)], ids=["right", "wrong"])
+    def test_certificate(self, make_site, authority, names, status):
+        proxy = TlsTinyproxy(authority, names)
+        try:
+            site = make_site(Conf(keys=KEYS, main=f"GBalanceCAFile {authority.ca}", api=f"GBalanceProxies {proxy.url}",
+                                  claims=FAILED))
+            answer = ask(site, Gemini)
+            assert answer.status == status, answer
+            assert (proxy.count() > 0) == (status == 200)
+            if status != 200:
+                assert "proxy" in Gemini.check_error(answer, 502)["message"]
+        finally:
+            proxy.stop()
 
 
 class TestOnlyOne:

@@ -920,6 +920,26 @@ static void one_project_never_opens_the_breaker(void **state)
     assert_int_equal(fixture_key(f, 1).state, GB_KEY_ACTIVE);
 }
 
+/* The proxy may be down: others that do not take it go on. */
+static void a_proxy_that_fails_never_opens_the_breaker(void **state)
+{
+    gb_pool_outcome_t out = {.kind = GB_OUT_SERVICE,
+                             .delay = -1,
+                             .by_proxy = 1,
+                             .prompt_tokens = -1,
+                             .total_tokens = -1};
+    fixture_t *f = *state;
+    int i;
+
+    fixture_keys(f, "default", 10);
+    for (i = 0; i < 20; i++) {
+        fixture_pick_ok(f, PRO);
+        fixture_report_out(f, PRO, &out);
+    }
+    assert_int_equal(fixture_key(f, 1).state, GB_KEY_ACTIVE);
+    fixture_call(f, PRO, GB_OUT_SUCCESS);
+}
+
 static void a_success_between_keeps_the_breaker_closed(void **state)
 {
     fixture_t *f = *state;
@@ -1339,6 +1359,7 @@ int main(void)
         T(a_trial_that_is_refused_fails_again),
         T(a_model_that_is_down_costs_no_key),
         T(one_project_never_opens_the_breaker),
+        T(a_proxy_that_fails_never_opens_the_breaker),
         T(a_success_between_keeps_the_breaker_closed),
         T(the_guard_keeps_half_of_the_keys),
         T(small_pools_may_lose_two_keys),
