@@ -21,7 +21,8 @@
 
 APLOG_USE_MODULE(gbalance);
 
-#define FILTER "GBALANCE_UPLOAD"
+#define FILTER       "GBALANCE_UPLOAD"
+#define ERROR_FILTER "GBALANCE_UPLOAD_ERROR"
 
 /* One upload through this child. */
 typedef struct relay_t {
@@ -358,23 +359,51 @@ static void set_headers(relay_t *relay, const char *url)
     apr_table_setn(r->subprocess_env, "GB_KEY_ID", apr_pstrdup(r->pool, relay->key.id));
 }
 
-/* What mod_proxy says by itself when Google cannot be reached. */
+/* What mod_proxy and httpd answer by themselves, in Google's form. */
 static void set_own_errors(request_rec *r)
 {
-    static const int statuses[] = {HTTP_BAD_GATEWAY, HTTP_SERVICE_UNAVAILABLE,
-                                   HTTP_GATEWAY_TIME_OUT, HTTP_INTERNAL_SERVER_ERROR};
+    static const char not_reached[] =
+        "The upstream of this server could not be reached for the upload.";
+    static const char broken[] = "The upload broke off before its bytes were there.";
+    static const struct {
+        int status;
+        const char *text;
+    } own[] = {
+        {HTTP_BAD_GATEWAY,              not_reached                                },
+        {HTTP_SERVICE_UNAVAILABLE,      not_reached                                },
+        {HTTP_GATEWAY_TIME_OUT,         not_reached                                },
+        {HTTP_INTERNAL_SERVER_ERROR,    not_reached                                },
+        {HTTP_BAD_REQUEST,              broken                                     },
+        {HTTP_REQUEST_TIME_OUT,         broken                                     },
+        {HTTP_REQUEST_ENTITY_TOO_LARGE, "This server takes no upload of that size."},
+    };
     size_t i;
 
-    for (i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+    for (i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
         gb_error_t err;
         gb_buf_t body;
 
-        gb_error_set(&err, statuses[i], "upstream_error", NULL,
-                     "The upstream of this server could not be reached for the upload.");
+        gb_error_set(&err, own[i].status, "upstream_error", NULL, "%s", own[i].text);
         gb_buf_init_pool(&body, GB_BUF_MAX_ERROR, r->pool);
-        gb_buf_putc(&body, '"');
         gb_gemini_error_body(NULL, &err, 0, &body);
-        ap_custom_response(r, statuses[i], body.data);
+        ap_custom_response(r, own[i].status, body.data);
+    }
+}
+
+/* httpd calls every error page of its own text/html, after filters were inserted. */
+static apr_status_t error_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    ap_set_content_type(f->r, gb_gemini_dialect.error_type);
+    ap_remove_output_filter(f);
+    return ap_pass_brigade(f->next, bb);
+}
+
+static void relay_error(request_rec *r)
+{
+    const core_request_t *req = ap_get_module_config(r->request_config, &gbalance_module);
+
+    if (req && req->relay && r->proxyreq == PROXYREQ_REVERSE) {
+        ap_add_output_filter(ERROR_FILTER, NULL, r, r->connection);
     }
 }
 
@@ -581,5 +610,7 @@ void core_relay_hooks(void)
 {
     ap_register_output_filter(FILTER, upload_filter, NULL, AP_FTYPE_RESOURCE);
     ap_hook_fixups(relay_fixups, NULL, NULL, APR_HOOK_FIRST);
+    ap_register_output_filter(ERROR_FILTER, error_filter, NULL, AP_FTYPE_RESOURCE);
+    ap_hook_insert_error_filter(relay_error, NULL, NULL, APR_HOOK_LAST);
     ap_hook_log_transaction(relay_log, NULL, NULL, APR_HOOK_REALLY_FIRST);
 }

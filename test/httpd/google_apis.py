@@ -189,6 +189,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "sha256Hash": upload.hash.hexdigest(), "uri": f"{google.url}/v1beta/{name}", "state": "ACTIVE"})
 
     def chunk(self, upload):
+        if self.server.google.fault:
+            return self.fail(self.server.google.fault)
         command = self.headers.get("X-Goog-Upload-Command", "")
         if upload is None:
             self.body()
@@ -212,6 +214,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         upload.done = True
         return self.answer(200, {"file": self.file_made(upload)}, [("X-Goog-Upload-Status", "final")])
 
+    def fail(self, how):
+        """No answer: at once, or ever."""
+        self.body()
+        if how == "hang":
+            self.server.google.ended.wait(30)
+        self.close_connection = True
+
     def multipart(self):
         boundary = re.search(r'boundary="?([^";]+)', self.headers["Content-Type"])[1].encode()
         parts = self.body().split(b"--" + boundary)
@@ -230,6 +239,7 @@ class Google:
 
     def __init__(self, tls=None, host="127.0.0.1"):
         self.lock, self.calls, self.things, self.uploads = threading.Lock(), [], {}, {}
+        self.fault, self.ended = None, threading.Event()     # "close" or "hang" where bytes come
         self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
         self.server.google = self
@@ -253,5 +263,6 @@ class Google:
             self.calls.clear()
 
     def stop(self):
+        self.ended.set()
         self.server.shutdown()
         self.server.server_close()

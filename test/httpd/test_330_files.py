@@ -322,6 +322,37 @@ class TestTls:
         assert google.calls == []
 
 
+class TestOwnErrors:
+    """What mod_proxy and httpd say by themselves comes in Google's form too."""
+
+    @pytest.fixture(scope="class")
+    def site(self, google, make_site):
+        return make_site(Conf(keys=KEYS, upstream=google.url + "/v1beta", modules=PROXY, main="ProxyTimeout 1",
+                              claims=(*BROKEN_OFF, r"AH0\d+:")), sim=False)
+
+    @pytest.mark.parametrize("fault", ["close", "hang"])
+    def test_no_answer(self, site, google, fault):
+        address = session(site.api, 3)
+        google.fault = fault
+        answer = send(site.api, address, b"abc")
+        assert Gemini.check_error(answer, answer.status)["code"] in (502, 504)
+        google.fault = None
+
+    def test_no_upstream(self, make_site):
+        gone = Google()
+        site = make_site(Conf(keys=KEYS, upstream=gone.url + "/v1beta", modules=PROXY, claims=(r"AH0\d+:",)), sim=False)
+        address = session(site.api, 3)
+        gone.stop()
+        Gemini.check_error(send(site.api, address, b"abc"), 503)
+
+    def test_bytes_that_are_none(self, site):
+        address = session(site.api, 3)
+        with site.api.connect() as conn:
+            conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nTransfer-Encoding: chunked\r\n"
+                      "X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 0\r\n\r\nnonsense\r\n".encode())
+            Gemini.check_error(conn.answer(method="POST"), 400)
+
+
 class TestWithoutProxyModule:
     def test_says_what_to_load(self, google, make_site):
         site = make_site(Conf(upstream=google.url + "/v1beta"), sim=False)
