@@ -59,6 +59,22 @@ static const char *words_choices(const gb_setting_t *row, apr_pool_t *p)
     }
 }
 
+/* "object:rpm|tpm": an object of objects with these numbers. */
+static const char *json_members(const gb_setting_t *row)
+{
+    const char *colon = strchr(row->choices, ':');
+
+    return colon ? colon + 1 : NULL;
+}
+
+static const char *words_json(const gb_setting_t *row, apr_pool_t *p)
+{
+    const char *members = json_members(row);
+
+    return members ? apr_psprintf(p, "a JSON object of objects with numbers for %s", members)
+                   : apr_pstrcat(p, "a JSON ", row->choices, NULL);
+}
+
 static const char *words_acceptable(const gb_setting_t *row, apr_pool_t *p)
 {
     switch (row->type) {
@@ -90,7 +106,7 @@ static const char *words_acceptable(const gb_setting_t *row, apr_pool_t *p)
     case GB_TYPE_NUMBER_MAP:
         return apr_pstrcat(p, "a JSON object of numbers", words_range(row, "", p), NULL);
     case GB_TYPE_JSON:
-        return apr_pstrcat(p, "a JSON ", row->choices, NULL);
+        return words_json(row, p);
     }
     return "";
 }
@@ -571,9 +587,63 @@ static apr_status_t parse_map(void *member, const parse_t *in)
 
 /* ---- JSON ---- */
 
+static int is_one_of(const char *words, const char *word)
+{
+    size_t len = strlen(word);
+    const char *at = words;
+
+    while (at) {
+        if (strncmp(at, word, len) == 0 && (!at[len] || at[len] == '|')) {
+            return 1;
+        }
+        at = strchr(at, '|');
+        at = at ? at + 1 : NULL;
+    }
+    return 0;
+}
+
+/* An entry of such an object: its members have these names and are numbers that are not negative. */
+static apr_status_t check_members(const parse_t *in, gb_span_t name, gb_span_t entry)
+{
+    const char *of = gb_json_str(name, NULL, in->p);
+    gb_json_iter_t it;
+    double number;
+
+    if (gb_json_kind(entry) != GB_JSON_OBJECT) {
+        return refuse(in, apr_psprintf(in->p, "\"%.60s\" has no object", of));
+    }
+    gb_json_iter(&it, entry);
+    while (gb_json_next(&it)) {
+        const char *member = gb_json_str(it.key, NULL, in->p);
+
+        if (!is_one_of(json_members(in->row), member)) {
+            return refuse(in,
+                          apr_psprintf(in->p, "\"%.60s\" has an unknown \"%.30s\"", of, member));
+        }
+        if (!gb_json_double(it.value, &number) || number < 0) {
+            return refuse(in,
+                          apr_psprintf(in->p, "%.30s of \"%.60s\" is no such number", member, of));
+        }
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t check_entries(const parse_t *in, gb_span_t root)
+{
+    gb_json_iter_t it;
+    apr_status_t rv = APR_SUCCESS;
+
+    gb_json_iter(&it, root);
+    while (rv == APR_SUCCESS && gb_json_next(&it)) {
+        rv = check_members(in, it.key, it.value);
+    }
+    return rv;
+}
+
 static apr_status_t parse_json(void *member, const parse_t *in)
 {
-    gb_json_kind_t kind = strcmp(in->row->choices, "object") == 0 ? GB_JSON_OBJECT : GB_JSON_ARRAY;
+    gb_json_kind_t kind = strncmp(in->row->choices, "object", 6) == 0 ? GB_JSON_OBJECT
+                                                                      : GB_JSON_ARRAY;
     gb_span_t root;
     gb_buf_t buf;
     apr_status_t rv;
@@ -583,6 +653,9 @@ static apr_status_t parse_json(void *member, const parse_t *in)
         return APR_SUCCESS;
     }
     rv = json_root(&root, in, kind);
+    if (rv == APR_SUCCESS && json_members(in->row)) {
+        rv = check_entries(in, root);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }

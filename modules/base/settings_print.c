@@ -179,7 +179,7 @@ static apr_status_t document_json(gb_buf_t *out, const char *text, const gb_sett
     if (text[0] != '\0') {
         return gb_buf_puts(out, text);
     }
-    return gb_buf_puts(out, strcmp(row->choices, "object") == 0 ? "{}" : "[]");
+    return gb_buf_puts(out, strncmp(row->choices, "object", 6) == 0 ? "{}" : "[]");
 }
 
 /* ---- the two forms ---- */

@@ -29,7 +29,7 @@ GB_SETTING(TEST_MODEL, "GBalanceTestModel", test_model, STRING, POOL, "gemini-2.
            "model with which a key is checked")
 GB_SETTING(MAX_CONCURRENT_PER_KEY, "GBalanceMaxConcurrentPerKey", max_concurrent_per_key, INT, POOL, "0", 0, 100000, NULL, "Pool and retries",
            "calls that one key serves at a time; 0 = any number")
-GB_SETTING(MODEL_LIMITS, "GBalanceModelLimits", model_limits, JSON, POOL, "", 1, 0, "object", "Pool and retries",
+GB_SETTING(MODEL_LIMITS, "GBalanceModelLimits", model_limits, JSON, POOL, "", 1, 0, "object:rpm|tpm|rpd", "Pool and retries",
            "quota of one project for a model, as JSON: {\"gemini-2.5-pro\": {\"rpm\": 5, \"tpm\": 250000, \"rpd\": 100}}; models not named are learnt")
 GB_SETTING(MODEL_KEY_TAGS, "GBalanceModelKeyTags", model_key_tags, MAP, POOL, "", 1, 0, NULL, "Pool and retries",
            "tag that a key must carry to serve a model, by model name")
@@ -222,6 +222,8 @@ GB_SETTING(AUTO_DELETE_REQUEST_LOGS_ENABLED, "GBalanceAutoDeleteRequestLogsEnabl
            "delete old rows of the request log")
 GB_SETTING(AUTO_DELETE_REQUEST_LOGS_DAYS, "GBalanceAutoDeleteRequestLogsDays", auto_delete_request_logs_days, INT, POOL, "30", 1, 3650, NULL, "Logs and retention",
            "days that they are kept")
+GB_SETTING(MODEL_PRICES, "GBalanceModelPrices", model_prices, JSON, POOL, "", 1, 0, "object:prompt|completion|cached", "Logs and retention",
+           "US dollars for a million tokens of a model and its versions, as JSON: {\"gemini-x\": {\"prompt\": 1, \"completion\": 4, \"cached\": 0.25}}; what it does not name costs nothing")
 GB_SETTING(LOG_MAX_ROWS, "GBalanceLogMaxRows", log_max_rows, INT, POOL, "5000000", 0, 1000000000, NULL, "Logs and retention",
            "rows of each log at most, the oldest go first; 0 = any number")
 GB_SETTING(SPOOL_MAX_MB, "GBalanceSpoolMaxMb", spool_max_mb, INT, SERVER, "1024", 1, 1048576, NULL, "Logs and retention",

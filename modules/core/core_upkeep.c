@@ -14,16 +14,16 @@
 #include "apr_strings.h"
 
 #include "base/timeutil.h"
+#include "store/totals.h"
 #include "store/upkeep.h"
 
 APLOG_USE_MODULE(gbalance);
 
-#define BATCH       500
-#define PAUSE       apr_time_from_sec(5)
-#define NIGHT_FROM  2 /* hours, local */
-#define NIGHT_TO    6
-#define HOURLY_KEPT apr_time_from_sec((apr_int64_t)92 * 86400)
-#define DAY         apr_time_from_sec(86400)
+#define BATCH      500
+#define PAUSE      apr_time_from_sec(5)
+#define NIGHT_FROM 2 /* hours, local */
+#define NIGHT_TO   6
+#define DAY        apr_time_from_sec(86400)
 
 /* Of this child: whether the last step found something to do, and when it was. */
 static atomic_int more;
@@ -77,9 +77,6 @@ static apr_status_t expire(gb_db_t *db, int *n, apr_pool_t *p)
     for (i = 0; rv == APR_SUCCESS && !*n && i < n_pools; i++) {
         rv = expire_pool(db, pools[i].name, n, p);
     }
-    if (rv == APR_SUCCESS && !*n) {
-        rv = gb_upkeep_expire_sums(db, apr_time_now() - HOURLY_KEPT, BATCH, n, p);
-    }
     return rv;
 }
 
@@ -128,11 +125,17 @@ static apr_status_t bound(gb_db_t *db, int *n, apr_pool_t *p)
     return rv == APR_SUCCESS && !*n ? gb_upkeep_bound(db, GB_LOG_ERRORS, max, BATCH, n, p) : rv;
 }
 
+static apr_status_t expire_totals(gb_db_t *db, int *n, apr_pool_t *p)
+{
+    return gb_totals_expire(db, apr_time_now(), n, p);
+}
+
 /* ---- steps ---- */
 
 typedef apr_status_t step_fn(gb_db_t *db, int *n, apr_pool_t *p);
 
-static step_fn *const steps[] = {adopt, core_files_load, core_files_clean, expire_at_night, bound};
+static step_fn *const steps[] = {adopt,           core_files_load, core_files_clean,
+                                 expire_at_night, bound,           expire_totals};
 
 /* The database thread: the first step that finds something does it. */
 static apr_status_t upkeep_job(gb_db_t *db, void *baton, apr_pool_t *p)

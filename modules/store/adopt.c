@@ -118,6 +118,7 @@ static void record_of(gb_record_t *record, const gb_rows_t *rows, int i, apr_tim
     record->began = at;
     record->is_final = 1;
     record->is_success = gb_rows_int(rows, i, 4, 0) != 0;
+    record->status = (apr_int16_t)gb_rows_int(rows, i, 5, 0);
     record->latency = latency < 0 ? -1 : latency * 1000;
     record->first_byte = -1;
     record->prompt_tokens = record->completion_tokens = -1;
@@ -146,14 +147,16 @@ static apr_status_t adopt_request(gb_writer_t *writer, const gb_rows_t *rows, in
 
 static apr_status_t adopt_requests(gb_writer_t *writer, const gb_rows_t *rows, apr_pool_t *p)
 {
-    gb_record_t *records = apr_palloc(p, sizeof(*records) * (apr_size_t)(rows->n + 1));
+    gb_totals_t *totals = gb_journal_totals(writer, p);
     apr_status_t rv = APR_SUCCESS;
+    gb_record_t record;
     int i;
 
     for (i = 0; rv == APR_SUCCESS && i < rows->n; i++) {
-        rv = adopt_request(writer, rows, i, &records[i], p);
+        rv = adopt_request(writer, rows, i, &record, p);
+        gb_totals_add(totals, &record);
     }
-    return rv == APR_SUCCESS ? gb_journal_sums(writer, records, rows->n, p) : rv;
+    return rv == APR_SUCCESS ? gb_totals_write(totals, writer->db) : rv;
 }
 
 static apr_status_t adopt_errors(gb_writer_t *writer, const gb_rows_t *rows, apr_pool_t *p)

@@ -21,6 +21,7 @@ struct gb_db_t {
     const apr_dbd_driver_t *driver;
     apr_dbd_t *handle;
     apr_hash_t *prepared; /* gb_sql_t * -> apr_dbd_prepared_t * */
+    apr_hash_t *made;     /* text -> gb_sql_t * */
     gb_db_fault_t fault;
     char error[512];
 };
@@ -153,6 +154,18 @@ static apr_status_t prepare(gb_db_t *db, const gb_sql_t *sql, apr_dbd_prepared_t
     }
     *pst = st;
     return APR_SUCCESS;
+}
+
+const gb_sql_t *gb_db_sql(gb_db_t *db, const char *text)
+{
+    gb_sql_t *sql = apr_hash_get(db->made, text, APR_HASH_KEY_STRING);
+
+    if (!sql) {
+        sql = apr_pcalloc(db->pool, sizeof(*sql));
+        sql->sqlite3 = apr_pstrdup(db->pool, text);
+        apr_hash_set(db->made, sql->sqlite3, APR_HASH_KEY_STRING, sql);
+    }
+    return sql;
 }
 
 /* apr_dbd takes the values without const and leaves them alone. */
@@ -340,6 +353,7 @@ static gb_db_t *db_make(const gb_db_conf_t *conf)
     apr_pool_create(&db->scratch, pool);
     db->conf = conf;
     db->prepared = apr_hash_make(pool);
+    db->made = apr_hash_make(pool);
     return db;
 }
 

@@ -83,6 +83,9 @@ apr_status_t gb_db_exec(gb_db_t *db, const char *text);
 apr_status_t gb_db_run(gb_db_t *db, const gb_sql_t *sql, const char *const *args, int *nrows);
 apr_status_t gb_db_query(gb_db_t *db, const gb_sql_t *sql, const char *const *args, gb_rows_t *rows,
                          apr_pool_t *p);
+/* The statement of a text that was put together, for this connection's kind; kept as long as the
+ * connection: only of literals, so that there are few. */
+const gb_sql_t *gb_db_sql(gb_db_t *db, const char *text);
 /* Without parameters and unprepared: PRAGMAs, locks, a look whether a table is there. */
 apr_status_t gb_db_ask(gb_db_t *db, const char *text, gb_rows_t *rows, apr_pool_t *p);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rows of t_request_log with their sums in gb_rollup.  Error texts and whole
+ * Rows of t_request_log; what they add to the roll-ups is totals.c's.  Error texts and whole
  * files of the spool are journal_text.c's and journal_replay.c's.
  */
 #include "store/journal_write.h"
@@ -10,15 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <apr_hash.h>
 #include <apr_strings.h>
 
 #include "base/log.h"
 #include "base/secret.h"
 #include "store/journal_int.h"
-
-#define HOUR 3600
-#define DAY  86400
 
 /* ---- statements ---- */
 
@@ -38,27 +34,6 @@ static const gb_sql_t sql_request = {
     ") ON CONFLICT (uid) DO NOTHING",
     "INSERT INTO t_request_log (" REQUEST_COLUMNS ") VALUES (" REQUEST_VALUES
     ") ON DUPLICATE KEY UPDATE id = id",
-};
-
-#define SUM_COLUMNS                                                                                \
-    "period, start, pool, model, key_id, caller, attempts, failures, calls, call_failures, "       \
-    "prompt_tokens, completion_tokens, thought_tokens, cached_tokens, latency_ms, "                \
-    "first_byte_ms, first_bytes"
-#define SUM_VALUES         "%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
-#define ADD_SQLITE(column) #column " = " #column " + excluded." #column
-#define ADD_MYSQL(column)  #column " = " #column " + VALUES(" #column ")"
-/* clang-format off */
-#define ADD_ALL(ADD) \
-    ADD(attempts) ", " ADD(failures) ", " ADD(calls) ", " ADD(call_failures) ", " \
-    ADD(prompt_tokens) ", " ADD(completion_tokens) ", " ADD(thought_tokens) ", " \
-    ADD(cached_tokens) ", " ADD(latency_ms) ", " ADD(first_byte_ms) ", " ADD(first_bytes)
-/* clang-format on */
-
-static const gb_sql_t sql_sum = {
-    "INSERT INTO gb_rollup (" SUM_COLUMNS ") VALUES (" SUM_VALUES
-    ") ON CONFLICT (period, start, pool, model, key_id, caller) DO UPDATE SET " ADD_ALL(ADD_SQLITE),
-    "INSERT INTO gb_rollup (" SUM_COLUMNS ") VALUES (" SUM_VALUES
-    ") ON DUPLICATE KEY UPDATE " ADD_ALL(ADD_MYSQL),
 };
 
 /* ---- values ---- */
@@ -107,118 +82,14 @@ const char *gb_journal_uid(const gb_record_t *record, apr_pool_t *p)
     return hex;
 }
 
-static const char *model_of(const gb_record_t *record)
+const char *gb_record_model(const gb_record_t *record)
 {
     return record->model_used[0] ? record->model_used : record->model_asked;
 }
 
-/* ---- sums ---- */
-
-enum {
-    S_ATTEMPTS,
-    S_FAILURES,
-    S_CALLS,
-    S_CALL_FAILURES,
-    S_PROMPT,
-    S_COMPLETION,
-    S_THOUGHT,
-    S_CACHED,
-    S_LATENCY,
-    S_FIRST_BYTE,
-    S_FIRST_BYTES,
-    S_N
-};
-
-typedef struct sum_t {
-    const char *period, *start, *pool, *model, *key_id, *caller;
-    apr_int64_t n[S_N];
-} sum_t;
-
-static apr_int64_t known(apr_int64_t n)
+gb_totals_t *gb_journal_totals(const gb_writer_t *writer, apr_pool_t *p)
 {
-    return n > 0 ? n : 0;
-}
-
-/* Attempts count each; calls, tokens and times are those of the final attempt. */
-static void add(sum_t *sum, const gb_record_t *r)
-{
-    int failed = !r->is_success && strcmp(r->cls, "cancelled") != 0;
-
-    sum->n[S_ATTEMPTS]++;
-    sum->n[S_FAILURES] += failed;
-    if (!r->is_final) {
-        return;
-    }
-    sum->n[S_CALLS]++;
-    sum->n[S_CALL_FAILURES] += failed;
-    sum->n[S_PROMPT] += known(r->prompt_tokens);
-    sum->n[S_COMPLETION] += known(r->completion_tokens);
-    sum->n[S_THOUGHT] += known(r->thought_tokens);
-    sum->n[S_CACHED] += known(r->cached_tokens);
-    if (r->is_success) {
-        sum->n[S_LATENCY] += known(r->latency) / 1000;
-        sum->n[S_FIRST_BYTE] += known(r->first_byte) / 1000;
-        sum->n[S_FIRST_BYTES] += r->first_byte >= 0;
-    }
-}
-
-static void sum_up(apr_hash_t *sums, const gb_writer_t *writer, const gb_record_t *r, int period,
-                   apr_pool_t *p)
-{
-    apr_int64_t offset = period == DAY && writer->zone ? gb_zone_offset(writer->zone, r->began) : 0;
-    apr_int64_t local = apr_time_sec(r->began) + offset;
-    const char *start = gb_db_int(local - local % period - offset, p);
-    const char *name = apr_psprintf(p, "%d\n%s\n%s\n%s\n%s\n%s", period, start, r->pool,
-                                    model_of(r), r->key_id, r->caller);
-    sum_t *sum = apr_hash_get(sums, name, APR_HASH_KEY_STRING);
-
-    if (!sum) {
-        sum = apr_pcalloc(p, sizeof(*sum));
-        sum->period = apr_itoa(p, period);
-        sum->start = start;
-        sum->pool = r->pool;
-        sum->model = gb_journal_utf8(model_of(r), p);
-        sum->key_id = r->key_id;
-        sum->caller = gb_journal_utf8(r->caller, p);
-        apr_hash_set(sums, name, APR_HASH_KEY_STRING, sum);
-    }
-    add(sum, r);
-}
-
-static apr_status_t write_sums(gb_writer_t *writer, apr_hash_t *sums, apr_pool_t *p)
-{
-    const char *args[6 + S_N];
-    apr_hash_index_t *hi;
-    apr_status_t rv = APR_SUCCESS;
-    int i;
-
-    for (hi = apr_hash_first(p, sums); rv == APR_SUCCESS && hi; hi = apr_hash_next(hi)) {
-        const sum_t *sum = apr_hash_this_val(hi);
-
-        args[0] = sum->period;
-        args[1] = sum->start;
-        args[2] = sum->pool;
-        args[3] = sum->model;
-        args[4] = sum->key_id;
-        args[5] = sum->caller;
-        for (i = 0; i < S_N; i++) {
-            args[6 + i] = gb_db_int(sum->n[i], p);
-        }
-        rv = gb_db_run(writer->db, &sql_sum, args, NULL);
-    }
-    return rv;
-}
-
-apr_status_t gb_journal_sums(gb_writer_t *writer, const gb_record_t *records, int n, apr_pool_t *p)
-{
-    apr_hash_t *sums = apr_hash_make(p);
-    int i;
-
-    for (i = 0; i < n; i++) {
-        sum_up(sums, writer, &records[i], HOUR, p);
-        sum_up(sums, writer, &records[i], DAY, p);
-    }
-    return write_sums(writer, sums, p);
+    return gb_totals_make(writer->zone, writer->now ? writer->now : apr_time_now(), p);
 }
 
 /* ---- rows ---- */
@@ -239,7 +110,7 @@ static void request_args(const gb_writer_t *writer, const gb_record_t *r, const 
     args[n++] = text_or_null(r->surface, p);
     args[n++] = text_or_null(r->operation, p);
     args[n++] = text_or_null(r->model_asked, p);
-    args[n++] = text_or_null(model_of(r), p);
+    args[n++] = text_or_null(gb_record_model(r), p);
     args[n++] = text_or_null(r->key_id, p);
     args[n++] = text_or_null(r->key_masked, p);
     args[n++] = text_or_null(r->caller, p);
@@ -259,7 +130,7 @@ static void request_args(const gb_writer_t *writer, const gb_record_t *r, const 
 static apr_status_t write_rows(gb_writer_t *writer, const gb_record_t *records, int n, int *written,
                                apr_pool_t *p)
 {
-    apr_hash_t *sums = apr_hash_make(p);
+    gb_totals_t *totals = gb_journal_totals(writer, p);
     const char *args[N_REQUEST_COLUMNS];
     apr_status_t rv = APR_SUCCESS;
     int i, fresh;
@@ -270,11 +141,10 @@ static apr_status_t write_rows(gb_writer_t *writer, const gb_record_t *records, 
         rv = gb_db_run(writer->db, &sql_request, args, &fresh);
         if (rv == APR_SUCCESS && fresh > 0) {
             ++*written;
-            sum_up(sums, writer, &records[i], HOUR, p);
-            sum_up(sums, writer, &records[i], DAY, p);
+            gb_totals_add(totals, &records[i]);
         }
     }
-    return rv == APR_SUCCESS ? write_sums(writer, sums, p) : rv;
+    return rv == APR_SUCCESS ? gb_totals_write(totals, writer->db) : rv;
 }
 
 static apr_status_t write_batch(gb_writer_t *writer, const gb_record_t *records, int n,
@@ -333,8 +203,8 @@ apr_status_t gb_journal_reject(gb_writer_t *writer, const char *kind, const char
 static const char *describe(const gb_record_t *r, apr_pool_t *p)
 {
     return apr_psprintf(p, "%" APR_TIME_T_FMT " req %s.%d pool %s model %s key %s caller %s: %d %s",
-                        apr_time_as_msec(r->began), r->request_id, r->number, r->pool, model_of(r),
-                        r->key_id, r->caller, r->status, r->cls);
+                        apr_time_as_msec(r->began), r->request_id, r->number, r->pool,
+                        gb_record_model(r), r->key_id, r->caller, r->status, r->cls);
 }
 
 /* One bad row never stops the journal. */

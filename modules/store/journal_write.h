@@ -16,6 +16,7 @@
 typedef struct gb_writer_t {
     gb_db_t *db;
     const gb_zone_t *zone; /* TIMEZONE: request_time and the days of the roll-ups */
+    apr_time_t now;        /* 0: as the clock says */
     const gb_spool_t
         *spool;           /* for rejected.jsonl and open records; dir's parent holds the former */
     const char *rejected; /* path of rejected.jsonl */

@@ -62,6 +62,7 @@ typedef struct gb_log_page_t {
     gb_log_row_t *rows; /* newest first */
     int more;           /* ask again with next */
     gb_log_cursor_t next;
+    apr_int64_t last_id; /* gb_logs_newer: the newest row there is */
 } gb_log_page_t;
 
 /* At most n (and GB_LOG_PAGE_MAX) rows that are older than the cursor.  An error's facts come
@@ -69,10 +70,13 @@ typedef struct gb_log_page_t {
 apr_status_t gb_logs_list(gb_log_page_t *page, gb_db_t *db, gb_log_table_t table,
                           const gb_log_filter_t *filter, gb_log_cursor_t from, int n,
                           apr_pool_t *p);
-/* The rows that are newer than the cursor, oldest last: for a live tail. */
+/*
+ * For a live tail: rows that were written after the one with that id, newest
+ * first, at most n; page->last_id is where to go on.  By id, not by time: a long
+ * call is written minutes after it began.  after -1: none, just last_id.
+ */
 apr_status_t gb_logs_newer(gb_log_page_t *page, gb_db_t *db, gb_log_table_t table,
-                           const gb_log_filter_t *filter, gb_log_cursor_t than, int n,
-                           apr_pool_t *p);
+                           const gb_log_filter_t *filter, apr_int64_t after, int n, apr_pool_t *p);
 
 /* A row with its texts; APR_NOTFOUND. */
 apr_status_t gb_logs_get(gb_log_row_t *row, gb_db_t *db, gb_log_table_t table, const char *pool,

@@ -1,59 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Figures of the admin pages, from the roll-ups alone: however many rows the
- * logs have, and after those rows are gone.
- *
- * gb_totals holds sums of a period and a model, three times: of everything, of
- * each key, of each caller.  gb_tally holds counts beside them: attempts and
- * calls by class and by status, and calls by latency in fixed buckets (four to
- * each power of two of milliseconds), from which percentiles come with an error
- * of at most an eighth.  Everything has rows of 10 seconds (kept 10 minutes), of
- * a minute (50 hours), an hour (92 days) and a day of TIMEZONE (for good); keys
- * and callers of an hour and a day.
- *
- * An attempt counts at the moment when it began.  Attempts count each; calls,
- * tokens and times are those of the final attempt of a call.
+ * Figures of the admin pages, from the roll-ups (store/totals.h): however many
+ * rows the logs have, and after those rows are gone.
  *
  * All functions run where the connection lives: in the database thread.
  */
 #ifndef GB_STATS_H
 #define GB_STATS_H
 
-#include <apr_hash.h>
-
-#include "base/timeutil.h"
-#include "store/db.h"
-
-/* In the order of GB_SUM_NAMES, which are the columns' names too. */
-typedef struct gb_sums_t {
-    apr_int64_t attempts;
-    apr_int64_t failures; /* attempts that failed; a client that left is no failure */
-    apr_int64_t quota;    /* attempts that were answered 429 */
-    apr_int64_t calls;
-    apr_int64_t successes;
-    apr_int64_t call_failures;
-    apr_int64_t prompt_tokens;     /* cached ones are among them */
-    apr_int64_t completion_tokens; /* thoughts are among them */
-    apr_int64_t thought_tokens;
-    apr_int64_t cached_tokens;
-    apr_int64_t latency_ms; /* of all successful calls together */
-    apr_int64_t first_byte_ms;
-    apr_int64_t first_bytes; /* calls that have a time to the first byte */
-} gb_sums_t;
-
-#define GB_SUMS_N 13
-extern const char *const gb_sum_names[GB_SUMS_N];
-
-void gb_sums_add(gb_sums_t *sums, const gb_sums_t *more);
-/* The i-th, by the order of the names. */
-apr_int64_t gb_sums_at(const gb_sums_t *sums, int i);
-
-#define GB_PERIOD_TICK   10
-#define GB_PERIOD_MINUTE 60
-#define GB_PERIOD_HOUR   3600
-#define GB_PERIOD_DAY    86400
-
-typedef enum { GB_OF_ALL, GB_OF_KEY, GB_OF_CALLER, GB_OF_N } gb_of_t;
+#include "store/totals.h"
 
 /* ---- tiles ---- */
 
@@ -80,7 +35,7 @@ typedef struct gb_stats_ask_t {
     const char *pool;
     gb_of_t of;
     const char *name;    /* key id or caller; NULL with GB_OF_ALL */
-    const char *model;   /* NULL: all together */
+    const char *model;   /* NULL: all together; counts of keys and callers are always so */
     int period;          /* GB_PERIOD_HOUR or _DAY; also _MINUTE with GB_OF_ALL */
     apr_time_t from, to; /* from: rounded down to a period of the zone; to: not included */
     const gb_zone_t *zone;
@@ -127,14 +82,14 @@ typedef enum {
 /* US dollars for a million tokens, by model. */
 typedef struct gb_prices_t gb_prices_t;
 
-/* From MODEL_PRICES' text ("": none).  A price that is left out is 0, that of cached tokens the prompt's. */
-apr_status_t gb_prices_parse(gb_prices_t **pprices, const char *text, const char **why,
-                             apr_pool_t *p);
+/* Of MODEL_PRICES' text, which was checked when it was set.  The price of cached tokens is the
+ * prompt's where it is left out, any other is 0. */
+gb_prices_t *gb_prices_make(const char *text, apr_pool_t *p);
 typedef struct gb_price_t {
     double prompt, completion, cached;
 } gb_price_t;
-/* A model without a price of its own has that of the longest name that it begins with
- * ("gemini-2.5-pro" for "gemini-2.5-pro-preview-05-06"); NULL: none. */
+/* A version ("gemini-2.5-flash-preview-09-2025", "-001", "-latest") has its model's price; another
+ * model that begins alike ("gemini-2.5-flash-lite") has not.  NULL: none. */
 const gb_price_t *gb_prices_get(const gb_prices_t *prices, const char *model);
 /* 0 without a price. */
 double gb_price_of(const gb_price_t *price, const gb_sums_t *sums);
@@ -150,10 +105,9 @@ typedef struct gb_usage_t {
 #define GB_USAGE_MAX 1000
 
 /*
- * Days by name, all else by calls, most first; at most GB_USAGE_MAX.  Of the ask
- * count pool, model, name (with GB_BY_DAY and GB_BY_MODEL and the right `of`),
- * from, to and zone; the period is a day when from and to are days apart that
- * begin at midnight, else an hour.
+ * Days by name, all else by calls, most first; at most GB_USAGE_MAX.  With
+ * GB_BY_MODEL and GB_BY_DAY `of` and `name` may say whose; a day is one of
+ * GB_PERIOD_DAY.  prices NULL: nothing has a cost.
  */
 apr_status_t gb_stats_usage(gb_usage_t **pusage, int *n, gb_db_t *db, const gb_stats_ask_t *ask,
                             gb_by_t by, const gb_prices_t *prices, apr_pool_t *p);
@@ -191,10 +145,5 @@ typedef struct gb_key_count_t {
 } gb_key_count_t;
 apr_status_t gb_stats_attention(gb_key_count_t **pkeys, int *n, gb_db_t *db, const char *pool,
                                 int status, apr_time_t since, int max, apr_pool_t *p);
-
-/* ---- days ---- */
-
-/* Midnight of the zone (NULL: UTC) at or before that moment. */
-apr_time_t gb_stats_midnight(const gb_zone_t *zone, apr_time_t at);
 
 #endif

@@ -24,11 +24,6 @@ static const gb_sql_t sql_bound[] = {
     {"DELETE FROM t_error_logs WHERE id IN (SELECT id FROM t_error_logs WHERE id <= %s "
      "ORDER BY id LIMIT %s)", "DELETE FROM t_error_logs WHERE id <= %s ORDER BY id LIMIT %s" },
 };
-static const gb_sql_t sql_expire_sums = {
-    "DELETE FROM gb_rollup WHERE rowid IN (SELECT rowid FROM gb_rollup WHERE period = 3600 "
-    "AND start < %s LIMIT %s)",
-    "DELETE FROM gb_rollup WHERE period = 3600 AND start < %s LIMIT %s"};
-
 static const gb_sql_t sql_note = {"SELECT value FROM gb_meta WHERE name = %s", NULL};
 static const gb_sql_t sql_put_note = {"INSERT INTO gb_meta (name, value) VALUES (%s, %s) "
                                       "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -65,14 +60,6 @@ apr_status_t gb_upkeep_bound(gb_db_t *db, gb_log_table_t table, apr_int64_t max,
     args[0] = gb_db_int(last - max, p);
     args[1] = apr_itoa(p, batch);
     return gb_db_run(db, &sql_bound[table], args, n);
-}
-
-apr_status_t gb_upkeep_expire_sums(gb_db_t *db, apr_time_t before, int batch, int *n, apr_pool_t *p)
-{
-    const char *args[] = {gb_db_int(apr_time_sec(before), p), apr_itoa(p, batch)};
-
-    *n = 0;
-    return gb_db_run(db, &sql_expire_sums, args, n);
 }
 
 apr_status_t gb_upkeep_note_get(gb_db_t *db, const char *name, const char **value, apr_pool_t *p)

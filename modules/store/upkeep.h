@@ -20,9 +20,6 @@ apr_status_t gb_upkeep_expire(gb_db_t *db, gb_log_table_t table, const char *poo
 /* The oldest rows of all pools go while there are more than max of them. */
 apr_status_t gb_upkeep_bound(gb_db_t *db, gb_log_table_t table, apr_int64_t max, int batch, int *n,
                              apr_pool_t *p);
-/* Hourly sums older than that go; daily ones stay. */
-apr_status_t gb_upkeep_expire_sums(gb_db_t *db, apr_time_t before, int batch, int *n,
-                                   apr_pool_t *p);
 
 /*
  * Rows without our columns get them: time, key id, and their part in the

@@ -42,7 +42,7 @@ def fresh(kept):
     site.sim.reset()
     db.await_tables()
     time.sleep(0.6)
-    for table in ("t_request_log", "t_error_logs", "gb_rollup"):
+    for table in ("t_request_log", "t_error_logs", "gb_totals", "gb_tally"):
         db.run(f"DELETE FROM {table}")
     return site, db
 
@@ -86,11 +86,14 @@ class TestRows:
         assert error["uid"] == first["uid"] and error["key_id"] == first["key_id"]
         assert error["gemini_key"] == first["api_key"] and error["request_msg"] is None
         assert "503" in error["error_log"]
-        sums = db.rows("SELECT * FROM gb_rollup ORDER BY period, key_id")
+        sums = db.rows("SELECT * FROM gb_totals WHERE part = 'key' ORDER BY period, name")
         assert sum(s["attempts"] for s in sums if s["period"] == 3600) == 2
         assert sum(s["calls"] for s in sums if s["period"] == 3600) == 1
         assert sum(s["failures"] for s in sums if s["period"] == 86400) == 1
         assert sum(s["call_failures"] for s in sums if s["period"] == 86400) == 0
+        assert db.value("SELECT SUM(quota) + SUM(calls) FROM gb_totals WHERE part = 'all' AND period = 10") == 1
+        counts = db.rows("SELECT * FROM gb_tally WHERE part = 'all' AND kind = 'status' AND period = 86400 ORDER BY value")
+        assert [(int(c["value"]), c["attempts"], c["calls"]) for c in counts] == [(200, 1, 1), (503, 1, 0)]
 
     def test_a_stream(self, kept):
         site, db = fresh(kept)

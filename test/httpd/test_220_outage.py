@@ -57,7 +57,7 @@ def every_row_once(site, db, timeout=40):
     db.await_rows(len(seen), timeout=timeout)
     rows = db.rows("SELECT request_id, attempt FROM t_request_log")
     assert {f"{row['request_id']}.{row['attempt']}" for row in rows} == seen
-    assert db.value("SELECT SUM(attempts) FROM gb_rollup WHERE period = 3600") == len(seen)
+    assert db.value("SELECT SUM(attempts) FROM gb_totals WHERE part = 'all' AND period = 3600") == len(seen)
     assert not db.rows("SELECT 1 FROM t_request_log WHERE class = 'lost'")
     wait_until(lambda: not spool_files(site), "the spool to be empty", step=0.2)
 

@@ -115,7 +115,7 @@ class TestDatabase:
         wait_until(lambda: not rows(moved, "SELECT 1 FROM t_error_logs WHERE at IS NULL"), "their errors to be adopted")
         (error,) = rows(moved, "SELECT * FROM t_error_logs")
         assert KEYS[0] not in json.dumps(error) and error["key_id"] == theirs_now[0]["key_id"]
-        sums = rows(moved, "SELECT SUM(calls) AS calls, SUM(call_failures) AS failures FROM gb_rollup WHERE period = 3600 "
+        sums = rows(moved, "SELECT SUM(calls) AS calls, SUM(call_failures) AS failures FROM gb_totals WHERE part = 'all' AND period = 3600 "
                            "AND start < ?", int(time.time()) - 3700)
         assert sums == [{"calls": 10, "failures": 2}]
         wait_until(lambda: not rows(moved, "SELECT 1 FROM t_file_records WHERE key_id IS NULL"), "their files to be adopted")

@@ -447,14 +447,22 @@ static void rows_once(gb_writer_t *writer, apr_pool_t *p)
     assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log WHERE status_code IS NULL"), "2");
     assert_string_equal(CELL("SELECT api_key FROM t_request_log WHERE class = 'success'"),
                         "AI\xe2\x80\xa6wXyZ");
-    assert_string_equal(CELL("SELECT SUM(attempts) FROM gb_rollup WHERE period = 3600"), "4");
-    assert_string_equal(CELL("SELECT SUM(calls) FROM gb_rollup WHERE period = 86400"), "2");
-    assert_string_equal(CELL("SELECT SUM(failures) FROM gb_rollup WHERE period = 3600"), "2");
-    assert_string_equal(CELL("SELECT SUM(prompt_tokens) FROM gb_rollup WHERE period = 3600"), "10");
+    assert_string_equal(
+        CELL("SELECT SUM(attempts) FROM gb_totals WHERE part = 'all' AND period = 3600"), "4");
+    assert_string_equal(
+        CELL("SELECT SUM(calls) FROM gb_totals WHERE part = 'all' AND period = 86400"), "2");
+    assert_string_equal(
+        CELL("SELECT SUM(failures) FROM gb_totals WHERE part = 'all' AND period = 3600"), "2");
+    assert_string_equal(
+        CELL("SELECT SUM(prompt_tokens) FROM gb_totals WHERE part = 'all' AND period = 3600"),
+        "10");
     /* the day begins at midnight in Shanghai: 16:00 of the day before in UTC */
-    assert_string_equal(CELL("SELECT MAX(start) FROM gb_rollup WHERE period = 86400"),
-                        "1795104000");
-    assert_string_equal(CELL("SELECT MAX(start) FROM gb_rollup WHERE period = 3600"), "1795154400");
+    assert_string_equal(
+        CELL("SELECT MAX(start) FROM gb_totals WHERE part = 'all' AND period = 86400"),
+        "1795104000");
+    assert_string_equal(
+        CELL("SELECT MAX(start) FROM gb_totals WHERE part = 'all' AND period = 3600"),
+        "1795154400");
 }
 
 static void writes_rows_once(void **state)
@@ -494,7 +502,8 @@ static void bad_row(gb_writer_t *writer, apr_pool_t *p)
     assert_int_equal(writer->counts.written, 2);
     assert_int_equal(writer->counts.rejected, 1);
     assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log"), "2");
-    assert_string_equal(CELL("SELECT SUM(attempts) FROM gb_rollup WHERE period = 3600"), "2");
+    assert_string_equal(
+        CELL("SELECT SUM(attempts) FROM gb_totals WHERE part = 'all' AND period = 3600"), "2");
     assert_non_null(strstr(file_text(writer->rejected, p), "thirteen"));
     assert_non_null(strstr(file_text(writer->rejected, p), "request-0001.13"));
 }
@@ -584,7 +593,8 @@ static void replay(gb_writer_t *writer, apr_pool_t *p)
     assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS, path, p), APR_SUCCESS);
     assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log"), "601");
     assert_string_equal(CELL("SELECT attempt FROM t_request_log WHERE class = 'lost'"), "1001");
-    assert_string_equal(CELL("SELECT SUM(attempts) FROM gb_rollup WHERE period = 3600"), "601");
+    assert_string_equal(
+        CELL("SELECT SUM(attempts) FROM gb_totals WHERE part = 'all' AND period = 3600"), "601");
     assert_int_equal(gb_spool_current(writer->spool, GB_SPOOL_ROWS), sizeof(gb_record_t));
 }
 

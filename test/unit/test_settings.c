@@ -267,6 +267,11 @@ static const case_t cases[] = {
     {__LINE__, "SAFETY_SETTINGS", "{}", NULL, "a JSON array: it is no array"},
     {__LINE__, "MODEL_LIMITS", "{\"m\":{\"rpm\":5}}", "{\"m\":{\"rpm\":5}}", NULL},
     {__LINE__, "MODEL_LIMITS", "{", NULL, "a JSON object"},
+    {__LINE__, "MODEL_LIMITS", "{\"m\":5}", NULL, "\"m\" has no object"},
+    {__LINE__, "MODEL_LIMITS", "{\"m\":{\"rp\":5}}", NULL, "unknown \"rp\""},
+    {__LINE__, "MODEL_LIMITS", "{\"m\":{\"rpd\":\"5\"}}", NULL, "rpd of \"m\" is no such number"},
+    {__LINE__, "MODEL_PRICES", "{\"m\":{\"prompt\":1.25}}", "{\"m\":{\"prompt\":1.25}}", NULL},
+    {__LINE__, "MODEL_PRICES", "{\"m\":{\"cached\":-1}}", NULL, "numbers for prompt|completion|cached"},
   /* clang-format on */
 };
 

@@ -304,20 +304,53 @@ static void half_migrated(const gb_db_conf_t *conf, apr_pool_t *p)
     int found = 0;
 
     db_fixture_must(db, "DELETE FROM gb_schema WHERE step = 0");
-    db_fixture_must(db, "DROP TABLE gb_rollup");
-    db_fixture_must(db, "DELETE FROM gb_schema WHERE name LIKE '%gb_rollup%'");
+    db_fixture_must(db, "DROP TABLE gb_totals");
+    db_fixture_must(db, "DELETE FROM gb_schema WHERE name LIKE '%gb_totals%'");
     if (conf->kind == GB_DB_MYSQL) {
         db_fixture_must(db, "DELETE FROM gb_schema WHERE name LIKE '%t_error_logs%'");
     }
     assert_int_equal(gb_schema_migrate(db, &found, p), APR_SUCCESS);
     assert_string_equal(db_fixture_cell(db, p, "SELECT COUNT(*) FROM gb_schema"), whole);
-    assert_string_equal(db_fixture_cell(db, p, "SELECT COUNT(*) FROM gb_rollup"), "0");
+    assert_string_equal(db_fixture_cell(db, p, "SELECT COUNT(*) FROM gb_totals"), "0");
     gb_db_close(db);
 }
 
 static void goes_on_where_it_stopped(void **state)
 {
     on_each(*state, half_migrated);
+}
+
+/* What a database of the version before has counted is there in the new tables. */
+static void rolled_up(const gb_db_conf_t *conf, apr_pool_t *p)
+{
+    gb_db_t *db = db_fixture_migrated(conf, p);
+    int found = 0;
+
+    db_fixture_must(db, "DROP TABLE gb_totals");
+    db_fixture_must(db, "DROP TABLE gb_tally");
+    db_fixture_must(db,
+                    "CREATE TABLE gb_rollup (period INTEGER, start BIGINT, pool VARCHAR(32), "
+                    "model VARCHAR(100), key_id VARCHAR(20), caller VARCHAR(100), attempts "
+                    "BIGINT, failures BIGINT, calls BIGINT, call_failures BIGINT, prompt_tokens "
+                    "BIGINT, completion_tokens BIGINT, thought_tokens BIGINT, cached_tokens "
+                    "BIGINT, latency_ms BIGINT, first_byte_ms BIGINT, first_bytes BIGINT)");
+    db_fixture_must(db,
+                    "INSERT INTO gb_rollup VALUES (3600, 1795154400, 'default', 'm', 'k1', 'c1', "
+                    "3, 1, 2, 1, 10, 20, 0, 0, 5, 4, 1), (3600, 1795154400, 'default', 'm', "
+                    "'k2', 'c1', 1, 0, 1, 0, 1, 2, 0, 0, 5, 4, 1)");
+    db_fixture_must(db, "DELETE FROM gb_schema WHERE version = 2");
+    assert_int_equal(gb_schema_migrate(db, &found, p), APR_SUCCESS);
+    assert_string_equal(db_fixture_cell(db, p, "SELECT COUNT(*) FROM gb_totals"), "4");
+    assert_string_equal(
+        db_fixture_cell(db, p, "SELECT successes FROM gb_totals WHERE part = 'caller'"), "2");
+    assert_string_equal(db_fixture_cell(db, p, "SELECT attempts FROM gb_totals WHERE name = 'k1'"),
+                        "3");
+    gb_db_close(db);
+}
+
+static void takes_older_sums_along(void **state)
+{
+    on_each(*state, rolled_up);
 }
 
 int main(void)
@@ -333,6 +366,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(makes_the_tables, setup, teardown),
         cmocka_unit_test_setup_teardown(leaves_a_newer_database_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(goes_on_where_it_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(takes_older_sums_along, setup, teardown),
     };
 
     apr_initialize();

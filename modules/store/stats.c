@@ -1,0 +1,758 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What pages ask of the roll-ups.  Each question is a range of a key: no table is
+ * ever read as a whole.  Prices are prices.c's.
+ */
+#include "store/stats.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_hash.h>
+#include <apr_strings.h>
+#include <apr_tables.h>
+
+#define HOUR apr_time_from_sec(GB_PERIOD_HOUR)
+#define DAY  apr_time_from_sec(GB_PERIOD_DAY)
+
+#define SUMS                                                                                       \
+    "SUM(attempts), SUM(failures), SUM(quota), SUM(calls), SUM(successes), SUM(call_failures), "   \
+    "SUM(prompt_tokens), SUM(completion_tokens), SUM(thought_tokens), SUM(cached_tokens), "        \
+    "SUM(latency_ms), SUM(first_byte_ms), SUM(first_bytes)"
+
+/* A range of everything, and of a key or a caller. */
+#define OF_ALL "period = %s AND part = %s AND start >= %s AND start < %s AND pool = %s"
+#define OF_NAME                                                                                    \
+    "part = %s AND name = %s AND period = %s AND start >= %s AND start < %s AND pool = %s"
+#define OF_MODEL " AND (%s = '' OR model = %s)"
+
+/* ---- arguments ---- */
+
+typedef struct args_t {
+    const char *list[64];
+    int n;
+} args_t;
+
+static void arg(args_t *args, const char *value)
+{
+    args->list[args->n++] = value;
+}
+
+/* Of OF_ALL and OF_NAME. */
+static void range_args(args_t *args, const gb_stats_ask_t *ask, apr_pool_t *p)
+{
+    const char *period = apr_itoa(p, ask->period);
+
+    if (ask->of == GB_OF_ALL) {
+        arg(args, period);
+        arg(args, gb_of_names[ask->of]);
+    }
+    else {
+        arg(args, gb_of_names[ask->of]);
+        arg(args, ask->name ? ask->name : "");
+        arg(args, period);
+    }
+    arg(args, gb_db_int(apr_time_sec(ask->from), p));
+    arg(args, gb_db_int((ask->to + APR_USEC_PER_SEC - 1) / APR_USEC_PER_SEC, p));
+    arg(args, ask->pool);
+}
+
+static void model_args(args_t *args, const char *model)
+{
+    arg(args, model ? model : "");
+    arg(args, model ? model : "");
+}
+
+static void sums_of(gb_sums_t *sums, const gb_rows_t *rows, int row, int col)
+{
+    apr_int64_t *member = (apr_int64_t *)sums;
+    int i;
+
+    for (i = 0; i < GB_SUMS_N; i++) {
+        member[i] = gb_rows_int(rows, row, col + i, 0);
+    }
+}
+
+/* Down to where a period begins. */
+static apr_time_t period_begin(const gb_stats_ask_t *ask)
+{
+    return ask->period == GB_PERIOD_DAY ? gb_midnight(ask->zone, ask->from)
+                                        : ask->from - ask->from % apr_time_from_sec(ask->period);
+}
+
+/* ---- tiles ---- */
+
+static const gb_sql_t sql_sums = {"SELECT " SUMS " FROM gb_totals WHERE " OF_ALL, NULL};
+
+static apr_status_t sum_range(gb_sums_t *sums, gb_db_t *db, const char *pool, int period,
+                              apr_time_t from, apr_time_t to, apr_pool_t *p)
+{
+    gb_stats_ask_t ask;
+    args_t args = {.n = 0};
+    gb_sums_t found;
+    gb_rows_t rows;
+    apr_status_t rv;
+
+    if (from >= to) {
+        return APR_SUCCESS;
+    }
+    memset(&ask, 0, sizeof(ask));
+    ask.pool = pool;
+    ask.period = period;
+    ask.from = from;
+    ask.to = to;
+    range_args(&args, &ask, p);
+    rv = gb_db_query(db, &sql_sums, args.list, &rows, p);
+    if (rv == APR_SUCCESS && rows.n) {
+        sums_of(&found, &rows, 0, 0);
+        gb_sums_add(sums, &found);
+    }
+    return rv;
+}
+
+/* To the minute: whole hours from hours, the ends from minutes. */
+static apr_status_t sum_minutes(gb_sums_t *sums, gb_db_t *db, const char *pool, apr_time_t from,
+                                apr_time_t to, apr_pool_t *p)
+{
+    apr_time_t first = (from + HOUR - 1) / HOUR * HOUR, last = to / HOUR * HOUR;
+    apr_status_t rv;
+
+    if (first >= last) {
+        return sum_range(sums, db, pool, GB_PERIOD_MINUTE, from, to, p);
+    }
+    rv = sum_range(sums, db, pool, GB_PERIOD_MINUTE, from, first, p);
+    if (rv == APR_SUCCESS) {
+        rv = sum_range(sums, db, pool, GB_PERIOD_HOUR, first, last, p);
+    }
+    return rv == APR_SUCCESS ? sum_range(sums, db, pool, GB_PERIOD_MINUTE, last, to, p) : rv;
+}
+
+static apr_time_t next_midnight(const gb_zone_t *zone, apr_time_t midnight)
+{
+    return gb_midnight(zone, midnight + DAY + 2 * HOUR); /* a day has 23 to 25 hours */
+}
+
+/* Midnight of the first of that moment's month. */
+static apr_time_t month_begin(const gb_zone_t *zone, apr_time_t at, int *day)
+{
+    apr_time_t midnight = gb_midnight(zone, at);
+    apr_time_exp_t local;
+
+    apr_time_exp_gmt(&local, at + apr_time_from_sec(zone ? gb_zone_offset(zone, at) : 0));
+    *day = local.tm_mday;
+    return gb_midnight(zone, midnight - (local.tm_mday - 1) * DAY + 2 * HOUR);
+}
+
+static void set_tile(gb_tile_t *tile, apr_time_t end, apr_interval_time_t length)
+{
+    tile->from = end - length;
+    tile->before_from = tile->from - length;
+    tile->before_to = tile->from;
+}
+
+/* `end` of the unfinished tick or minute. */
+static void set_tiles(gb_tile_t *tiles, apr_time_t now, const gb_zone_t *zone)
+{
+    apr_time_t tick = apr_time_from_sec(GB_PERIOD_TICK), minute = apr_time_from_sec(60);
+    apr_time_t month, last;
+    int day, unused;
+
+    set_tile(&tiles[GB_TILE_MINUTE], (now / tick + 1) * tick, minute);
+    set_tile(&tiles[GB_TILE_HOUR], (now / minute + 1) * minute, HOUR);
+    set_tile(&tiles[GB_TILE_DAY], (now / minute + 1) * minute, DAY);
+    month = month_begin(zone, now, &day);
+    last = month_begin(zone, month - 1, &unused);
+    tiles[GB_TILE_MONTH].from = month;
+    tiles[GB_TILE_MONTH].before_from = last;
+    last = gb_midnight(zone, last + day * DAY + 2 * HOUR);
+    tiles[GB_TILE_MONTH].before_to = last < month ? last : month;
+}
+
+static apr_status_t sum_tile(gb_sums_t *sums, gb_tile_kind_t kind, gb_db_t *db, const char *pool,
+                             apr_time_t from, apr_time_t to, apr_pool_t *p)
+{
+    switch (kind) {
+    case GB_TILE_MINUTE:
+        return sum_range(sums, db, pool, GB_PERIOD_TICK, from, to, p);
+    case GB_TILE_HOUR:
+    case GB_TILE_DAY:
+        return sum_minutes(sums, db, pool, from, to, p);
+    case GB_TILE_MONTH:
+        return sum_range(sums, db, pool, GB_PERIOD_DAY, from, to, p);
+    case GB_TILE_N:
+        break;
+    }
+    return APR_EINVAL;
+}
+
+apr_status_t gb_stats_tiles(gb_tile_t tiles[GB_TILE_N], gb_db_t *db, const char *pool,
+                            apr_time_t now, const gb_zone_t *zone, apr_pool_t *p)
+{
+    apr_time_t end = now + apr_time_from_sec(60); /* clocks of several machines differ */
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    memset(tiles, 0, sizeof(*tiles) * GB_TILE_N);
+    set_tiles(tiles, now, zone);
+    for (i = 0; rv == APR_SUCCESS && i < GB_TILE_N; i++) {
+        rv = sum_tile(&tiles[i].now, (gb_tile_kind_t)i, db, pool, tiles[i].from, end, p);
+        if (rv == APR_SUCCESS) {
+            rv = sum_tile(&tiles[i].before, (gb_tile_kind_t)i, db, pool, tiles[i].before_from,
+                          tiles[i].before_to, p);
+        }
+    }
+    return rv;
+}
+
+/* ---- time series ---- */
+
+static const gb_sql_t sql_series[] = {
+    {"SELECT start, " SUMS " FROM gb_totals WHERE " OF_ALL OF_MODEL
+     " GROUP BY start ORDER BY start", NULL},
+    {"SELECT start, " SUMS " FROM gb_totals WHERE " OF_NAME OF_MODEL
+     " GROUP BY start ORDER BY start", NULL},
+};
+static const gb_sql_t sql_tallies[] = {
+    {"SELECT start, value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_ALL
+     " AND kind = %s" OF_MODEL " GROUP BY start, value ORDER BY start, value",
+     NULL},
+    {"SELECT start, value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_NAME
+     " AND kind = %s" OF_MODEL " GROUP BY start, value ORDER BY start, value",
+     NULL},
+};
+
+/* The points of a series, and what has been read of it. */
+typedef struct series_t {
+    gb_db_t *db;
+    const gb_stats_ask_t *ask;
+    gb_point_t *points;
+    int n;
+    apr_pool_t *p;
+} series_t;
+
+static void make_points(series_t *series)
+{
+    const gb_stats_ask_t *ask = series->ask;
+    apr_array_header_t *list = apr_array_make(series->p, 64, sizeof(gb_point_t));
+    apr_time_t at = period_begin(ask);
+
+    while (at < ask->to) {
+        gb_point_t *point = apr_array_push(list);
+
+        memset(point, 0, sizeof(*point));
+        point->at = at;
+        point->latency_p50 = point->latency_p99 = -1;
+        point->first_byte_p50 = point->first_byte_p99 = -1;
+        at = ask->period == GB_PERIOD_DAY ? next_midnight(ask->zone, at)
+                                          : at + apr_time_from_sec(ask->period);
+    }
+    series->points = (gb_point_t *)list->elts;
+    series->n = list->nelts;
+}
+
+/* The point that a row belongs to; they come in order.  *at is where to look on. */
+static gb_point_t *point_of(series_t *series, const gb_rows_t *rows, int row, int *at)
+{
+    apr_time_t start = apr_time_from_sec(gb_rows_int(rows, row, 0, 0));
+
+    while (*at + 1 < series->n && series->points[*at + 1].at <= start) {
+        ++*at;
+    }
+    return &series->points[*at];
+}
+
+static apr_status_t read_sums(series_t *series)
+{
+    const gb_stats_ask_t *ask = series->ask;
+    args_t args = {.n = 0};
+    gb_sums_t sums;
+    gb_rows_t rows;
+    apr_status_t rv;
+    int i, at = 0;
+
+    range_args(&args, ask, series->p);
+    model_args(&args, ask->model);
+    rv = gb_db_query(series->db, &sql_series[ask->of != GB_OF_ALL], args.list, &rows, series->p);
+    for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
+        sums_of(&sums, &rows, i, 1);
+        gb_sums_add(&point_of(series, &rows, i, &at)->sums, &sums);
+    }
+    return rv;
+}
+
+static apr_status_t ask_tallies(gb_rows_t *rows, series_t *series, const char *kind)
+{
+    const gb_stats_ask_t *ask = series->ask;
+    args_t args = {.n = 0};
+
+    range_args(&args, ask, series->p);
+    arg(&args, kind);
+    model_args(&args, ask->of == GB_OF_ALL ? ask->model : NULL);
+    return gb_db_query(series->db, &sql_tallies[ask->of != GB_OF_ALL], args.list, rows, series->p);
+}
+
+static apr_status_t read_classes(series_t *series)
+{
+    gb_rows_t rows;
+    gb_count_t *counts;
+    apr_status_t rv = ask_tallies(&rows, series, "class");
+    int i, at = 0;
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    counts = apr_palloc(series->p, sizeof(*counts) * (apr_size_t)(rows.n + 1));
+    for (i = 0; i < rows.n; i++) {
+        gb_point_t *point = point_of(series, &rows, i, &at);
+
+        counts[i].value = gb_rows_text(&rows, i, 1);
+        counts[i].attempts = gb_rows_int(&rows, i, 2, 0);
+        counts[i].calls = gb_rows_int(&rows, i, 3, 0);
+        point->classes = point->n_classes ? point->classes : &counts[i];
+        point->n_classes++;
+    }
+    return APR_SUCCESS;
+}
+
+typedef void percentiles_fn(gb_point_t *point, apr_int64_t p50, apr_int64_t p99);
+
+static void put_latency(gb_point_t *point, apr_int64_t p50, apr_int64_t p99)
+{
+    point->latency_p50 = p50;
+    point->latency_p99 = p99;
+}
+
+static void put_first_byte(gb_point_t *point, apr_int64_t p50, apr_int64_t p99)
+{
+    point->first_byte_p50 = p50;
+    point->first_byte_p99 = p99;
+}
+
+static void add_bucket(apr_int64_t *buckets, const gb_rows_t *rows, int row, int col)
+{
+    apr_int64_t bucket = gb_rows_int(rows, row, col, -1);
+
+    if (bucket >= 0 && bucket < GB_BUCKETS) {
+        buckets[bucket] += gb_rows_int(rows, row, col + 2, 0);
+    }
+}
+
+static apr_status_t read_percentiles(series_t *series, const char *kind, percentiles_fn *put)
+{
+    apr_int64_t buckets[GB_BUCKETS];
+    gb_rows_t rows;
+    apr_status_t rv = ask_tallies(&rows, series, kind);
+    int i, at = 0;
+
+    memset(buckets, 0, sizeof(buckets));
+    for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
+        gb_point_t *point = point_of(series, &rows, i, &at);
+
+        add_bucket(buckets, &rows, i, 1);
+        if (i + 1 == rows.n || gb_rows_int(&rows, i + 1, 0, 0) != gb_rows_int(&rows, i, 0, 0)) {
+            put(point, gb_percentile(buckets, 0.5), gb_percentile(buckets, 0.99));
+            memset(buckets, 0, sizeof(buckets));
+        }
+    }
+    return rv;
+}
+
+apr_status_t gb_stats_series(gb_point_t **ppoints, int *n, gb_db_t *db, const gb_stats_ask_t *asked,
+                             apr_pool_t *p)
+{
+    gb_stats_ask_t ask = *asked;
+    series_t series = {db, &ask, NULL, 0, p};
+    apr_time_t longest = (apr_time_t)GB_POINTS_MAX * apr_time_from_sec(ask.period);
+    apr_status_t rv;
+
+    if (ask.to - ask.from > longest) {
+        ask.from = ask.to - longest;
+    }
+    ask.from = period_begin(&ask);
+    make_points(&series);
+    rv = series.n ? read_sums(&series) : APR_EINVAL;
+    if (rv == APR_SUCCESS) {
+        rv = read_classes(&series);
+    }
+    if (rv == APR_SUCCESS && ask.of == GB_OF_ALL) {
+        rv = read_percentiles(&series, "latency", put_latency);
+    }
+    if (rv == APR_SUCCESS && ask.of == GB_OF_ALL) {
+        rv = read_percentiles(&series, "first", put_first_byte);
+    }
+    *ppoints = series.points;
+    *n = series.n;
+    return rv;
+}
+
+/* ---- counts ---- */
+
+static const gb_sql_t sql_counts[] = {
+    {"SELECT value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_ALL " AND kind = %s" OF_MODEL
+     " GROUP BY value ORDER BY 2 DESC",                           NULL},
+    {"SELECT value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_NAME
+     " AND kind = %s" OF_MODEL " GROUP BY value ORDER BY 2 DESC",
+     NULL                                                                  },
+};
+
+apr_status_t gb_stats_counts(const gb_count_t **pcounts, int *n, gb_db_t *db,
+                             const gb_stats_ask_t *asked, gb_count_kind_t kind, apr_pool_t *p)
+{
+    static const char *const names[] = {"class", "status"};
+    gb_stats_ask_t ask = *asked;
+    args_t args = {.n = 0};
+    gb_count_t *counts;
+    gb_rows_t rows;
+    apr_status_t rv;
+    int i;
+
+    ask.from = period_begin(&ask);
+    range_args(&args, &ask, p);
+    arg(&args, names[kind]);
+    model_args(&args, ask.of == GB_OF_ALL ? ask.model : NULL);
+    rv = gb_db_query(db, &sql_counts[ask.of != GB_OF_ALL], args.list, &rows, p);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    counts = apr_palloc(p, sizeof(*counts) * (apr_size_t)(rows.n + 1));
+    for (i = 0; i < rows.n; i++) {
+        counts[i].value = gb_rows_text(&rows, i, 0);
+        counts[i].attempts = gb_rows_int(&rows, i, 1, 0);
+        counts[i].calls = gb_rows_int(&rows, i, 2, 0);
+    }
+    *pcounts = counts;
+    *n = rows.n;
+    return APR_SUCCESS;
+}
+
+/* ---- usage ---- */
+
+/* The names that count, and their sums by model, which alone have a price. */
+#define TOP                                                                                        \
+    "JOIN (SELECT name AS top, SUM(calls) AS n FROM gb_totals WHERE " OF_ALL OF_MODEL              \
+    " GROUP BY name ORDER BY n DESC LIMIT %s) AS t ON t.top = name "
+
+typedef struct usage_sql_t {
+    gb_sql_t all, named;
+    int has_top;
+} usage_sql_t;
+
+#define BY(column)                                                                                 \
+    "SELECT " column ", model, " SUMS " FROM gb_totals WHERE " OF_ALL OF_MODEL " GROUP BY " column \
+    ", model"
+#define BY_OF_NAME(column)                                                                         \
+    "SELECT " column ", model, " SUMS " FROM gb_totals WHERE " OF_NAME OF_MODEL                    \
+    " GROUP BY " column ", model"
+#define BY_NAME                                                                                    \
+    "SELECT name, model, " SUMS " FROM gb_totals " TOP "WHERE " OF_ALL OF_MODEL                    \
+    " GROUP BY name, model"
+
+static const usage_sql_t usage_sql[GB_BY_N] = {
+    {{BY("model"), NULL}, {BY_OF_NAME("model"), NULL}, 0},
+    {{BY("start"), NULL}, {BY_OF_NAME("start"), NULL}, 0},
+    {{BY_NAME, NULL},     {NULL, NULL},                1},
+    {{BY_NAME, NULL},     {NULL, NULL},                1},
+};
+
+static apr_status_t ask_usage(gb_rows_t *rows, gb_db_t *db, const gb_stats_ask_t *ask, gb_by_t by,
+                              apr_pool_t *p)
+{
+    const usage_sql_t *sql = &usage_sql[by];
+    gb_stats_ask_t range = *ask;
+    args_t args = {.n = 0};
+
+    if (sql->has_top) {
+        int of = by == GB_BY_KEY ? GB_OF_KEY : GB_OF_CALLER, i;
+
+        /* The range of all of a part's names, twice: OF_ALL takes part where it names it. */
+        range.of = GB_OF_ALL;
+        for (i = 0; i < 2; i++) {
+            range_args(&args, &range, p);
+            args.list[args.n - 4] = gb_of_names[of];
+            model_args(&args, ask->model);
+            if (!i) {
+                arg(&args, apr_itoa(p, GB_USAGE_MAX));
+            }
+        }
+        return gb_db_query(db, &sql->all, args.list, rows, p);
+    }
+    range_args(&args, &range, p);
+    model_args(&args, ask->model);
+    return gb_db_query(db, ask->of == GB_OF_ALL ? &sql->all : &sql->named, args.list, rows, p);
+}
+
+static const char *value_of(const gb_stats_ask_t *ask, gb_by_t by, const char *text, apr_pool_t *p)
+{
+    apr_time_t at;
+    char day[20];
+
+    if (by != GB_BY_DAY) {
+        return text;
+    }
+    at = apr_time_from_sec(apr_atoi64(text));
+    gb_db_time(day, at, ask->zone ? gb_zone_offset(ask->zone, at) : 0);
+    return apr_pstrndup(p, day, 10);
+}
+
+/* The entry of that name in the list. */
+static gb_usage_t *usage_of(apr_array_header_t *list, apr_hash_t *places, const char *value)
+{
+    int *place = apr_hash_get(places, value, APR_HASH_KEY_STRING);
+    gb_usage_t *usage;
+
+    if (place) {
+        return &APR_ARRAY_IDX(list, *place, gb_usage_t);
+    }
+    place = apr_palloc(list->pool, sizeof(*place));
+    *place = list->nelts;
+    apr_hash_set(places, value, APR_HASH_KEY_STRING, place);
+    usage = apr_array_push(list);
+    memset(usage, 0, sizeof(*usage));
+    usage->value = value;
+    usage->latency_p50 = usage->latency_p99 = -1;
+    return usage;
+}
+
+static void add_usage(gb_usage_t *usage, const gb_sums_t *sums, const gb_price_t *price)
+{
+    gb_sums_add(&usage->sums, sums);
+    usage->cost += gb_price_of(price, sums);
+    usage->unpriced |= !price && sums->calls > 0;
+}
+
+static const gb_sql_t sql_model_latencies = {
+    "SELECT model, value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_ALL
+    " AND kind = 'latency'" OF_MODEL " GROUP BY model, value ORDER BY model",
+    NULL};
+
+static apr_status_t add_latencies(apr_array_header_t *list, apr_hash_t *places, gb_db_t *db,
+                                  const gb_stats_ask_t *ask, apr_pool_t *p)
+{
+    apr_int64_t buckets[GB_BUCKETS];
+    args_t args = {.n = 0};
+    gb_rows_t rows;
+    apr_status_t rv;
+    int i;
+
+    range_args(&args, ask, p);
+    model_args(&args, ask->model);
+    rv = gb_db_query(db, &sql_model_latencies, args.list, &rows, p);
+    memset(buckets, 0, sizeof(buckets));
+    for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
+        const char *model = gb_rows_text(&rows, i, 0);
+
+        add_bucket(buckets, &rows, i, 1);
+        if (i + 1 == rows.n || strcmp(model, gb_rows_text(&rows, i + 1, 0)) != 0) {
+            gb_usage_t *usage = usage_of(list, places, model);
+
+            usage->latency_p50 = gb_percentile(buckets, 0.5);
+            usage->latency_p99 = gb_percentile(buckets, 0.99);
+            memset(buckets, 0, sizeof(buckets));
+        }
+    }
+    return rv;
+}
+
+static int by_calls(const void *a, const void *b)
+{
+    const gb_usage_t *x = a, *y = b;
+
+    return x->sums.calls != y->sums.calls ? (x->sums.calls < y->sums.calls ? 1 : -1)
+                                          : strcmp(x->value, y->value);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    return strcmp(((const gb_usage_t *)a)->value, ((const gb_usage_t *)b)->value);
+}
+
+apr_status_t gb_stats_usage(gb_usage_t **pusage, int *n, gb_db_t *db, const gb_stats_ask_t *asked,
+                            gb_by_t by, const gb_prices_t *prices, apr_pool_t *p)
+{
+    apr_array_header_t *list = apr_array_make(p, 64, sizeof(gb_usage_t));
+    apr_hash_t *places = apr_hash_make(p);
+    gb_stats_ask_t ask = *asked;
+    gb_rows_t rows;
+    gb_sums_t sums;
+    apr_status_t rv;
+    int i;
+
+    ask.from = period_begin(&ask);
+    rv = ask_usage(&rows, db, &ask, by, p);
+    for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
+        const char *value = value_of(&ask, by, gb_rows_text(&rows, i, 0), p);
+
+        sums_of(&sums, &rows, i, 2);
+        add_usage(usage_of(list, places, value), &sums,
+                  gb_prices_get(prices, gb_rows_text(&rows, i, 1)));
+    }
+    if (rv == APR_SUCCESS && by == GB_BY_MODEL && ask.of == GB_OF_ALL) {
+        rv = add_latencies(list, places, db, &ask, p);
+    }
+    *pusage = (gb_usage_t *)list->elts;
+    *n = list->nelts;
+    qsort(*pusage, (size_t)*n, sizeof(**pusage), by == GB_BY_DAY ? by_value : by_calls);
+    *n = *n < GB_USAGE_MAX ? *n : GB_USAGE_MAX;
+    return rv;
+}
+
+/* ---- keys ---- */
+
+#define AT_A_TIME 50
+#define TEN       "%s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
+
+static const gb_sql_t sql_keys = {
+    "SELECT name, " SUMS " FROM gb_totals WHERE part = 'key' AND name IN (" TEN ", " TEN ", " TEN
+    ", " TEN ", " TEN ") AND period = 86400 AND start >= %s AND pool = %s GROUP BY name",
+    NULL};
+
+static void put_key(gb_sums_t *sums, const char *const *ids, int n, const gb_rows_t *rows, int row)
+{
+    int i;
+
+    for (i = 0; i < n; i++) {
+        if (strcmp(ids[i], gb_rows_text(rows, row, 0)) == 0) {
+            sums_of(&sums[i], rows, row, 1);
+        }
+    }
+}
+
+static apr_status_t some_keys(gb_sums_t *sums, gb_db_t *db, const char *pool,
+                              const char *const *ids, int n, apr_time_t since, apr_pool_t *p)
+{
+    args_t args = {.n = 0};
+    gb_rows_t rows;
+    apr_status_t rv;
+    int i;
+
+    for (i = 0; i < AT_A_TIME; i++) {
+        arg(&args, i < n ? ids[i] : "");
+    }
+    arg(&args, gb_db_int(apr_time_sec(since), p));
+    arg(&args, pool);
+    rv = gb_db_query(db, &sql_keys, args.list, &rows, p);
+    for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
+        put_key(sums, ids, n, &rows, i);
+    }
+    return rv;
+}
+
+apr_status_t gb_stats_keys(gb_sums_t *sums, gb_db_t *db, const char *pool, const char *const *ids,
+                           int n, apr_time_t now, const gb_zone_t *zone, apr_pool_t *p)
+{
+    apr_time_t since = gb_midnight(zone, now);
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    memset(sums, 0, sizeof(*sums) * (size_t)n);
+    for (i = 0; rv == APR_SUCCESS && i < n; i += AT_A_TIME) {
+        int some = n - i < AT_A_TIME ? n - i : AT_A_TIME;
+
+        rv = some_keys(sums + i, db, pool, ids + i, some, since, p);
+    }
+    return rv;
+}
+
+static const gb_sql_t sql_recent = {
+    "SELECT status_code, COUNT(*) FROM (SELECT status_code FROM t_request_log WHERE key_id = %s "
+    "AND at >= %s AND pool = %s ORDER BY at DESC LIMIT 10000) AS recent GROUP BY status_code",
+    NULL};
+
+static gb_key_result_t result_of(apr_int64_t status)
+{
+    return status == 429                   ? GB_KEY_QUOTA
+           : status <= 0 || status >= 500  ? GB_KEY_SERVER
+           : status >= 200 && status < 300 ? GB_KEY_SUCCESS
+                                           : GB_KEY_CLIENT;
+}
+
+static apr_status_t recent_calls(apr_int64_t *calls, gb_db_t *db, const char *pool,
+                                 const char *key_id, apr_time_t since, apr_pool_t *p)
+{
+    const char *args[] = {key_id, gb_db_int(apr_time_as_msec(since), p), pool};
+    gb_rows_t rows;
+    apr_status_t rv = gb_db_query(db, &sql_recent, args, &rows, p);
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
+        calls[result_of(gb_rows_int(&rows, i, 0, 0))] += gb_rows_int(&rows, i, 1, 0);
+    }
+    return rv;
+}
+
+static apr_status_t long_calls(apr_int64_t *calls, gb_db_t *db, gb_stats_ask_t *ask, int period,
+                               apr_time_t from, apr_pool_t *p)
+{
+    const gb_count_t *counts;
+    apr_status_t rv;
+    int i, n;
+
+    ask->period = period;
+    ask->from = from;
+    rv = gb_stats_counts(&counts, &n, db, ask, GB_COUNT_STATUS, p);
+    for (i = 0; rv == APR_SUCCESS && i < n; i++) {
+        calls[result_of(apr_atoi64(counts[i].value))] += counts[i].attempts;
+    }
+    return rv;
+}
+
+apr_status_t gb_stats_key_calls(gb_key_calls_t *calls, gb_db_t *db, const char *pool,
+                                const char *key_id, apr_time_t now, const gb_zone_t *zone,
+                                apr_pool_t *p)
+{
+    gb_stats_ask_t ask = {pool, GB_OF_KEY, key_id, NULL, 0, 0, now + HOUR, zone};
+    apr_status_t rv;
+    int unused;
+
+    memset(calls, 0, sizeof(*calls));
+    rv = recent_calls(calls->n[GB_TILE_MINUTE], db, pool, key_id, now - apr_time_from_sec(60), p);
+    if (rv == APR_SUCCESS) {
+        rv = recent_calls(calls->n[GB_TILE_HOUR], db, pool, key_id, now - HOUR, p);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = long_calls(calls->n[GB_TILE_DAY], db, &ask, GB_PERIOD_HOUR, now - 23 * HOUR, p);
+    }
+    if (rv == APR_SUCCESS) {
+        rv = long_calls(calls->n[GB_TILE_MONTH], db, &ask, GB_PERIOD_DAY,
+                        month_begin(zone, now, &unused), p);
+    }
+    return rv;
+}
+
+static const gb_sql_t sql_attention[] = {
+    {"SELECT name, SUM(failures) AS n FROM gb_totals WHERE period = 3600 AND part = 'key' "
+     "AND start >= %s AND pool = %s GROUP BY name HAVING SUM(failures) > 0 ORDER BY n DESC, name "
+     "LIMIT %s",                       NULL},
+    {"SELECT name, SUM(attempts) AS n FROM gb_tally WHERE period = 3600 AND part = 'key' "
+     "AND kind = 'status' AND start >= %s AND pool = %s AND value = %s GROUP BY name "
+     "ORDER BY n DESC, name LIMIT %s", NULL},
+};
+
+apr_status_t gb_stats_attention(gb_key_count_t **pkeys, int *n, gb_db_t *db, const char *pool,
+                                int status, apr_time_t since, int max, apr_pool_t *p)
+{
+    args_t args = {.n = 0};
+    gb_key_count_t *keys;
+    gb_rows_t rows;
+    apr_status_t rv;
+    int i;
+
+    arg(&args, gb_db_int(apr_time_sec(since - since % HOUR), p));
+    arg(&args, pool);
+    if (status >= 0) {
+        arg(&args, apr_itoa(p, status));
+    }
+    arg(&args, apr_itoa(p, max < 500 ? max : 500));
+    rv = gb_db_query(db, &sql_attention[status >= 0], args.list, &rows, p);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    keys = apr_palloc(p, sizeof(*keys) * (apr_size_t)(rows.n + 1));
+    for (i = 0; i < rows.n; i++) {
+        keys[i].key_id = gb_rows_text(&rows, i, 0);
+        keys[i].n = gb_rows_int(&rows, i, 1, 0);
+    }
+    *pkeys = keys;
+    *n = rows.n;
+    return APR_SUCCESS;
+}
