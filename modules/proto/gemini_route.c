@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include <apr_lib.h>
 #include <apr_strings.h>
 
 #include "proto/model.h"
@@ -47,6 +48,13 @@ static const collection_t collections[] = {
 
 #define N_COLLECTIONS (sizeof(collections) / sizeof(collections[0]))
 
+/* What Google adds tomorrow. */
+static const collection_t other = {"other", ANY, ANY, ANY, 0, 0};
+
+/* OpenAI's paths, which a wrong base URL brings here: a key's call would be in vain. */
+static const char *const foreign[] = {"chat",      "completions", "embeddings", "images", "audio",
+                                      "responses", "v1",          "v1beta",     "v1alpha"};
+
 /* Google's methods on models that are more to us than bytes. */
 typedef struct call_t {
     const char *method;
@@ -84,6 +92,24 @@ typedef struct route_t {
     int depth;          /* number of segments */
 } route_t;
 
+/* As Google names its collections. */
+static int may_be_new(const char *name, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+        if (strlen(foreign[i]) == len && memcmp(foreign[i], name, len) == 0) {
+            return 0;
+        }
+    }
+    for (i = 0; i < len; i++) {
+        if (!apr_isalpha(name[i]) && (i == 0 || name[i] != '_')) {
+            return 0;
+        }
+    }
+    return len > 0 && apr_islower(name[0]);
+}
+
 static const collection_t *find_collection(const char *name, size_t len)
 {
     size_t i;
@@ -93,7 +119,7 @@ static const collection_t *find_collection(const char *name, size_t len)
             return &collections[i];
         }
     }
-    return NULL;
+    return may_be_new(name, len) ? &other : NULL;
 }
 
 /* No segment may be empty or climb: the upstream's address is not the client's to shape. */

@@ -34,11 +34,6 @@ def files(google, make_site):
                           claims=BROKEN_OFF), sim=False)
 
 
-def resident(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmRSS"))
-
-
 def start(client, size, mime="text/plain", mount="/upload/v1beta/files", **meta):
     return client.post(mount, json={"file": meta}, headers={
         "X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start",
@@ -238,35 +233,6 @@ class TestShared:
         assert site.client_of(OTHER).get("/v1beta/" + made["name"]).status == 200
 
 
-class TestSize:
-    SIZE = tools.soak(256, 2048) * MEGABYTE
-
-    @pytest.mark.parametrize("in_chunks", [True, False], ids=["chunks", "one piece"])
-    def test_constant_memory(self, files, google, in_chunks):
-        piece = os.urandom(MEGABYTE)
-        want = hashlib.sha256()
-        upload(files.api, piece)
-        before = max(resident(pid) for pid in files.children())
-        address = session(files.api, self.SIZE)
-        step = GRANULARITY if in_chunks else self.SIZE
-        for offset in range(0, self.SIZE, step):
-            last = offset + step >= self.SIZE
-            with files.api.connect(timeout=120) as conn:
-                conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {step}\r\n"
-                          f"X-Goog-Upload-Command: {'upload, finalize' if last else 'upload'}\r\n"
-                          f"X-Goog-Upload-Offset: {offset}\r\n\r\n".encode())
-                for _ in range(step // MEGABYTE):
-                    conn.send(piece)
-                    want.update(piece)
-                if last:
-                    after = max(resident(pid) for pid in files.children())
-                answer = conn.answer(method="POST")
-                content = answer.read()
-                assert answer.status == 200, content
-        assert json.loads(content)["file"]["sha256Hash"] == want.hexdigest()
-        assert after - before < 10 * MEGABYTE
-
-
 # ---- TLS on the way to the upstream
 
 def tls_context(authority, names):
@@ -302,15 +268,6 @@ class TestTls:
         site = make_site(tls_conf(authority, google), sim=False)
         data = os.urandom(500_000)
         assert upload(site.api, data)["sha256Hash"] == hashlib.sha256(data).hexdigest()
-
-    def test_a_wrong_certificate_is_refused_before_a_byte_of_the_key(self, tls_google, make_site):
-        authority, right, wrong = tls_google
-        site = make_site(tls_conf(authority, wrong, claims=(r"AH0\d+:", r"GB5001:")), sim=False)
-        body = b"--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: a/b\r\n\r\nx\r\n--b--\r\n"
-        answer = site.api.request("POST", "/upload/v1beta/files", body=body, headers={
-            "X-Goog-Upload-Protocol": "multipart", "Content-Type": "multipart/related; boundary=b"})
-        assert answer.status in (500, 502, 503), answer
-        assert wrong.calls == []
 
     def test_without_verification_nothing_goes_out(self, tls_google, make_site):
         authority, google, _ = tls_google

@@ -9,10 +9,8 @@ import tools
 from conf import KEYS, TOKEN, Conf
 from google_apis import GRANULARITY, Google
 from proxies import Microsocks, Tinyproxy
-from test_330_files import MEGABYTE, OTHER, resident, send, session, upload
+from test_330_files import MEGABYTE, OTHER, send, session, upload
 from wire import Gemini
-
-SIZE = tools.soak(256, 2048) * MEGABYTE
 
 
 @pytest.fixture(scope="class", params=[Tinyproxy, Microsocks], ids=["http", "socks5"])
@@ -74,17 +72,3 @@ class TestThroughTheEngine:
         tools.wait_until(settled, "the broken upload to settle", step=0.3)
         answer = send(files.api, address, data[received:], received)
         assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(data).hexdigest()
-
-    def test_constant_memory(self, files):
-        piece, want = os.urandom(MEGABYTE), hashlib.sha256()
-        upload(files.api, piece)
-        before = max(resident(pid) for pid in files.children())
-        with files.api.connect(timeout=120) as conn:
-            conn.send(f"POST {session(files.api, SIZE)} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {SIZE}\r\n"
-                      "X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 0\r\n\r\n".encode())
-            for _ in range(SIZE // MEGABYTE):
-                conn.send(piece)
-                want.update(piece)
-            after = max(resident(pid) for pid in files.children())
-            assert conn.answer(method="POST").json()["file"]["sha256Hash"] == want.hexdigest()
-        assert after - before < 10 * MEGABYTE

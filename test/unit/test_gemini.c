@@ -106,6 +106,7 @@ static const struct {
     {"POST",   "/interactions",                                 NULL,                         "{\"stream\":true}",  "/interactions",                      "",                "interactions",   "S" },
     {"POST",   "/interactions",                                 NULL,                         "{\"stream\":false}", "/interactions",                      "",                "interactions",   ""  },
     {"POST",   "/openai/chat/completions",                      NULL,                         "{}",                 "/openai/chat/completions",           "",                "openai",         "B" },
+    {"POST",   "/newThings/n1:doIt",                            "a=b",                        "{}",                 "/newThings/n1:doIt?a=b",             "",                "other",          ""  },
     {"GET",    "/voices",                                       NULL,                         NULL,                 "/voices",                            "",                "voices",         ""  },
 };
 
@@ -150,7 +151,8 @@ static const struct {
     {"GET, POST", "/tunedModels",                    NULL,          405, "",           "GET, POST"               },
     {"GET",       "/",                               NULL,          404, "resource",   NULL                      },
     {"GET",       "",                                NULL,          404, "resource",   NULL                      },
-    {"GET",       "/nothing",                        NULL,          404, "resource",   NULL                      },
+    {"GET",       "/not-a-collection",               NULL,          404, "resource",   NULL                      },
+    {"POST",      "/chat/completions",               "{}",          404, "resource",   NULL                      },
     {"GET",       "/models/../files",                NULL,          404, "resource",   NULL                      },
     {"GET",       "/models/./m",                     NULL,          404, "resource",   NULL                      },
     {"GET",       "/models//m",                      NULL,          404, "resource",   NULL                      },
