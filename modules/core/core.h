@@ -196,6 +196,10 @@ void core_play_bind(request_rec *r, gb_plan_t *plan, const gb_caller_t *caller);
 /* Reads the whole body into memory or, above 1 MiB, a mapped temporary file; both belong to pool. */
 apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen, gb_error_t *err,
                             apr_pool_t *pool);
+/* The same for a form, whose parts are found while it arrives: what lies in a file is not looked at
+ * again.  Fills body, body_len, body_mapped and form. */
+apr_status_t core_body_read_form(request_rec *r, gb_request_t *req, gb_error_t *err,
+                                 apr_pool_t *pool);
 
 /* Nobody will read the body: the answer is given without it. */
 void core_body_drop(request_rec *r);
@@ -243,7 +247,7 @@ typedef struct core_inner_t {
     const gb_exchange_host_t *host;
     const gb_dialect_t *dialect;
     const gb_request_t *request; /* read at once, but for what it points to */
-    const char *required_id; /* the key that it takes; NULL: any */
+    const char *required_id;     /* the key that it takes; NULL: any */
     core_inner_done_fn *done;
     void *baton;
 } core_inner_t;

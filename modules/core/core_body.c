@@ -21,6 +21,7 @@ typedef struct body_t {
     gb_buf_t buf;
     apr_file_t *file; /* NULL while it fits into memory */
     apr_off_t len, max;
+    gb_form_t *form; /* is read along; NULL: the body is none */
     apr_pool_t *pool;
 } body_t;
 
@@ -59,6 +60,9 @@ static apr_status_t take(body_t *body, const char *bytes, apr_size_t len, gb_err
     body->len += (apr_off_t)len;
     if (body->len > body->max) {
         return too_large(err, body);
+    }
+    if (body->form) {
+        gb_form_feed(body->form, bytes, len); /* what is wrong is told at the end */
     }
     if (!body->file && body->len > IN_MEMORY) {
         rv = spill(body);
@@ -168,16 +172,14 @@ static apr_status_t check_headers(request_rec *r, const body_t *body, gb_error_t
     return APR_SUCCESS;
 }
 
-apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen, gb_error_t *err,
-                            apr_pool_t *pool)
+static apr_status_t body_get(request_rec *r, body_t *body, const char **pbody, apr_size_t *plen,
+                             gb_error_t *err)
 {
     apr_off_t max = core_conf_get(r->server)->max_body;
-    body_t *body = apr_pcalloc(pool, sizeof(*body));
     apr_status_t rv;
 
-    body->pool = pool;
     body->max = max == CORE_UNSET ? (apr_off_t)100 * 1024 * 1024 : max;
-    gb_buf_init_pool(&body->buf, IN_MEMORY + 1, pool);
+    gb_buf_init_pool(&body->buf, IN_MEMORY + 1, body->pool);
     rv = check_headers(r, body, err);
     if (rv == APR_SUCCESS) {
         rv = read_all(r, body, err);
@@ -191,6 +193,39 @@ apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen
     *plen = (apr_size_t)body->len;
     *pbody = body->buf.data ? body->buf.data : "";
     return body->file ? map(body, pbody, err) : APR_SUCCESS;
+}
+
+apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen, gb_error_t *err,
+                            apr_pool_t *pool)
+{
+    body_t *body = apr_pcalloc(pool, sizeof(*body));
+
+    body->pool = pool;
+    return body_get(r, body, pbody, plen, err);
+}
+
+apr_status_t core_body_read_form(request_rec *r, gb_request_t *req, gb_error_t *err,
+                                 apr_pool_t *pool)
+{
+    body_t *body = apr_pcalloc(pool, sizeof(*body));
+    apr_status_t rv;
+
+    body->pool = pool;
+    body->form = gb_form_make(req->content_type, pool);
+    if (!body->form) {
+        core_body_drop(r);
+        return gb_error_set(err, HTTP_BAD_REQUEST, NULL, NULL,
+                            "The Content-Type of the form has no boundary that can be one (1 to 70 "
+                            "characters).");
+    }
+    rv = body_get(r, body, &req->body, &req->body_len, err);
+    if (rv == APR_SUCCESS && gb_form_end(body->form) != APR_SUCCESS) {
+        rv = gb_error_set(err, HTTP_BAD_REQUEST, NULL, NULL, "The form cannot be read. %s",
+                          gb_form_fault(body->form));
+    }
+    req->body_mapped = body->file != NULL;
+    req->form = gb_form_parts(body->form);
+    return rv;
 }
 
 /*

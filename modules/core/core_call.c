@@ -75,8 +75,14 @@ static int json_type(const char *type)
            || (len > 5 && strncasecmp(type + len - 5, "+json", 5) == 0);
 }
 
-static apr_status_t request_read(gb_request_t *req, request_rec *r, const char *path,
-                                 const char *pool_name, gb_error_t *err, apr_pool_t *pool)
+static int form_type(const char *type)
+{
+    return type && strncasecmp(type, "multipart/form-data", 19) == 0;
+}
+
+static apr_status_t request_read(gb_request_t *req, request_rec *r, const gb_dialect_t *dialect,
+                                 const char *path, const char *pool_name, gb_error_t *err,
+                                 apr_pool_t *pool)
 {
     const char *type = apr_table_get(r->headers_in, "Content-Type");
 
@@ -94,6 +100,9 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const char *
     if (r->method_number == M_GET) {
         ap_discard_request_body(r);
         return APR_SUCCESS;
+    }
+    if (form_type(type) && dialect->takes_form && dialect->takes_form(path)) {
+        return core_body_read_form(r, req, err, pool);
     }
     if (!json_type(type)) {
         core_body_drop(r);
@@ -203,7 +212,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         settings = core_vertex_settings(settings, pool);
         caller.pool = core_vertex_pool(caller.pool, pool);
     }
-    if (request_read(&req, r, path, caller.pool, &err, pool) != APR_SUCCESS
+    if (request_read(&req, r, dialect, path, caller.pool, &err, pool) != APR_SUCCESS
         || dialect->parse_request(&plan, &req, settings, &err, pool) != APR_SUCCESS
         || core_owners_bind(plan, &caller, settings, &err) != APR_SUCCESS) {
         int rc = core_answer_error(r, dialect, plan, &err);

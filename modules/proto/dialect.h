@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/multipart.h"
 #include "base/settings.h"
 
 typedef struct gb_plan_t gb_plan_t;
@@ -58,10 +59,12 @@ typedef struct gb_request_t {
     const char *content_type; /* NULL if none */
     const char *body;         /* whole body; lives as long as the exchange */
     size_t body_len;
-    apr_time_t now;            /* wall clock: for `created` and ids */
-    unsigned char entropy[16]; /* random bytes: for ids */
-    const gb_memory_t *memory; /* NULL: none */
-    int can_fetch;             /* whether plan->fetches will be served; else URLs go upstream */
+    int body_mapped; /* it lies in a file: its memory can be given back at any time */
+    const apr_array_header_t *form; /* of gb_form_part_t: where the parts of a form lie in body */
+    apr_time_t now;                 /* wall clock: for `created` and ids */
+    unsigned char entropy[16];      /* random bytes: for ids */
+    const gb_memory_t *memory;      /* NULL: none */
+    int can_fetch; /* whether plan->fetches will be served; else URLs go upstream */
 } gb_request_t;
 
 /*
@@ -87,6 +90,13 @@ typedef struct gb_facts_t {
     const char *made_json; /* that description, of files only */
 } gb_facts_t;
 
+/* A stretch of a body that is made while it is sent: so it takes no memory. */
+typedef struct gb_piece_t {
+    gb_span_t bytes;
+    int base64; /* to be sent so */
+    int mapped; /* of a body_mapped: given back once it was read */
+} gb_piece_t;
+
 struct gb_plan_t {
     const gb_dialect_t *dialect;
     apr_pool_t *pool; /* the exchange's; dies with it */
@@ -99,6 +109,7 @@ struct gb_plan_t {
     const char *content_type; /* "application/json", NULL when there is no body */
     const char *body;         /* from pool, or the client's own bytes */
     size_t body_len;
+    const apr_array_header_t *pieces; /* of gb_piece_t: take the place of body; NULL */
     int bearer; /* the key travels as Authorization: Bearer (OpenAI-format endpoint) */
     int upload; /* below the upload address: "/upload" stands before the version */
 
@@ -149,6 +160,9 @@ struct gb_dialect_t {
      */
     apr_status_t (*parse_request)(gb_plan_t **pplan, const gb_request_t *request,
                                   const gb_settings_t *settings, gb_error_t *err, apr_pool_t *p);
+
+    /* Whether a form is taken at that path; NULL: never. */
+    int (*takes_form)(const char *path);
 
     /*
      * Begins the answer of one attempt.  content_type is the upstream's.  A

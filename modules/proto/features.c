@@ -137,12 +137,16 @@ static const char *const image_models[] = {
 const char *gb_feature_image_model(const gb_memory_t *memory)
 {
     size_t i;
+    int known = memory != NULL && memory->model_is_real != NULL;
 
-    for (i = 0; memory != NULL && memory->model_is_real != NULL
-                && i < sizeof(image_models) / sizeof(image_models[0]);
-         i++) {
-        if (memory->model_is_real(memory->ctx, image_models[i]) > 0) {
+    for (i = 0; known && i < sizeof(image_models) / sizeof(image_models[0]); i++) {
+        switch (memory->model_is_real(memory->ctx, image_models[i])) {
+        case 1:
             return image_models[i];
+        case 0:
+            break;
+        default:
+            known = 0;
         }
     }
     return image_models[0];

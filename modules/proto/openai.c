@@ -16,14 +16,16 @@ typedef struct route_t {
     const char *method;
     route_fn *parse;
     begin_fn *begin; /* of the answer; NULL: chat, by stream */
+    int form;        /* the body is multipart/form-data */
 } route_t;
 
 static const route_t routes[] = {
-    {"/chat/completions",   "POST", gb_openai_chat,        NULL                      },
-    {"/models",             "GET",  gb_openai_models_list, gb_openai_models_begin    },
-    {"/models/",            "GET",  gb_openai_models_one,  gb_openai_model_begin     },
-    {"/images/generations", "POST", gb_openai_images,      gb_openai_images_begin    },
-    {"/embeddings",         "POST", gb_openai_embeddings,  gb_openai_embeddings_begin},
+    {"/chat/completions",   "POST", gb_openai_chat,        NULL,                       0},
+    {"/models",             "GET",  gb_openai_models_list, gb_openai_models_begin,     0},
+    {"/models/",            "GET",  gb_openai_models_one,  gb_openai_model_begin,      0},
+    {"/images/generations", "POST", gb_openai_images,      gb_openai_images_begin,     0},
+    {"/images/edits",       "POST", gb_openai_images_edit, gb_openai_images_begin,     1},
+    {"/embeddings",         "POST", gb_openai_embeddings,  gb_openai_embeddings_begin, 0},
 };
 
 static int route_matches(const route_t *route, const char *path)
@@ -56,6 +58,27 @@ static const route_t *route_find(const gb_request_t *request, gb_error_t *err)
                  "the URL for typos.",
                  request->method, request->path);
     return NULL;
+}
+
+static int takes_form(const char *path)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(routes) / sizeof(*routes); i++) {
+        if (routes[i].form && strcmp(routes[i].path, path) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static apr_status_t form_check(gb_openai_call_t *call)
+{
+    return call->request.form != NULL
+               ? APR_SUCCESS
+               : gb_error_set(call->err, 415, NULL, NULL,
+                              "This endpoint takes a form with files: send its body as "
+                              "multipart/form-data.");
 }
 
 /* A checked JSON object in request->body, lone surrogates mended; GET has none. */
@@ -107,7 +130,8 @@ static apr_status_t parse_request(gb_plan_t **pplan, const gb_request_t *request
     call->settings = settings;
     call->err = err;
     err->status = 0;
-    if (strcmp(route->method, "POST") == 0 && (rv = body_check(call)) != APR_SUCCESS) {
+    if (strcmp(route->method, "POST") == 0
+        && (rv = route->form ? form_check(call) : body_check(call)) != APR_SUCCESS) {
         return rv;
     }
     if ((rv = route->parse(call)) == APR_SUCCESS) {
@@ -195,6 +219,7 @@ const gb_dialect_t gb_openai_dialect = {
     .name = "openai",
     .error_type = "application/json",
     .parse_request = parse_request,
+    .takes_form = takes_form,
     .start = start,
     .on_chunk = on_chunk,
     .on_end = on_end,

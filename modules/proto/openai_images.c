@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * POST images/generations: sizes to Google's ratios by table, the marks in a
- * prompt, and the upstream call - so many generateContent calls side by side,
- * or one :predict for imagen.  The answer is openai_images_answer.c's.
+ * POST images/generations and images/edits: sizes to Google's ratios by table,
+ * the marks in a prompt, and the upstream call - so many generateContent calls
+ * side by side, or one :predict for imagen.  The answer is openai_images_answer.c's.
  */
 #include "proto/openai_int.h"
 
@@ -13,6 +13,7 @@
 #include <apr_strings.h>
 
 #define MAX_COUNT   4
+#define MAX_FILES   16 /* OpenAI's */
 #define MAX_PROMPT  (1024 * 1024)
 #define MAX_SIDE    16384
 #define IMAGE_SIZES "low|medium|high|auto|standard|hd"
@@ -248,12 +249,34 @@ static void image_config_put(gb_openai_call_t *call, const gb_openai_images_t *i
     gb_buf_putc(out, '}');
 }
 
+/* The pictures of an edit come before the words. */
+static void files_put(const gb_openai_images_t *images, gb_openai_pieces_t *pieces)
+{
+    int i, masked = 0;
+
+    for (i = 0; images->files != NULL && i < images->files->nelts; i++) {
+        const gb_openai_file_t *file = &APR_ARRAY_IDX(images->files, i, gb_openai_file_t);
+
+        gb_openai_pieces_file(pieces, gb_openai_file_type(file), file->bytes);
+        gb_buf_putc(&pieces->text, ',');
+        masked |= strcmp(file->field, "mask") == 0;
+    }
+    if (masked) {
+        gb_buf_puts(&pieces->text,
+                    "{\"text\":\"The last picture is a mask for the first one: change "
+                    "only what is transparent in it.\"},");
+    }
+}
+
 /* Models before 2.5 only paint while they talk. */
-static apr_status_t gemini_body_put(gb_openai_call_t *call, gb_buf_t *out)
+static apr_status_t gemini_body_put(gb_openai_call_t *call, gb_openai_pieces_t *pieces)
 {
     const gb_openai_images_t *images = call->own;
+    gb_buf_t *out = &pieces->text;
 
-    gb_buf_puts(out, "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":");
+    gb_buf_puts(out, "{\"contents\":[{\"role\":\"user\",\"parts\":[");
+    files_put(images, pieces);
+    gb_buf_puts(out, "{\"text\":");
     gb_json_put_cstr(out, images->text);
     gb_buf_printf(out, "}]}],\"generationConfig\":{\"responseModalities\":[%s\"IMAGE\"]",
                   gb_model_at_least(&call->model, 2, 5) ? "" : "\"TEXT\",");
@@ -265,17 +288,23 @@ static apr_status_t gemini_body_put(gb_openai_call_t *call, gb_buf_t *out)
 static apr_status_t body_make(gb_openai_call_t *call)
 {
     const gb_openai_images_t *images = call->own;
-    gb_buf_t *out = apr_palloc(call->pool, sizeof(*out));
+    gb_openai_pieces_t pieces;
     apr_status_t rv;
 
     call->sent = 0;
-    gb_buf_init_pool(out, GB_BUF_MAX_REQUEST, call->pool);
-    rv = call->model.is_imagen ? gb_openai_imagen_put(out, images->text, images->count,
+    gb_openai_pieces_begin(&pieces, call);
+    rv = call->model.is_imagen ? gb_openai_imagen_put(&pieces.text, images->text, images->count,
                                                       images->ratio, images->image_size)
-                               : gemini_body_put(call, out);
-    call->plan->body = out->data;
-    call->plan->body_len = out->len;
-    return rv;
+                               : gemini_body_put(call, &pieces);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    if (images->files != NULL) {
+        return gb_openai_pieces_end(&pieces);
+    }
+    call->plan->body = pieces.text.data;
+    call->plan->body_len = pieces.text.len;
+    return APR_SUCCESS;
 }
 
 /* Path, calls and body for the model as it stands now. */
@@ -312,6 +341,22 @@ static const char *model_asked(gb_openai_call_t *call, const gb_openai_images_t 
     return name;
 }
 
+/* Imagen does not edit: configured, it gives way; named by the client, it is refused. */
+static apr_status_t edit_model_settle(gb_openai_call_t *call, const gb_openai_images_t *images)
+{
+    gb_plan_t *plan = call->plan;
+
+    if (gb_json_eq(images->model, plan->model_used)) {
+        return gb_error_set(call->err, 400, "unsupported_value", "model",
+                            "The model '%.90s' does not edit pictures: name a Gemini image model.",
+                            plan->model);
+    }
+    apr_cpystrn(plan->model_used, gb_feature_image_model(call->request.memory),
+                sizeof(plan->model_used));
+    gb_model_parse(&call->model, plan->model_used);
+    return APR_SUCCESS;
+}
+
 static apr_status_t model_settle(gb_openai_call_t *call, const gb_openai_images_t *images)
 {
     const char *asked = model_asked(call, images), *named;
@@ -326,6 +371,9 @@ static apr_status_t model_settle(gb_openai_call_t *call, const gb_openai_images_
     if ((named = gb_openai_text(images->model, call->pool)) != NULL
         && gb_model_name_ok(named, strlen(named))) {
         apr_cpystrn(call->plan->model, named, sizeof(call->plan->model));
+    }
+    if (call->model.is_imagen && images->files != NULL) {
+        return edit_model_settle(call, images);
     }
     if (call->model.is_imagen) {
         call->plan->other_model = gb_feature_image_model(call->request.memory);
@@ -358,16 +406,13 @@ static apr_status_t values_read(gb_openai_call_t *call, gb_openai_images_t *imag
     return prompt_read(call, images);
 }
 
-apr_status_t gb_openai_images(gb_openai_call_t *call)
+/* All is read: what goes up, and how the answer looks. */
+static apr_status_t images_plan(gb_openai_call_t *call, gb_openai_images_t *images)
 {
-    gb_openai_images_t *images = apr_pcalloc(call->pool, sizeof(*images));
     gb_plan_t *plan = call->plan;
     apr_status_t rv;
 
-    call->own = images;
-    rv = gb_openai_params_read(call, gb_json_root(call->request.body, call->request.body_len),
-                               params, N_OF(params), images);
-    if (rv != APR_SUCCESS || (rv = values_read(call, images)) != APR_SUCCESS
+    if ((rv = values_read(call, images)) != APR_SUCCESS
         || (rv = model_settle(call, images)) != APR_SUCCESS) {
         return rv;
     }
@@ -380,4 +425,68 @@ apr_status_t gb_openai_images(gb_openai_call_t *call)
     plan->answer_type = plan->stream ? "text/event-stream; charset=utf-8" : "application/json";
     call->remake = body_make;
     return call_plan(call);
+}
+
+apr_status_t gb_openai_images(gb_openai_call_t *call)
+{
+    gb_openai_images_t *images = apr_pcalloc(call->pool, sizeof(*images));
+    apr_status_t rv = gb_openai_params_read(
+        call, gb_json_root(call->request.body, call->request.body_len), params, N_OF(params),
+        images);
+
+    call->own = images;
+    return rv == APR_SUCCESS ? images_plan(call, images) : rv;
+}
+
+/* ---- edits ---- */
+
+/* Pictures in their order, the mask behind them; everything else is no picture of ours. */
+static apr_status_t files_check(gb_openai_call_t *call, gb_openai_images_t *images,
+                                const apr_array_header_t *files)
+{
+    apr_array_header_t *kept = apr_array_make(call->pool, files->nelts, sizeof(gb_openai_file_t));
+    static const char *const fields[] = {"image", "mask"};
+    int f, i, counts[2] = {0, 0};
+
+    for (f = 0; f < 2; f++) {
+        for (i = 0; i < files->nelts; i++) {
+            const gb_openai_file_t *file = &APR_ARRAY_IDX(files, i, gb_openai_file_t);
+            const char *type = gb_openai_file_type(file);
+
+            if (strcmp(file->field, fields[f]) != 0) {
+                continue;
+            }
+            if (type == NULL || strncmp(type, "image/", 6) != 0) {
+                return gb_error_set(call->err, 400, "invalid_image_format", fields[f],
+                                    "The file '%.100s' in '%s' is no picture that Gemini reads: "
+                                    "send PNG, JPEG, WebP, GIF, HEIC or HEIF.",
+                                    file->name, fields[f]);
+            }
+            APR_ARRAY_PUSH(kept, gb_openai_file_t) = *file;
+            counts[f]++;
+        }
+    }
+    images->files = kept;
+    if (counts[0] == 0) {
+        return gb_openai_param_missing(call, "image");
+    }
+    if (counts[0] > MAX_FILES || counts[1] > 1) {
+        return gb_error_set(call->err, 400, "array_above_max_length", fields[counts[1] > 1],
+                            "Too many files: at most %d in 'image' and one in 'mask' are taken.",
+                            MAX_FILES);
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t gb_openai_images_edit(gb_openai_call_t *call)
+{
+    gb_openai_images_t *images = apr_pcalloc(call->pool, sizeof(*images));
+    apr_array_header_t *files;
+    apr_status_t rv = gb_openai_form_read(call, params, N_OF(params), images, &files);
+
+    call->own = images;
+    if (rv != APR_SUCCESS || (rv = files_check(call, images, files)) != APR_SUCCESS) {
+        return rv;
+    }
+    return images_plan(call, images);
 }

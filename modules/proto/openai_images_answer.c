@@ -282,7 +282,8 @@ static void object_put(gb_translator_t *t, const gb_openai_images_t *images, apr
 static void events_put(gb_translator_t *t, const gb_openai_images_t *images, apr_int64_t created)
 {
     answer_t *a = t->own;
-    const char *name = images->is_edit ? "image_edit.completed" : "image_generation.completed";
+    const char *name = images->files != NULL ? "image_edit.completed"
+                                             : "image_generation.completed";
     const char *size = size_told(images), *quality = quality_told(images);
     int i;
 

@@ -210,7 +210,40 @@ typedef struct gb_openai_param_t {
  * names what is not in the table in plan->ignored. */
 apr_status_t gb_openai_params_read(gb_openai_call_t *call, gb_span_t root,
                                    const gb_openai_param_t *params, size_t n, void *into);
+/* One value: null has no effect. */
+apr_status_t gb_openai_param_take(gb_openai_call_t *call, const gb_openai_param_t *param,
+                                  gb_span_t value, void *into);
 apr_status_t gb_openai_param_missing(gb_openai_call_t *call, const char *name);
+
+/* ---- openai_form.c ---- */
+
+/* A file of a form, as it lies in the client's body. */
+typedef struct gb_openai_file_t {
+    const char *field; /* without its [] */
+    const char *name;  /* "" when none was told */
+    const char *type;  /* the client's word for it, may be "" */
+    gb_span_t bytes;
+} gb_openai_file_t;
+
+/* The fields as gb_openai_params_read does; *pfiles is of gb_openai_file_t. */
+apr_status_t gb_openai_form_read(gb_openai_call_t *call, const gb_openai_param_t *params, size_t n,
+                                 void *into, apr_array_header_t **pfiles);
+/* Its type by its first bytes, as Google calls it; NULL when they say nothing. */
+const char *gb_openai_file_type(const gb_openai_file_t *file);
+
+/* plan->pieces while they are written: text goes to .text, files between. */
+typedef struct gb_openai_pieces_t {
+    gb_openai_call_t *call;
+    apr_array_header_t *list;
+    gb_buf_t text;
+    size_t taken; /* of text, by the pieces so far */
+} gb_openai_pieces_t;
+
+void gb_openai_pieces_begin(gb_openai_pieces_t *pieces, gb_openai_call_t *call);
+/* {"inlineData":..} */
+void gb_openai_pieces_file(gb_openai_pieces_t *pieces, const char *type, gb_span_t bytes);
+/* Sets plan->pieces. */
+apr_status_t gb_openai_pieces_end(gb_openai_pieces_t *pieces);
 
 /* ---- openai_models.c ---- */
 
@@ -459,10 +492,11 @@ typedef struct gb_openai_images_t {
     const gb_openai_ratio_t *ratio; /* NULL: the model decides */
     const char *image_size;         /* "1K" ...; NULL: the model decides */
     int wants_url;
-    int is_edit;
+    const apr_array_header_t *files; /* of an edit: pictures and their mask, NULL: it is none */
 } gb_openai_images_t;
 
 apr_status_t gb_openai_images(gb_openai_call_t *call);
+apr_status_t gb_openai_images_edit(gb_openai_call_t *call);
 /* Reads {n:2} and {ratio:16:9}, and takes them out.  count and ratio are left alone without one. */
 apr_status_t gb_openai_image_marks(gb_openai_call_t *call, const char **text, int *count,
                                    const gb_openai_ratio_t **ratio, const char *param);

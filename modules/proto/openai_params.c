@@ -119,6 +119,18 @@ static const gb_openai_param_t *find(const gb_openai_param_t *params, size_t n, 
     return NULL;
 }
 
+apr_status_t gb_openai_param_take(gb_openai_call_t *call, const gb_openai_param_t *param,
+                                  gb_span_t value, void *into)
+{
+    apr_status_t rv = gb_json_kind(value) == GB_JSON_NULL ? APR_SUCCESS : check(call, param, value);
+
+    if (rv == APR_SUCCESS && param->offset != GB_PARAM_NOWHERE
+        && gb_json_kind(value) != GB_JSON_NULL) {
+        *(gb_span_t *)((char *)into + param->offset) = value;
+    }
+    return rv;
+}
+
 apr_status_t gb_openai_params_read(gb_openai_call_t *call, gb_span_t root,
                                    const gb_openai_param_t *params, size_t n, void *into)
 {
@@ -130,16 +142,9 @@ apr_status_t gb_openai_params_read(gb_openai_call_t *call, gb_span_t root,
         param = find(params, n, it.key);
         if (param == NULL) {
             gb_openai_ignored_add(call, it.key);
-            continue;
         }
-        if (gb_json_kind(it.value) == GB_JSON_NULL) {
-            continue;
-        }
-        if ((rv = check(call, param, it.value)) != APR_SUCCESS) {
+        else if ((rv = gb_openai_param_take(call, param, it.value, into)) != APR_SUCCESS) {
             return rv;
-        }
-        if (param->offset != GB_PARAM_NOWHERE) {
-            *(gb_span_t *)((char *)into + param->offset) = it.value;
         }
     }
     return APR_SUCCESS;

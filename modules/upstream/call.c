@@ -40,6 +40,7 @@ struct gb_call_t {
     int redirects; /* may be followed: such a 3xx is not told */
 
     size_t (*feed)(void *baton, char *room, size_t size);
+    int (*rewind)(void *baton);
     int feed_waits; /* curl was told that there is nothing to send */
 
     apr_table_t *answer; /* headers of the response that is being read */
@@ -418,12 +419,26 @@ static size_t on_feed(char *room, size_t size, size_t n, void *userp)
     return got == GB_FEED_BREAK ? CURL_READFUNC_ABORT : got;
 }
 
+/* A connection that was kept died while it was used: curl sends all of it once more. */
+static int on_seek(void *userp, curl_off_t offset, int origin)
+{
+    gb_call_t *call = userp;
+
+    return offset == 0 && origin == SEEK_SET && call->events && call->rewind
+                   && call->rewind(call->baton)
+               ? CURL_SEEKFUNC_OK
+               : CURL_SEEKFUNC_CANTSEEK;
+}
+
 static void set_feed(gb_call_t *call, const gb_call_conf_t *conf)
 {
     call->feed = conf->feed;
+    call->rewind = conf->rewind;
     call->feed_waits = 0;
     curl_easy_setopt(call->easy, CURLOPT_READFUNCTION, conf->feed ? on_feed : NULL);
     curl_easy_setopt(call->easy, CURLOPT_READDATA, call);
+    curl_easy_setopt(call->easy, CURLOPT_SEEKFUNCTION, conf->rewind ? on_seek : NULL);
+    curl_easy_setopt(call->easy, CURLOPT_SEEKDATA, call);
     if (conf->feed) {
         curl_easy_setopt(call->easy, CURLOPT_POSTFIELDS, NULL);
         curl_easy_setopt(call->easy, CURLOPT_POST, 1L);

@@ -33,7 +33,8 @@ typedef struct gb_call_conf_t {
      */
     size_t (*feed)(void *baton, char *room, size_t size);
     apr_int64_t feed_len;
-    const char *proxy; /* URL, NULL: none */
+    int (*rewind)(void *baton); /* feed from the beginning again: 1 when it can; NULL: never */
+    const char *proxy;          /* URL, NULL: none */
     apr_interval_time_t connect_timeout;
     apr_interval_time_t silence; /* longest time without a byte, to the first and between */
     /*

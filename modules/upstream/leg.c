@@ -71,10 +71,14 @@ static int count_headers(const char *const *headers)
     return n;
 }
 
+/* What tells one body from another, and its length. */
 static gb_span_t body_of(const gb_leg_t *leg)
 {
     const gb_plan_t *plan = leg->plan;
 
+    if (plan->pieces) {
+        return (gb_span_t){(const char *)plan->pieces, gb_pieces_len(plan->pieces)};
+    }
     return plan->bodies ? plan->bodies[leg->index] : (gb_span_t){plan->body, plan->body_len};
 }
 
@@ -616,6 +620,19 @@ static void attempt_reset(gb_leg_t *leg)
     gb_buf_reset(&leg->raw);
 }
 
+static size_t feed(void *baton, char *room, size_t size)
+{
+    return gb_pieces_read(&((gb_leg_t *)baton)->pieces, room, size);
+}
+
+static int rewind_feed(void *baton)
+{
+    gb_leg_t *leg = baton;
+
+    gb_pieces_begin(&leg->pieces, leg->pieces.list);
+    return 1;
+}
+
 static void send_attempt(gb_leg_t *leg)
 {
     const gb_exchange_host_t *host = leg->conf->host;
@@ -637,8 +654,16 @@ static void send_attempt(gb_leg_t *leg)
     call.method = leg->plan->method;
     call.url = url_of(leg);
     call.headers = headers_of(leg);
-    call.body = leg->body;
-    call.body_len = body_of(leg).len;
+    if (leg->plan->pieces) {
+        gb_pieces_begin(&leg->pieces, leg->plan->pieces);
+        call.feed = feed;
+        call.rewind = rewind_feed;
+        call.feed_len = (apr_int64_t)body_of(leg).len;
+    }
+    else {
+        call.body = leg->body;
+        call.body_len = body_of(leg).len;
+    }
     call.proxy = leg->proxy = proxy_of(leg);
     call.connect_timeout = leg->conf->settings->time_out_connect;
     call.silence = silence_of(leg);
@@ -673,7 +698,9 @@ static int pick_key(gb_leg_t *leg, apr_interval_time_t *wait, gb_error_t *err)
     int rc;
 
     memset(&key, 0, sizeof(key));
-    leg->pick.tokens = (apr_int64_t)(body_of(leg).len / 4); /* it may have been fetched first */
+    leg->pick.tokens = leg->plan->pieces ? 0
+                                         : (apr_int64_t)(body_of(leg).len
+                                                         / 4); /* it may have been fetched first */
     rc = host->pick(host->baton, &leg->pick, &key, wait, err);
     if (rc == 0) {
         close_attempt(leg, 0);

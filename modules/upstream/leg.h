@@ -8,6 +8,7 @@
 
 #include "upstream/call.h"
 #include "upstream/exchange.h"
+#include "upstream/pieces.h"
 
 typedef struct gb_leg_t gb_leg_t;
 
@@ -57,7 +58,8 @@ struct gb_leg_t {
     int number;                  /* 1-based, re-sends counted */
     int open;                    /* the host was not told yet that it ended */
     gb_ticket_t ticket;          /* the host's */
-    const char *body;            /* what was sent */
+    const char *body;            /* what was sent; of pieces, their list */
+    gb_pieces_t pieces;          /* what is being sent of them */
     apr_interval_time_t latency; /* once it is over */
     int status;
     apr_interval_time_t retry_after;

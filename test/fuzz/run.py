@@ -25,6 +25,7 @@ CASES = {
     "fuzz_gemini_resp": ("gemini_to_openai/*/in*.json",),
     "fuzz_sse": ("stream/*/in.sse",),
     "fuzz_schema": ("schema/*/in.json",),
+    "fuzz_multipart": ("form/*.txt",),
 }
 
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The unmodified openai package: base URL and token are its only settings.
 // node openai.mjs BASE_URL TOKEN COMMAND [TEXT]   prints one JSON value
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const [baseURL, apiKey, command, text = "Hello"] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey });
@@ -47,6 +47,13 @@ const commands = {
   async draw() {
     const answer = await client.images.generate({ model: "dall-e-3", prompt: text, n: 2, size: "1024x1024" });
     return { pictures: answer.data.map((d) => d.b64_json), total: answer.usage.total_tokens };
+  },
+
+  // TEXT is a picture in base64
+  async edit() {
+    const image = await toFile(Buffer.from(text, "base64"), "größe.png", { type: "image/png" });
+    const answer = await client.images.edit({ model: "gpt-image-1", image: [image, image], prompt: "a hat" });
+    return answer.data.map((d) => d.b64_json);
   },
 
   async error() {

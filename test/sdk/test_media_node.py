@@ -4,6 +4,7 @@ import base64
 import struct
 
 from conf import KEYS, Conf
+from forms import png
 from pictures import pixels
 from test_node import call
 
@@ -25,3 +26,7 @@ class TestMedia:
         found = call(site, "openai", "draw", "a cat")
         assert found["total"] > 0
         assert [pixels(base64.b64decode(p)) for p in found["pictures"]] == [(16, 16)] * 2
+
+    def test_edit(self, site):
+        assert [pixels(base64.b64decode(p)) for p in call(site, "openai", "edit", base64.b64encode(png()).decode())] \
+            == [(16, 16)]

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Embeddings, pictures and transcripts with the unmodified Python SDK."""
 import base64
+import json
 import struct
 
 import pytest
 
 from conf import KEYS, Conf
+from forms import inline, png
 from pictures import pixels
 
 openai = pytest.importorskip("openai")
@@ -40,3 +42,12 @@ class TestMedia:
         events = list(client.images.generate(model="gpt-image-1", prompt="a cat", stream=True))
         assert [e.type for e in events] == ["image_generation.completed"]
         assert pixels(base64.b64decode(events[0].b64_json)) == (16, 16)
+
+    def test_edit(self, client, sim):
+        sim.record(bodies=True)
+        first, second = png(shade=1), png(shade=2)
+        answer = client.images.edit(model="gpt-image-1", prompt="a hat", n=1, mask=("m.png", second),
+                                    image=[("größe.png", first, "image/png"), ("b.png", second)])
+        assert [pixels(base64.b64decode(one.b64_json)) for one in answer.data] == [(16, 16)]
+        parts = json.loads(sim.calls()[0]["body"])["contents"][0]["parts"]
+        assert [content for _, content in inline(parts)] == [first, second, second]

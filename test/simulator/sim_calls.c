@@ -22,7 +22,7 @@ typedef struct {
 
 typedef struct {
     uint64_t at_ns, end_ns;
-    uint64_t sent;
+    uint64_t sent, body_bytes;
     detail_t *detail;
     uint32_t key, path, model;
     int32_t fault; /* id of the rule, 0 = none */
@@ -223,6 +223,7 @@ void sim_calls_end(sim_conn_t *c, sim_outcome_t outcome)
     if (r != NULL) {
         r->end_ns = sim_now_ns();
         r->sent = c->sent;
+        r->body_bytes = c->req.body.n;
         r->status = (uint16_t)c->status;
         r->outcome = (uint8_t)outcome;
     }
@@ -350,6 +351,7 @@ static void write_record(sw_t *w, uint64_t index)
     sw_number(w, "fault", r->fault);
     sw_bool(w, "client_gone", r->outcome == SO_GONE);
     sw_number(w, "bytes", (int64_t)r->sent);
+    sw_number(w, "body_bytes", (int64_t)r->body_bytes);
     if (r->detail != NULL) {
         write_headers(w, r->detail);
         if (r->detail->body_len > 0) {
