@@ -85,7 +85,7 @@ static void row_rest(gb_keys_row_t *row, const char *model)
 
     keys_now(&clock);
     keys_enter();
-    n = gb_pool_project_cells_locked(keys_pool, row->key.project_slot, cells, AT_A_TIME, &clock);
+    n = gb_pool_key_cells_locked(keys_pool, row->key.slot, cells, AT_A_TIME, &clock);
     keys_leave();
     for (i = 0; i < n; i++) {
         if (cells[i].until && (!model || !cells[i].model[0] || !strcmp(cells[i].model, model))) {

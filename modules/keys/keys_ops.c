@@ -54,8 +54,7 @@ apr_status_t gbalance_keys_get(gb_keys_row_t *row, gb_pool_cell_t **cells, int *
     *cells = apr_palloc(p, sizeof(**cells) * (GB_POOL_MODELS + 1));
     keys_now(&clock);
     keys_enter();
-    *n = gb_pool_project_cells_locked(keys_pool, row->key.project_slot, *cells, GB_POOL_MODELS + 1,
-                                      &clock);
+    *n = gb_pool_key_cells_locked(keys_pool, row->key.slot, *cells, GB_POOL_MODELS + 1, &clock);
     keys_leave();
     return APR_SUCCESS;
 }

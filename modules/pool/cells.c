@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Models and cells: the table of names, the cells of each project, and what
- * begins and ends a rest.  A cell rests exactly while it has a deadline; the
- * bits of its project's keys follow it.
+ * Models and cells: the table of names, the cells of each project and of its
+ * single keys, and what begins and ends a rest.  A cell rests exactly while it
+ * has a deadline; the bits of its keys follow it.
  */
 #include "pool/pool_int.h"
 
@@ -112,25 +112,55 @@ u32 pool_model_get(gb_pool_t *pool, const char *name, apr_time_t mono)
 
 /* ---- the table of cells ---- */
 
-u64 pool_cell_hash(u32 project, u32 model)
+static u32 *bucket_of(const gb_pool_t *pool, u32 project, u32 key, u32 model)
 {
-    return pool_mix(((u64)project << 16) ^ model);
+    u64 hash = pool_mix(((u64)key << 40) ^ ((u64)project << 16) ^ model);
+
+    return &pool->cell_hash[hash & pool->cell_mask];
 }
 
-u32 pool_cell_find(const gb_pool_t *pool, u32 project, u32 model)
+static u32 find(const gb_pool_t *pool, u32 project, u32 key, u32 model)
 {
-    u32 i = pool->cell_hash[pool_cell_hash(project, model) & pool->cell_mask];
+    u32 i = *bucket_of(pool, project, key, model);
 
-    while (i && (pool->cells[i].project != project || pool->cells[i].model != model)) {
+    while (i
+           && (pool->cells[i].project != project || pool->cells[i].key != key
+               || pool->cells[i].model != model)) {
         i = pool->cells[i].next_hash;
     }
     return i;
 }
 
+u32 pool_cell_find(const gb_pool_t *pool, u32 project, u32 model)
+{
+    return find(pool, project, 0, model);
+}
+
+u32 pool_own_find(const gb_pool_t *pool, u32 slot, u32 model)
+{
+    return find(pool, pool->keys[slot].project, slot, model);
+}
+
+u32 pool_cell_twin(const gb_pool_t *pool, const cell_rec_t *cell)
+{
+    return find(pool, cell->project, cell->key, cell->model);
+}
+
+void pool_cell_hash_in(gb_pool_t *pool, u32 cell)
+{
+    cell_rec_t *rec = &pool->cells[cell];
+    u32 *bucket = bucket_of(pool, rec->project, rec->key, rec->model);
+
+    rec->next_hash = *bucket;
+    rec->next_in_project = pool->projects[rec->project].first_cell;
+    pool->projects[rec->project].first_cell = cell;
+    *bucket = cell;
+}
+
 static void unlink_hash(gb_pool_t *pool, u32 cell)
 {
     const cell_rec_t *rec = &pool->cells[cell];
-    u32 *at = &pool->cell_hash[pool_cell_hash(rec->project, rec->model) & pool->cell_mask];
+    u32 *at = bucket_of(pool, rec->project, rec->key, rec->model);
 
     while (*at != cell) {
         at = &pool->cells[*at].next_hash;
@@ -200,27 +230,47 @@ static u32 cell_take(gb_pool_t *pool)
     return cell;
 }
 
-u32 pool_cell_get(gb_pool_t *pool, u32 project, u32 model, apr_time_t mono)
+static u32 get(gb_pool_t *pool, u32 project, u32 key, u32 model, apr_time_t mono)
 {
-    u32 cell = pool_cell_find(pool, project, model);
-    cell_rec_t *rec;
-    u32 *bucket;
+    u32 cell = find(pool, project, key, model);
 
     if (cell == 0) {
+        cell_rec_t *rec;
+
         cell = cell_take(pool);
         rec = &pool->cells[cell];
         memset(rec, 0, sizeof(*rec));
         rec->model = model;
-        bucket = &pool->cell_hash[pool_cell_hash(project, model) & pool->cell_mask];
-        rec->next_hash = *bucket;
-        rec->next_in_project = pool->projects[project].first_cell;
+        rec->key = key;
         POOL_IN_ORDER();
         rec->project = project;
-        pool->projects[project].first_cell = cell;
-        *bucket = cell;
+        pool_cell_hash_in(pool, cell);
     }
     pool->cells[cell].last_used = mono;
     return cell;
+}
+
+u32 pool_cell_get(gb_pool_t *pool, u32 project, u32 model, apr_time_t mono)
+{
+    return get(pool, project, 0, model, mono);
+}
+
+u32 pool_own_get(gb_pool_t *pool, u32 slot, u32 model, apr_time_t mono)
+{
+    return get(pool, pool->keys[slot].project, slot, model, mono);
+}
+
+/* Before a key leaves its project: minutes of rest are not worth being carried along. */
+void pool_own_drop(gb_pool_t *pool, u32 slot)
+{
+    u32 cell = pool->projects[pool->keys[slot].project].first_cell, next;
+
+    for (; cell; cell = next) {
+        next = pool->cells[cell].next_in_project;
+        if (pool->cells[cell].key == slot) {
+            pool_cell_free(pool, cell);
+        }
+    }
 }
 
 /* ---- rest ---- */
@@ -231,14 +281,24 @@ static void told_everybody(gb_pool_t *pool, u32 model)
     pool->head->changes++;
 }
 
+int pool_slot_rests(const gb_pool_t *pool, u32 slot, u32 model)
+{
+    u32 cell = pool_cell_find(pool, pool->keys[slot].project, model);
+    u32 own = pool_own_find(pool, slot, model);
+
+    return (cell && pool_cell_rests(&pool->cells[cell]))
+           || (own && pool_cell_rests(&pool->cells[own]));
+}
+
 void pool_cell_bits(gb_pool_t *pool, u32 cell)
 {
     const cell_rec_t *rec = &pool->cells[cell];
     u64 *bits = pool_bits(pool, pool->rest, rec->model);
-    u32 slot = pool->projects[rec->project].first_key;
+    u32 slot = rec->key ? rec->key : pool->projects[rec->project].first_key;
 
-    for (; slot; slot = pool->keys[slot].next_in_project) {
-        pool_bit_put(bits, slot, pool_cell_rests(rec));
+    while (slot) {
+        pool_bit_put(bits, slot, pool_cell_rests(rec) || pool_slot_rests(pool, slot, rec->model));
+        slot = rec->key ? 0 : pool->keys[slot].next_in_project;
     }
     told_everybody(pool, rec->model);
 }
@@ -279,9 +339,8 @@ static int wants_trial(const cell_rec_t *rec)
     case GB_COOL_NONE:
     case GB_COOL_MINUTE:
     case GB_COOL_LEARNT:
-        return 0;
     case GB_COOL_AMBIGUOUS:
-        return rec->strikes > 2;
+        return 0;
     case GB_COOL_DAY:
     case GB_COOL_UNAVAILABLE:
     case GB_COOL_MONTH:

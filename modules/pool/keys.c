@@ -561,8 +561,10 @@ apr_status_t gb_pool_reset_locked(gb_pool_t *pool, apr_uint32_t slot, apr_uint32
     pool_key_state(pool, slot, GB_KEY_ACTIVE, clock->wall);
     for (cell = pool->projects[key->project].first_cell; cell;
          cell = pool->cells[cell].next_in_project) {
-        pool->cells[cell].strikes = 0;
-        pool_cell_serve(pool, cell);
+        if (pool->cells[cell].key == 0 || pool->cells[cell].key == slot) {
+            pool->cells[cell].strikes = 0;
+            pool_cell_serve(pool, cell);
+        }
     }
     return APR_SUCCESS;
 }

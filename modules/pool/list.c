@@ -14,12 +14,21 @@
 
 /* ---- keys ---- */
 
-static int cells_resting(const gb_pool_t *pool, u32 project)
+/* The next cell that a key must mind. */
+static u32 cell_of_key(const gb_pool_t *pool, u32 cell, u32 slot)
 {
-    u32 cell = pool->projects[project].first_cell;
+    while (cell && pool->cells[cell].key && pool->cells[cell].key != slot) {
+        cell = pool->cells[cell].next_in_project;
+    }
+    return cell;
+}
+
+static int cells_resting(const gb_pool_t *pool, u32 slot)
+{
+    u32 cell = cell_of_key(pool, pool->projects[pool->keys[slot].project].first_cell, slot);
     int n = 0;
 
-    for (; cell; cell = pool->cells[cell].next_in_project) {
+    for (; cell; cell = cell_of_key(pool, pool->cells[cell].next_in_project, slot)) {
         n += pool_cell_rests(&pool->cells[cell]);
     }
     return n;
@@ -47,7 +56,7 @@ static void key_state_out(const gb_pool_t *pool, u32 slot, gb_pool_key_t *row,
     row->generation = key->generation;
     row->project_slot = key->project;
     row->in_flight = (int)key->in_flight;
-    row->resting = cells_resting(pool, key->project);
+    row->resting = cells_resting(pool, slot);
     row->check_wanted = key->check_wanted;
 }
 
@@ -167,7 +176,9 @@ static void cell_out(gb_pool_t *pool, u32 cell, gb_pool_cell_t *row, const gb_po
     memset(row, 0, sizeof(*row));
     row->project_slot = rec->project;
     memcpy(row->project, project->label, sizeof(row->project));
-    memcpy(row->digest, pool->keys[project->first_key].digest, sizeof(row->digest));
+    memcpy(row->digest, pool->keys[rec->key ? rec->key : project->first_key].digest,
+           sizeof(row->digest));
+    row->own = rec->key != 0;
     memcpy(row->model, pool->head->models[rec->model].name, sizeof(row->model));
     row->reason = (gb_pool_cool_t)rec->reason;
     row->until = pool_to_wall(rec->until, clock);
@@ -197,22 +208,22 @@ int gb_pool_cells_locked(gb_pool_t *pool, apr_uint32_t *pat, gb_pool_cell_t *row
     return got;
 }
 
-int gb_pool_project_cells_locked(gb_pool_t *pool, apr_uint32_t project_slot, gb_pool_cell_t *rows,
-                                 int n, const gb_pool_clock_t *clock)
+int gb_pool_key_cells_locked(gb_pool_t *pool, apr_uint32_t slot, gb_pool_cell_t *rows, int n,
+                             const gb_pool_clock_t *clock)
 {
-    u32 cell = project_slot >= 1 && project_slot <= pool->head->projects_top
-                       && pool->projects[project_slot].used
-                   ? pool->projects[project_slot].first_cell
+    u32 cell = slot >= 1 && slot <= pool->head->keys_top && pool->keys[slot].used
+                   ? pool->projects[pool->keys[slot].project].first_cell
                    : 0;
     int got = 0;
 
-    for (; cell && got < n; cell = pool->cells[cell].next_in_project) {
+    cell = cell_of_key(pool, cell, slot);
+    for (; cell && got < n; cell = cell_of_key(pool, pool->cells[cell].next_in_project, slot)) {
         cell_out(pool, cell, &rows[got++], clock);
     }
     return got;
 }
 
-static u32 project_of_digest(gb_pool_t *pool, const unsigned char *digest)
+static u32 key_of_digest(gb_pool_t *pool, const unsigned char *digest)
 {
     u32 i, slot;
 
@@ -221,7 +232,7 @@ static u32 project_of_digest(gb_pool_t *pool, const unsigned char *digest)
 
         slot = *name ? gb_pool_find_locked(pool, name, digest, NULL) : 0;
         if (slot) {
-            return pool->keys[slot].project;
+            return slot;
         }
     }
     return 0;
@@ -230,15 +241,16 @@ static u32 project_of_digest(gb_pool_t *pool, const unsigned char *digest)
 void gb_pool_restore_cell_locked(gb_pool_t *pool, const gb_pool_cell_t *row,
                                  const gb_pool_clock_t *clock)
 {
-    u32 project = project_of_digest(pool, row->digest), model, cell;
+    u32 slot = key_of_digest(pool, row->digest), model, cell;
     cell_rec_t *rec;
     int i;
 
     model = pool_model_get(pool, row->model, clock->mono);
-    if (project == 0 || (row->model[0] != '\0' && model == 0)) {
+    if (slot == 0 || (row->model[0] != '\0' && model == 0)) {
         return;
     }
-    cell = pool_cell_get(pool, project, model, clock->mono);
+    cell = row->own ? pool_own_get(pool, slot, model, clock->mono)
+                    : pool_cell_get(pool, pool->keys[slot].project, model, clock->mono);
     rec = &pool->cells[cell];
     rec->strikes = (u32)row->strikes;
     rec->successes = row->successes;
@@ -286,7 +298,7 @@ static void adopt_keys(gb_pool_t *pool, gb_pool_t *from, const gb_pool_clock_t *
 static void adopt_cells(gb_pool_t *pool, gb_pool_t *from, const gb_pool_clock_t *clock)
 {
     gb_pool_cell_t row;
-    u32 i, project, into;
+    u32 i, slot, into;
 
     for (i = 1; i <= from->head->cells_top; i++) {
         const cell_rec_t *cell = &from->cells[i];
@@ -296,8 +308,10 @@ static void adopt_cells(gb_pool_t *pool, gb_pool_t *from, const gb_pool_clock_t 
         }
         cell_out(from, i, &row, clock);
         gb_pool_restore_cell_locked(pool, &row, clock);
-        project = project_of_digest(pool, row.digest);
-        into = project ? pool_cell_find(pool, project, pool_model_find(pool, row.model)) : 0;
+        slot = row.own ? 0 : key_of_digest(pool, row.digest);
+        into = slot ? pool_cell_find(pool, pool->keys[slot].project,
+                                     pool_model_find(pool, row.model))
+                    : 0;
         if (into) {
             memcpy(pool->cells[into].rpm, cell->rpm, sizeof(cell->rpm));
             memcpy(pool->cells[into].tpm, cell->tpm, sizeof(cell->tpm));

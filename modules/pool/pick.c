@@ -319,10 +319,9 @@ static void census(const gb_pool_t *pool, u32 name, gb_pool_census_t *c)
     c->off = (int)rec->n_off;
 }
 
-/* Until when one cell keeps its project from serving; a trial may end at any moment. */
-static apr_time_t cell_until(const gb_pool_t *pool, u32 project, u32 model, apr_time_t mono)
+/* Until when one cell keeps its keys from serving; a trial may end at any moment. */
+static apr_time_t cell_until(const gb_pool_t *pool, u32 cell, apr_time_t mono)
 {
-    u32 cell = pool_cell_find(pool, project, model);
     const cell_rec_t *rec = &pool->cells[cell];
 
     if (cell == 0 || !pool_cell_rests(rec)) {
@@ -332,9 +331,24 @@ static apr_time_t cell_until(const gb_pool_t *pool, u32 project, u32 model, apr_
                                                                           : rec->until;
 }
 
-static apr_time_t key_until(const gb_pool_t *pool, const key_rec_t *key, u32 model, apr_time_t mono)
+static apr_time_t rest_until(const gb_pool_t *pool, u32 slot, u32 model, apr_time_t mono)
 {
-    apr_time_t any, one;
+    u32 project = pool->keys[slot].project;
+    apr_time_t until = cell_until(pool, pool_cell_find(pool, project, 0), mono);
+    u32 cells[] = {pool_cell_find(pool, project, model), pool_own_find(pool, slot, model)};
+    int i;
+
+    for (i = 0; i < 2 && model; i++) {
+        apr_time_t at = cell_until(pool, cells[i], mono);
+
+        until = at > until ? at : until;
+    }
+    return until;
+}
+
+static apr_time_t key_until(const gb_pool_t *pool, u32 slot, u32 model, apr_time_t mono)
+{
+    const key_rec_t *key = &pool->keys[slot];
 
     if (!key->enabled || key->reserved || key->state == GB_KEY_INVALID) {
         return 0;
@@ -342,9 +356,7 @@ static apr_time_t key_until(const gb_pool_t *pool, const key_rec_t *key, u32 mod
     if (key->state != GB_KEY_ACTIVE && key->retry_at) {
         return key->retry_at;
     }
-    any = cell_until(pool, key->project, 0, mono);
-    one = model ? cell_until(pool, key->project, model, mono) : 0;
-    return one > any ? one : any;
+    return rest_until(pool, slot, model, mono);
 }
 
 apr_time_t pool_soonest(gb_pool_t *pool, u32 name, u32 model, const gb_pool_clock_t *clock)
@@ -360,7 +372,7 @@ apr_time_t pool_soonest(gb_pool_t *pool, u32 name, u32 model, const gb_pool_cloc
     }
     for (i = 1; i <= head->keys_top; i++) {
         if (pool->keys[i].used && pool->keys[i].pool == name) {
-            apr_time_t at = key_until(pool, &pool->keys[i], model, clock->mono);
+            apr_time_t at = key_until(pool, i, model, clock->mono);
 
             soonest = at && (soonest == 0 || at < soonest) ? at : soonest;
         }
@@ -423,11 +435,9 @@ static gb_pool_answer_t pick_only(pick_t *pick, gb_pool_got_t *got, gb_pool_cens
     }
     if (pool_bit_get(pick->search.rest, slot) || pool_bit_get(pick->search.rest_any, slot)
         || key->trial_hold) {
-        apr_time_t any = cell_until(pool, key->project, 0, pick->clock->mono);
-        apr_time_t one = cell_until(pool, key->project, pick->model, pick->clock->mono);
-
         c->resting = 1;
-        c->wait = wait_until(any > one ? any : one, pick->clock->mono);
+        c->wait = wait_until(rest_until(pool, slot, pick->model, pick->clock->mono),
+                             pick->clock->mono);
         return GB_POOL_RESTING;
     }
     if (pick->search.busy && pool_bit_get(pick->search.busy, slot)) {

@@ -8,7 +8,8 @@
  * The idea.  Google's quotas hold per project and model, so what cools down is
  * a *cell*: a (project, model) pair.  A key without a project label is a
  * project of its own.  A cell whose model is "" stands for all models of its
- * project.  For each model one bitmap over all key slots says which keys rest;
+ * project.  What Google does not say to be the project's - a 429 without
+ * details - rests in a cell of one key's own.  For each model one bitmap over all key slots says which keys rest;
  * for each pool one says which keys are members in good health.  A pick is the
  * next bit that is set in
  *
@@ -27,7 +28,7 @@
 #include <apr_pools.h>
 #include <apr_time.h>
 
-#define GB_POOL_VERSION     1
+#define GB_POOL_VERSION     2
 #define GB_POOL_NAMES       32  /* named pools in one block */
 #define GB_POOL_MODELS      256 /* model names that are remembered at a time */
 #define GB_POOL_TAGS        32
@@ -316,6 +317,7 @@ typedef struct gb_pool_cell_t {
     char model[GB_POOL_MODEL_LEN];            /* "" = all */
     gb_pool_cool_t reason;
     apr_time_t until; /* wall, 0 = serves */
+    int own;          /* of the key with that digest alone, not of its project */
     int half_open;
     int strikes;
     apr_int64_t limits[GB_LIMIT_N];     /* learnt, 0 = not known */
@@ -376,10 +378,10 @@ int gb_pool_list_locked(gb_pool_t *pool, const char *name, apr_uint32_t *pat, gb
                         int n, const gb_pool_clock_t *clock);
 int gb_pool_cells_locked(gb_pool_t *pool, apr_uint32_t *pat, gb_pool_cell_t *rows, int n,
                          const gb_pool_clock_t *clock);
-/* All cells of one project, at most n. */
-int gb_pool_project_cells_locked(gb_pool_t *pool, apr_uint32_t project_slot, gb_pool_cell_t *rows,
-                                 int n, const gb_pool_clock_t *clock);
-/* A cell from persistence: belongs to the project of the key with that digest. */
+/* All cells that one key must mind: those of its project and its own; at most n. */
+int gb_pool_key_cells_locked(gb_pool_t *pool, apr_uint32_t slot, gb_pool_cell_t *rows, int n,
+                             const gb_pool_clock_t *clock);
+/* A cell from persistence: belongs to the key with that digest, or to its project. */
 void gb_pool_restore_cell_locked(gb_pool_t *pool, const gb_pool_cell_t *cell,
                                  const gb_pool_clock_t *clock);
 

@@ -73,6 +73,7 @@ typedef struct project_rec_t {
 
 typedef struct cell_rec_t {
     u32 project;   /* 0 = free */
+    u32 key;       /* 0 = all keys of the project, else this one alone */
     u32 model;     /* index of the model table, 0 = all models */
     u32 next_hash; /* also the free list */
     u32 next_in_project;
@@ -284,6 +285,14 @@ u32 pool_model_get(gb_pool_t *pool, const char *name, apr_time_t mono);
 void pool_models_hash(gb_pool_t *pool);
 u32 pool_cell_find(const gb_pool_t *pool, u32 project, u32 model);
 u32 pool_cell_get(gb_pool_t *pool, u32 project, u32 model, apr_time_t mono);
+/* The same for one key's own cell. */
+u32 pool_own_find(const gb_pool_t *pool, u32 slot, u32 model);
+u32 pool_own_get(gb_pool_t *pool, u32 slot, u32 model, apr_time_t mono);
+u32 pool_cell_twin(const gb_pool_t *pool, const cell_rec_t *cell);
+void pool_cell_hash_in(gb_pool_t *pool, u32 cell);
+void pool_own_drop(gb_pool_t *pool, u32 slot);
+/* Whether a key rests for a model, by its project's cell or its own. */
+int pool_slot_rests(const gb_pool_t *pool, u32 slot, u32 model);
 void pool_cell_free(gb_pool_t *pool, u32 cell);
 void pool_cell_rest(gb_pool_t *pool, u32 cell, gb_pool_cool_t reason, apr_time_t until);
 void pool_cell_serve(gb_pool_t *pool, u32 cell);
@@ -295,7 +304,6 @@ static inline int pool_cell_rests(const cell_rec_t *cell)
 /* Writes a cell's state into the bits of all keys of its project. */
 void pool_cell_bits(gb_pool_t *pool, u32 cell);
 void pool_cell_fired(gb_pool_t *pool, u32 cell);
-u64 pool_cell_hash(u32 project, u32 model);
 
 /* ---- window.c ---- */
 

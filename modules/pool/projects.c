@@ -122,7 +122,9 @@ void pool_project_join(gb_pool_t *pool, u32 slot, u32 project)
     for (cell = rec->first_cell; cell; cell = pool->cells[cell].next_in_project) {
         const cell_rec_t *c = &pool->cells[cell];
 
-        pool_bit_put(pool_bits(pool, pool->rest, c->model), slot, pool_cell_rests(c));
+        if (c->key == 0) {
+            pool_bit_put(pool_bits(pool, pool->rest, c->model), slot, pool_cell_rests(c));
+        }
     }
     pool->head->models[0].changes++;
 }
@@ -134,6 +136,7 @@ void pool_project_quit(gb_pool_t *pool, u32 slot)
     u32 *at = &rec->first_key;
     u32 cell;
 
+    pool_own_drop(pool, slot);
     while (*at != slot) {
         at = &pool->keys[*at].next_in_project;
     }
@@ -186,7 +189,9 @@ void pool_project_merge(gb_pool_t *pool, u32 from, u32 into, apr_time_t mono)
         cell_rec_t copy = pool->cells[cell];
 
         pool_cell_free(pool, cell);
-        cell_add(pool, pool_cell_get(pool, into, copy.model, mono), &copy);
+        if (copy.key == 0) {
+            cell_add(pool, pool_cell_get(pool, into, copy.model, mono), &copy);
+        }
     }
     while ((slot = pool->projects[from].first_key) != 0) {
         int last = pool->projects[from].n_keys == 1;

@@ -155,7 +155,10 @@ static int cell_makes_sense(const gb_pool_t *pool, const cell_rec_t *rec)
 {
     return project_makes_sense(pool, rec->project) && rec->model <= GB_POOL_MODELS
            && (rec->model == 0 || pool->head->models[rec->model].used)
-           && pool_cell_find(pool, rec->project, rec->model) == 0;
+           && (rec->key == 0
+               || (rec->key <= pool->head->keys_top && pool->keys[rec->key].used
+                   && pool->keys[rec->key].project == rec->project))
+           && pool_cell_twin(pool, rec) == 0;
 }
 
 static void cells_rebuild(gb_pool_t *pool)
@@ -165,7 +168,6 @@ static void cells_rebuild(gb_pool_t *pool)
 
     for (i = 1; i <= head->cells_top; i++) {
         cell_rec_t *rec = &pool->cells[i];
-        u32 *bucket;
 
         rec->timer = 0;
         if (!cell_makes_sense(pool, rec)) {
@@ -174,11 +176,7 @@ static void cells_rebuild(gb_pool_t *pool)
             head->cells_free = i;
             continue;
         }
-        bucket = &pool->cell_hash[pool_cell_hash(rec->project, rec->model) & pool->cell_mask];
-        rec->next_hash = *bucket;
-        *bucket = i;
-        rec->next_in_project = pool->projects[rec->project].first_cell;
-        pool->projects[rec->project].first_cell = i;
+        pool_cell_hash_in(pool, i);
         pool_cell_bits(pool, i);
     }
 }
@@ -273,11 +271,14 @@ static int cell_sound(gb_pool_t *pool, u32 cell, const char **why)
     const cell_rec_t *rec = &pool->cells[cell];
     u32 slot;
 
-    INSIST(pool_cell_find(pool, rec->project, rec->model) == cell, "a cell is not found");
+    INSIST(pool_cell_twin(pool, rec) == cell, "a cell is not found");
+    INSIST(rec->key == 0 || pool->keys[rec->key].project == rec->project,
+           "a key's cell is a stranger's");
     INSIST((rec->timer != 0) == (rec->until != 0), "a cell's deadline is not in the heap");
     for (slot = pool->projects[rec->project].first_key; slot;
          slot = pool->keys[slot].next_in_project) {
-        INSIST(pool_bit_get(pool_bits(pool, pool->rest, rec->model), slot) == pool_cell_rests(rec),
+        INSIST(pool_bit_get(pool_bits(pool, pool->rest, rec->model), slot)
+                   == pool_slot_rests(pool, slot, rec->model),
                "a rest bit is wrong");
     }
     return 1;

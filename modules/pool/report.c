@@ -208,6 +208,13 @@ static apr_interval_time_t minute_rest(const report_t *r)
     return with_jitter(r, delay < APR_USEC_PER_SEC ? APR_USEC_PER_SEC : delay);
 }
 
+/* Nothing says whose quota it was, nor for how long. */
+static int is_ambiguous(const report_t *r)
+{
+    return (r->out->span == GB_SPAN_NONE || r->out->span == GB_SPAN_AMBIGUOUS)
+           && r->out->delay <= TERMINAL;
+}
+
 /* How long a 429 lets one cell rest, and why. */
 static apr_interval_time_t quota_rest(const report_t *r, cell_rec_t *cell, gb_pool_cool_t *why,
                                       int *day_told)
@@ -230,7 +237,7 @@ static apr_interval_time_t quota_rest(const report_t *r, cell_rec_t *cell, gb_po
     case GB_SPAN_AMBIGUOUS:
         break;
     }
-    if (r->out->delay > TERMINAL) {
+    if (!is_ambiguous(r)) {
         *why = GB_COOL_DAY;
         return day_rest(r, day_told);
     }
@@ -347,11 +354,16 @@ static int another_answered(const report_t *r)
 
 static void on_success(report_t *r)
 {
+    u32 own = pool_own_find(r->pool, r->slot, r->model);
+
     key_alive(r);
     r->key->check_wanted = 0;
     if (r->cell) {
         r->pool->cells[r->cell].successes++;
         r->pool->cells[r->cell].strikes = 0;
+    }
+    if (own) {
+        r->pool->cells[own].strikes = 0;
     }
     if (r->pool->head->pools[r->key->pool].n_blame) {
         blame_others(r);
@@ -497,6 +509,10 @@ static void on_quota(report_t *r)
     }
     if (r->out->span == GB_SPAN_MONTH) {
         cell_quota(r, pool_cell_get(r->pool, r->key->project, 0, r->clock->mono));
+        return;
+    }
+    if (r->cell && is_ambiguous(r)) {
+        cell_quota(r, pool_own_get(r->pool, r->slot, r->model, r->clock->mono));
         return;
     }
     if (r->cell) {

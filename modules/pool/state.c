@@ -52,6 +52,7 @@ static const member_t key_members[] = {
 static const member_t cell_members[] = {
     C("digest", digest, AS_DIGEST),       C("model", model, AS_TEXT),
     C("reason", reason, AS_INT),          C("until", until, AS_LONG),
+    C("own", own, AS_INT),
     C("half_open", half_open, AS_INT),    C("strikes", strikes, AS_INT),
     C("rpm", limits[GB_LIMIT_RPM], AS_LONG),
     C("tpm", limits[GB_LIMIT_TPM], AS_LONG),

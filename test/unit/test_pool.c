@@ -274,9 +274,9 @@ static void a_quota_cools_one_model_of_one_key(void **state)
     assert_int_equal(fixture_key(f, 1).failures, 0);
 }
 
-static void keys_of_a_project_cool_together(void **state)
+/* Keys 1 and 2 of one project, 3 alone. */
+static void share_a_project(fixture_t *f)
 {
-    fixture_t *f = *state;
     gb_pool_key_t spec;
     int i;
 
@@ -285,6 +285,14 @@ static void keys_of_a_project_cool_together(void **state)
         strcpy(spec.project, i < 3 ? "shared" : "");
         fixture_add(f, &spec);
     }
+}
+
+static void keys_of_a_project_cool_together(void **state)
+{
+    fixture_t *f = *state;
+    int i;
+
+    share_a_project(f);
     assert_int_equal(fixture_pick_ok(f, PRO), 1);
     fixture_quota(f, PRO, GB_SPAN_MINUTE, -1);
     for (i = 0; i < 3; i++) {
@@ -292,6 +300,71 @@ static void keys_of_a_project_cool_together(void **state)
     }
     fixture_wait(f, SEC(60)); /* none told: 60 s */
     assert_int_equal(fixture_call(f, PRO, GB_OUT_SUCCESS), 1);
+}
+
+static void what_is_ambiguous_rests_one_key(void **state)
+{
+    fixture_t *f = *state;
+
+    share_a_project(f);
+    assert_int_equal(fixture_pick_ok(f, PRO), 1);
+    fixture_quota(f, PRO, GB_SPAN_AMBIGUOUS, -1);
+    assert_true(fixture_told(f, GB_EVENT_COOLS));
+    fixture_sound(f);
+    assert_int_equal(fixture_call(f, PRO, GB_OUT_SUCCESS), 2);
+    assert_int_equal(fixture_call(f, PRO, GB_OUT_SUCCESS), 3);
+    assert_int_equal(fixture_call(f, PRO, GB_OUT_SUCCESS), 2);
+    assert_int_equal(fixture_key(f, 1).resting, 1);
+    assert_int_equal(fixture_key(f, 2).resting, 0);
+    while (fixture_call(f, FLASH, GB_OUT_SUCCESS) != 1) { /* other models are in turn */
+    }
+    fixture_wait(f, SEC(31));
+    while (fixture_call(f, PRO, GB_OUT_SUCCESS) != 1) {
+    }
+}
+
+static void a_key_and_its_project_rest_each_for_itself(void **state)
+{
+    fixture_t *f = *state;
+    int i;
+
+    share_a_project(f);
+    assert_int_equal(fixture_pick_ok(f, PRO), 1);
+    fixture_quota(f, PRO, GB_SPAN_AMBIGUOUS, -1); /* key 1: 30 s */
+    assert_int_equal(fixture_pick_ok(f, PRO), 2);
+    fixture_quota(f, PRO, GB_SPAN_MINUTE, SEC(10)); /* both: 10 s */
+    fixture_sound(f);
+    assert_int_equal(fixture_key(f, 1).resting, 2);
+    fixture_wait(f, SEC(11)); /* the project's end leaves the key's */
+    for (i = 0; i < 4; i++) {
+        assert_int_not_equal(fixture_call(f, PRO, GB_OUT_SUCCESS), 1);
+    }
+    fixture_sound(f);
+    fixture_wait(f, SEC(20));
+    while (fixture_call(f, PRO, GB_OUT_SUCCESS) != 1) {
+    }
+    fixture_sound(f);
+}
+
+static void a_key_that_moves_forgets_its_own_rests(void **state)
+{
+    fixture_t *f = *state;
+    gb_pool_edit_t edit = GB_POOL_EDIT_NONE;
+
+    share_a_project(f);
+    assert_int_equal(fixture_pick_ok(f, PRO), 1);
+    fixture_quota(f, PRO, GB_SPAN_AMBIGUOUS, -1);
+    edit.project = "elsewhere";
+    assert_int_equal(gb_pool_edit_locked(f->pool, 1, 1, &edit, &f->clock), APR_SUCCESS);
+    fixture_sound(f);
+    assert_int_equal(fixture_key(f, 1).resting, 0);
+    edit.project = "shared";
+    assert_int_equal(gb_pool_edit_locked(f->pool, 3, 1, &edit, &f->clock), APR_SUCCESS);
+    assert_int_equal(fixture_pick_ok(f, PRO), 2);
+    fixture_quota(f, PRO, GB_SPAN_AMBIGUOUS, -1);
+    assert_int_equal(gb_pool_remove_locked(f->pool, 2, 1), APR_SUCCESS);
+    fixture_sound(f);
+    assert_int_equal(fixture_pick_ok(f, PRO), 3);
 }
 
 typedef struct day_case_t {
@@ -1330,6 +1403,9 @@ int main(void)
         T(a_cap_makes_callers_wait),
         T(a_quota_cools_one_model_of_one_key),
         T(keys_of_a_project_cool_together),
+        T(what_is_ambiguous_rests_one_key),
+        T(a_key_and_its_project_rest_each_for_itself),
+        T(a_key_that_moves_forgets_its_own_rests),
         T(a_day_ends_at_midnight_pacific),
         T(a_day_is_followed_by_one_trial),
         T(a_trial_that_fails_rests_again),

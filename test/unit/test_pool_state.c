@@ -218,6 +218,29 @@ static void a_trial_under_way_is_made_again(void **state)
     fixture_free(f);
 }
 
+static void one_keys_own_rest_stays_its_own(void **state)
+{
+    fixture_t *f = fixture_make(64), *g;
+    gb_pool_edit_t edit = GB_POOL_EDIT_NONE;
+    int i;
+
+    (void)state;
+    fixture_keys(f, "default", 2);
+    edit.project = "shared";
+    for (i = 1; i <= 2; i++) {
+        gb_pool_edit_locked(f->pool, (apr_uint32_t)i, 1, &edit, &f->clock);
+    }
+    assert_int_equal(fixture_pick_ok(f, PRO), 1);
+    fixture_quota(f, PRO, GB_SPAN_AMBIGUOUS, -1);
+    g = reborn(f, SEC(5));
+    assert_int_equal(by_id(g, 1).resting, 1);
+    assert_int_equal(by_id(g, 2).resting, 0);
+    fixture_call(g, PRO, GB_OUT_SUCCESS);
+    assert_string_equal(g->got.id, "00000002");
+    fixture_free(f);
+    fixture_free(g);
+}
+
 static void learnt_limits_are_kept(void **state)
 {
     fixture_t *f = fixture_make(64), *g;
@@ -372,12 +395,12 @@ static const struct {
     const char *text;
     const char *odd; /* words, each with a '-' (cut) or '!' (foreign) before it */
 } odd_cases[] = {
-    {"AIzaSyShort",                               ""                   }, /* no known form anywhere: every word is taken as it is */
+    {"AIzaSyShort",                                ""                   }, /* no known form anywhere: every word is taken as it is */
     {AIZA1 " AIzaSyShort",                         " -AIzaSyShort"      },
     {AIZA1 " AQ.cut-sho",                          " -AQ.cut-sho"       },
-    {AIZA1 "," AIZA1,                               ""                   },
+    {AIZA1 "," AIZA1,                              ""                   },
     {AIZA1 "x",                                    ""                   },
-    {AIZA1 "\nkey=" AIZA1 "x",                      " -" AIZA1 "x"        },
+    {AIZA1 "\nkey=" AIZA1 "x",                     " -" AIZA1 "x"       },
     {"key=" AIZA1 "\nkey=sk-proj-elsewhere",       " !sk-proj-elsewhere"},
     {AIZA1 " sk- ask-me hf_",                      ""                   },
     {"https://x.test/?key=" AIZA1 "&k=gsk_123456", " !gsk_123456"       },
@@ -412,6 +435,7 @@ int main(void)
         cmocka_unit_test(rests_go_on_to_the_second),
         cmocka_unit_test(a_day_that_passed_is_followed_by_a_trial),
         cmocka_unit_test(a_trial_under_way_is_made_again),
+        cmocka_unit_test(one_keys_own_rest_stays_its_own),
         cmocka_unit_test(learnt_limits_are_kept),
         cmocka_unit_test(no_secret_is_written),
         cmocka_unit_test(damage_costs_lines_only),
