@@ -29,6 +29,10 @@ GB_SETTING(TEST_MODEL, "GBalanceTestModel", test_model, STRING, POOL, "gemini-2.
            "model with which a key is checked")
 GB_SETTING(MAX_CONCURRENT_PER_KEY, "GBalanceMaxConcurrentPerKey", max_concurrent_per_key, INT, POOL, "0", 0, 100000, NULL, "Pool and retries",
            "calls that one key serves at a time; 0 = any number")
+GB_SETTING(KEY_QUEUE_MAX, "GBalanceKeyQueueMax", key_queue_max, INT, POOL, "256", 0, 100000, NULL, "Pool and retries",
+           "calls of a process that wait for a key that is busy (MAX_CONCURRENT_PER_KEY); more are answered 429 at once")
+GB_SETTING(KEY_QUEUE_TIME, "GBalanceKeyQueueTime", key_queue_time, SECONDS, POOL, "10", 1, 3600, NULL, "Pool and retries",
+           "seconds that such a call waits at most")
 GB_SETTING(MODEL_LIMITS, "GBalanceModelLimits", model_limits, JSON, POOL, "", 1, 0, "object:rpm|tpm|rpd", "Pool and retries",
            "quota of one project for a model, as JSON: {\"gemini-2.5-pro\": {\"rpm\": 5, \"tpm\": 250000, \"rpd\": 100}}; models not named are learnt")
 GB_SETTING(MODEL_KEY_TAGS, "GBalanceModelKeyTags", model_key_tags, MAP, POOL, "", 1, 0, NULL, "Pool and retries",

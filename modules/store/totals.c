@@ -126,16 +126,19 @@ static void count(gb_sums_t *sums, const gb_record_t *r)
     sums->attempts++;
     sums->failures += failed;
     sums->quota += r->status == 429;
+    if (r->is_final
+        || r->is_success) { /* of n choices that were asked for one by one each is paid for */
+        sums->prompt_tokens += known(r->prompt_tokens);
+        sums->completion_tokens += known(r->completion_tokens);
+        sums->thought_tokens += known(r->thought_tokens);
+        sums->cached_tokens += known(r->cached_tokens);
+    }
     if (!r->is_final) {
         return;
     }
     sums->calls++;
     sums->successes += r->is_success;
     sums->call_failures += failed;
-    sums->prompt_tokens += known(r->prompt_tokens);
-    sums->completion_tokens += known(r->completion_tokens);
-    sums->thought_tokens += known(r->thought_tokens);
-    sums->cached_tokens += known(r->cached_tokens);
     if (r->is_success) {
         sums->latency_ms += known(r->latency) / 1000;
         sums->first_byte_ms += known(r->first_byte) / 1000;

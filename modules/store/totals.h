@@ -11,8 +11,8 @@
  * of 10 seconds (kept 10 minutes), of a minute (50 hours), of an hour (92 days)
  * and of a day of TIMEZONE (for good); keys and callers of an hour and of a day.
  *
- * An attempt counts at the moment when it began.  Attempts count each; calls,
- * tokens and times are those of the final attempt of a call.
+ * An attempt counts at the moment when it began.  Attempts count each; calls
+ * and times are those of the final attempt of a call, tokens those of all that answered.
  */
 #ifndef GB_TOTALS_H
 #define GB_TOTALS_H

@@ -37,8 +37,8 @@ struct gb_exchange_t {
     apr_time_t began;
 
     gb_fetcher_t *fetcher; /* what the request names by URL comes first; NULL: nothing */
-    gb_leg_t *legs;
-    int n_legs, n_done, n_failed;
+    gb_legs_t legs;
+    int n_done, n_failed;
     gb_error_t first_error; /* of a leg that failed where others may do without it */
 
     gb_head_t head;
@@ -75,8 +75,8 @@ void gb_exchange_unref(gb_exchange_t *x)
     if (atomic_fetch_sub(&x->refs, 1) == 1) {
         int i;
 
-        for (i = 0; i < x->n_legs; i++) {
-            memset(x->legs[i].key.secret, 0, sizeof(x->legs[i].key.secret));
+        for (i = 0; i < x->legs.n; i++) {
+            memset(x->legs.first[i].key.secret, 0, sizeof(x->legs.first[i].key.secret));
         }
         apr_pool_destroy(x->pool);
     }
@@ -99,12 +99,12 @@ static apr_status_t post(gb_exchange_t *x, gb_msg_t *msg)
 
 static void summarize(gb_exchange_t *x)
 {
-    const gb_leg_t *leg = &x->legs[x->n_legs - 1];
+    const gb_leg_t *leg = &x->legs.first[x->legs.n - 1];
     int i;
 
-    for (i = 0; i < x->n_legs; i++) {
-        leg = leg->failed ? &x->legs[i] : leg;
-        x->summary.attempts += x->legs[i].attempts + x->legs[i].extra;
+    for (i = 0; i < x->legs.n; i++) {
+        leg = leg->failed ? &x->legs.first[i] : leg;
+        x->summary.attempts += x->legs.first[i].attempts + x->legs.first[i].extra;
     }
     x->summary.upstream_status = leg->status;
     x->summary.key_id = leg->key.id;
@@ -129,8 +129,8 @@ static void end(gb_exchange_t *x, apr_status_t rv)
         return;
     }
     stop_fetching(x);
-    for (i = 0; i < x->n_legs; i++) {
-        gb_leg_cancel(&x->legs[i], GB_TRANSPORT_CANCELLED);
+    for (i = 0; i < x->legs.n; i++) {
+        gb_leg_cancel(&x->legs.first[i], GB_TRANSPORT_CANCELLED);
     }
     gb_timer_cancel(x->engine, &x->total);
     gb_drain_remove(x->engine, &x->drain);
@@ -156,12 +156,12 @@ static void pace(gb_exchange_t *x)
         return;
     }
     x->paused = pause;
-    for (i = 0; i < x->n_legs; i++) {
+    for (i = 0; i < x->legs.n; i++) {
         if (pause) {
-            gb_leg_pause(&x->legs[i]);
+            gb_leg_pause(&x->legs.first[i]);
         }
         else {
-            gb_leg_resume(&x->legs[i]);
+            gb_leg_resume(&x->legs.first[i]);
         }
     }
 }
@@ -322,7 +322,7 @@ static void fail(gb_exchange_t *x, const gb_error_t *err)
     }
     stop_fetching(x);
     gb_log(GB_LOG_INFO, 0, GBLOGNO(5002) "req %s: %s after %d attempt(s): %d %s",
-           x->conf->request_id, x->committed ? "broke off" : "failed", x->legs[0].attempts,
+           x->conf->request_id, x->committed ? "broke off" : "failed", x->legs.first[0].attempts,
            err->status, err->message);
     if (!x->committed) {
         gb_buf_reset(&x->out);
@@ -356,13 +356,13 @@ static void leg_flowed(gb_leg_t *leg)
 /* Another model may need more calls than the one that was planned for. */
 static void legs_grow(gb_exchange_t *x)
 {
-    int first = x->n_legs;
+    int first = x->legs.n;
 
-    while (x->n_legs < x->plan->fan_out) {
-        leg_make(x, x->n_legs++);
+    while (x->legs.n < x->plan->fan_out) {
+        leg_make(x, x->legs.n++);
     }
-    for (; first < x->n_legs && !x->complete; first++) {
-        gb_leg_next(&x->legs[first]);
+    for (; first < x->legs.n && !x->complete; first++) {
+        gb_leg_next(&x->legs.first[first]);
     }
 }
 
@@ -370,7 +370,7 @@ static void leg_restarts(gb_leg_t *leg)
 {
     gb_exchange_t *x = leg->x;
 
-    if (x->n_legs <= 1) {
+    if (x->legs.n <= 1) {
         gb_buf_reset(&x->out);
         x->sent = 0;
     }
@@ -387,10 +387,10 @@ static apr_status_t merge(gb_exchange_t *x)
     int i;
 
     memset(&facts, 0, sizeof(facts));
-    t = dialect->start(x->plan, x->legs[0].answer_type, &facts);
-    for (i = 0; rv == APR_SUCCESS && i < x->n_legs; i++) {
-        if (!x->legs[i].failed) {
-            rv = dialect->on_chunk(t, x->legs[i].raw.data, x->legs[i].raw.len, &x->out);
+    t = dialect->start(x->plan, x->legs.first[0].answer_type, &facts);
+    for (i = 0; rv == APR_SUCCESS && i < x->legs.n; i++) {
+        if (!x->legs.first[i].failed) {
+            rv = dialect->on_chunk(t, x->legs.first[i].raw.data, x->legs.first[i].raw.len, &x->out);
         }
     }
     return rv == APR_SUCCESS ? dialect->on_end(t, &x->out) : rv;
@@ -401,9 +401,9 @@ static void fail_all(gb_exchange_t *x, const gb_leg_t *leg, const gb_error_t *er
     gb_error_t copy = *err;
     int i;
 
-    for (i = 0; i < x->n_legs; i++) {
-        if (&x->legs[i] != leg) {
-            gb_leg_cancel(&x->legs[i], GB_TRANSPORT_CANCELLED);
+    for (i = 0; i < x->legs.n; i++) {
+        if (&x->legs.first[i] != leg) {
+            gb_leg_cancel(&x->legs.first[i], GB_TRANSPORT_CANCELLED);
         }
     }
     fail(x, &copy);
@@ -414,14 +414,14 @@ static void settle(gb_exchange_t *x, gb_leg_t *leg)
 {
     gb_error_t err;
 
-    if (++x->n_done < x->n_legs) {
+    if (++x->n_done < x->legs.n) {
         return;
     }
-    if (x->n_failed == x->n_legs) {
+    if (x->n_failed == x->legs.n) {
         fail(x, &x->first_error);
         return;
     }
-    if (x->n_legs > 1 && merge(x) != APR_SUCCESS) {
+    if (x->legs.n > 1 && merge(x) != APR_SUCCESS) {
         gb_error_set(&err, 502, "upstream_error", NULL,
                      "The upstream's answers could not be read.");
         fail(x, &err);
@@ -439,7 +439,7 @@ static void leg_failed(gb_leg_t *leg, const gb_error_t *err)
 {
     gb_exchange_t *x = leg->x;
 
-    if (!x->plan->partial || x->n_legs <= 1 || x->complete) {
+    if (!x->plan->partial || x->legs.n <= 1 || x->complete) {
         fail_all(x, leg, err);
         return;
     }
@@ -469,11 +469,11 @@ static void on_total(gb_timer_t *timer)
         return;
     }
     /* no fault of the key when it was answering */
-    gb_leg_cancel(&x->legs[0], x->committed ? GB_TRANSPORT_CANCELLED : GB_TRANSPORT_TIMEOUT);
+    gb_leg_cancel(&x->legs.first[0], x->committed ? GB_TRANSPORT_CANCELLED : GB_TRANSPORT_TIMEOUT);
     gb_error_set(&err, 504, "timeout", NULL,
                  "The call took longer than %d seconds (TIME_OUT_TOTAL) with all its attempts.",
                  (int)apr_time_sec(x->conf->settings->time_out_total));
-    fail_all(x, &x->legs[0], &err);
+    fail_all(x, &x->legs.first[0], &err);
 }
 
 /*
@@ -492,8 +492,8 @@ static void on_drain(gb_drain_t *drain, int phase)
     gb_exchange_ref(x);
     gb_error_set(&err, 503, "server_shutdown", NULL,
                  "The server is restarting and cannot finish this answer. Please send it again.");
-    gb_leg_cancel(&x->legs[0], GB_TRANSPORT_CANCELLED);
-    fail_all(x, &x->legs[0], &err);
+    gb_leg_cancel(&x->legs.first[0], GB_TRANSPORT_CANCELLED);
+    fail_all(x, &x->legs.first[0], &err);
     if (phase > 1) {
         end(x, APR_EOF);
     }
@@ -518,8 +518,9 @@ static void on_cancel(gb_msg_t *msg)
 
 static void leg_make(gb_exchange_t *x, int i)
 {
-    gb_leg_t *leg = &x->legs[i];
+    gb_leg_t *leg = &x->legs.first[i];
 
+    leg->all = &x->legs;
     leg->engine = x->engine;
     leg->conf = x->conf;
     leg->plan = x->plan;
@@ -534,10 +535,10 @@ static void legs_make(gb_exchange_t *x)
 {
     int room, i;
 
-    x->n_legs = x->plan->fan_out > 1 ? x->plan->fan_out : 1;
-    room = x->plan->fan_out_later > x->n_legs ? x->plan->fan_out_later : x->n_legs;
-    x->legs = apr_pcalloc(x->pool, sizeof(*x->legs) * (apr_size_t)room);
-    for (i = 0; i < x->n_legs; i++) {
+    x->legs.n = x->plan->fan_out > 1 ? x->plan->fan_out : 1;
+    room = x->plan->fan_out_later > x->legs.n ? x->plan->fan_out_later : x->legs.n;
+    x->legs.first = apr_pcalloc(x->pool, sizeof(*x->legs.first) * (apr_size_t)room);
+    for (i = 0; i < x->legs.n; i++) {
         leg_make(x, i);
     }
 }
@@ -547,8 +548,8 @@ static void start_legs(gb_exchange_t *x)
     int i;
 
     gb_exchange_ref(x);
-    for (i = 0; i < x->n_legs && !x->complete; i++) {
-        gb_leg_next(&x->legs[i]);
+    for (i = 0; i < x->legs.n && !x->complete; i++) {
+        gb_leg_next(&x->legs.first[i]);
     }
     gb_exchange_unref(x);
 }

@@ -17,8 +17,6 @@
 
 #define BACKOFF_FIRST apr_time_from_msec(250)
 #define BACKOFF_MAX   apr_time_from_sec(4)
-#define QUEUE_MAX     256                   /* calls of a process that wait for a busy key */
-#define QUEUE_TIME    apr_time_from_sec(10) /* and for how long */
 #define QUEUE_RETRY   apr_time_from_sec(2)
 #define KEY_HEADER    "x-goog-api-key: "
 #define BEARER_HEADER "Authorization: Bearer "
@@ -144,6 +142,26 @@ static void close_attempt(gb_leg_t *leg, int final)
 }
 
 /*
+ * No other attempt of this leg follows.  Legs wait for one another here, for
+ * only the last attempt of the whole call is the final one.
+ */
+static void close_leg(gb_leg_t *leg)
+{
+    gb_leg_t *each, *end = leg->all->first + leg->all->n, *last = NULL;
+
+    leg->over = 1;
+    for (each = leg->all->first; each < end; each++) {
+        if (!each->over) {
+            return;
+        }
+        last = each->open ? each : last;
+    }
+    for (each = leg->all->first; each < end; each++) {
+        close_attempt(each, each == last);
+    }
+}
+
+/*
  * Gives the key back with what became of it, exactly once.  For an adaptive
  * re-send it is still held: what was refused says nothing of a key.
  */
@@ -194,9 +212,11 @@ static void leave_queue(gb_leg_t *leg)
 /* Whether it may wait (on); else *err says what the client hears. */
 static int stay_queued(gb_leg_t *leg, gb_error_t *err)
 {
+    const gb_settings_t *settings = leg->conf->settings;
     apr_time_t now = gb_mono_now();
 
-    if (leg->queued_at ? now - leg->queued_at < QUEUE_TIME : in_queue < QUEUE_MAX) {
+    if (leg->queued_at ? now - leg->queued_at < settings->key_queue_time
+                       : in_queue < settings->key_queue_max) {
         in_queue += leg->queued_at == 0;
         leg->queued_at = leg->queued_at ? leg->queued_at : now;
         return 1;
@@ -323,7 +343,7 @@ static void fail(gb_leg_t *leg, const gb_error_t *err)
     leave_queue(leg);
     gb_timer_cancel(leg->engine, &leg->step);
     gb_timer_cancel(leg->engine, &leg->first_token);
-    close_attempt(leg, 1);
+    close_leg(leg);
     leg->events->failed(leg, err);
 }
 
@@ -449,7 +469,7 @@ static void judge(gb_leg_t *leg)
     tell_refused(leg);
     if (leg->verdict.cls == GB_CLASS_SUCCESS || leg->verdict.cls == GB_CLASS_BLOCKED) {
         report(leg);
-        close_attempt(leg, 1);
+        close_leg(leg);
         leg->events->done(leg);
         return;
     }
@@ -644,7 +664,7 @@ static void send_attempt(gb_leg_t *leg)
         leg->attempts++;
     }
     leg->keep_key = 0;
-    leg->number = leg->attempts + leg->extra + leg->moves;
+    leg->number = ++leg->all->attempts;
     leg->open = 1;
     memset(&leg->ticket, 0, sizeof(leg->ticket));
     fill_attempt(leg, &attempt);
@@ -796,7 +816,7 @@ void gb_leg_cancel(gb_leg_t *leg, gb_transport_t why)
         gb_classify(&leg->verdict, &outcome);
         report(leg);
     }
-    close_attempt(leg, 1);
+    close_leg(leg);
 }
 
 void gb_leg_pause(gb_leg_t *leg)

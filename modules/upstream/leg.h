@@ -22,8 +22,16 @@ typedef struct gb_leg_events_t {
     void (*failed)(gb_leg_t *leg, const gb_error_t *err);
 } gb_leg_events_t;
 
+/* All legs of an exchange: they are one call. */
+typedef struct gb_legs_t {
+    gb_leg_t *first;
+    int n;
+    int attempts; /* of all of them, re-sends counted: what numbers them */
+} gb_legs_t;
+
 struct gb_leg_t {
     gb_exchange_t *x;
+    gb_legs_t *all;
     const gb_leg_events_t *events;
     gb_engine_t *engine;
     const gb_exchange_conf_t *conf;
@@ -55,8 +63,9 @@ struct gb_leg_t {
     char dropped[48]; /* a field that was refused, until it is known whether that was it */
 
     /* of the attempt that runs or ran last */
-    int number;                  /* 1-based, re-sends counted */
+    int number;                  /* 1-based, re-sends and other legs counted */
     int open;                    /* the host was not told yet that it ended */
+    int over;                    /* no other attempt follows */
     gb_ticket_t ticket;          /* the host's */
     const char *body;            /* what was sent; of pieces, their list */
     gb_pieces_t pieces;          /* what is being sent of them */

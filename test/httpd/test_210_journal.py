@@ -95,6 +95,20 @@ class TestRows:
         counts = db.rows("SELECT * FROM gb_tally WHERE part = 'all' AND kind = 'status' AND period = 86400 ORDER BY value")
         assert [(int(c["value"]), c["attempts"], c["calls"]) for c in counts] == [(200, 1, 1), (503, 1, 0)]
 
+    def test_a_call_that_was_sent_three_times(self, kept):
+        """One call for the counters, whose tokens are those of all its choices."""
+        site, db = fresh(kept)
+        answer = ask(site, OpenAI, model="gemini-3.8-flash", n=3)
+        assert answer.status == 200 and len(answer.json()["choices"]) == 3
+        rows = db.await_rows(3)
+        assert {row["request_id"] for row in rows} == {answer.headers.get("x-request-id")}
+        assert sorted(row["attempt"] for row in rows) == [1, 2, 3] and all(row["is_success"] for row in rows)
+        assert sorted(row["is_final"] for row in rows) == [0, 0, 1]
+        assert sorted(call["request_id"].rpartition(".")[2] for call in site.sim.calls()) == ["1", "2", "3"]
+        hours = db.rows("SELECT * FROM gb_totals WHERE part = 'all' AND period = 3600")
+        assert sum(s["calls"] for s in hours) == 1 and sum(s["attempts"] for s in hours) == 3
+        assert sum(s["completion_tokens"] for s in hours) == sum(row["completion_tokens"] for row in rows) > 0
+
     def test_a_stream(self, kept):
         site, db = fresh(kept)
         answer = begin(site, Gemini, "[[chunks=5 interval=50]]")

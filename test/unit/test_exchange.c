@@ -913,8 +913,6 @@ static void a_fan_out_is_merged(void **state)
     assert_int_equal(seen(), 3);
     assert_int_equal(stage->host.n_reports, 3);
     assert_int_equal(summary()->attempts, 3);
-    assert_int_equal(stage->host.n_final, 3);
-    stage->host.n_final = 1; /* one for each answer here */
     leave();
 }
 
@@ -927,8 +925,6 @@ static void one_failure_fails_the_fan_out(void **state)
     run();
     answered(400, "error 400 invalid_value");
     assert_int_equal(stage->host.n_reports, 3);
-    assert_int_equal(stage->host.n_final, 3);
-    stage->host.n_final = 1;
     leave();
 }
 
@@ -958,7 +954,6 @@ static void a_fan_out_drops_a_field_for_all(void **state)
     run();
     answered(200, "a\na\na\n[done]\n");
     assert_int_equal(up_requests(up), 6);
-    stage->host.n_final = 1;
     leave();
     up_stop(up);
 }
