@@ -43,7 +43,7 @@ static atomic_int running; /* uploads in this child */
 
 /* ---- where it goes ---- */
 
-/* ".../upload/v1beta/files" of BASE_URL ".../v1beta" */
+/* ".../upload/v1beta/files" of BASE_URL ".../v1beta": where a whole upload in one call goes */
 static const char *upload_url(request_rec *r, const gb_settings_t *settings)
 {
     const char *base = settings->base_url;
@@ -51,8 +51,8 @@ static const char *upload_url(request_rec *r, const gb_settings_t *settings)
 
     return version
                ? apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, base, (apr_size_t)(version - base)),
-                             "upload/", version, "/files", NULL)
-               : apr_pstrcat(r->pool, base, "/upload/files", NULL);
+                             "upload/", version, GB_UPLOAD_FILES, NULL)
+               : apr_pstrcat(r->pool, base, "/upload" GB_UPLOAD_FILES, NULL);
 }
 
 /* The key travels only to where BASE_URL points. */
@@ -98,7 +98,9 @@ int core_relay_route(request_rec *r)
         req->refusal = err;
         return 0;
     }
-    if (!req->session && (core_upload_begins(r) || r->method_number != M_POST)) {
+    if (!req->session
+        && (core_upload_begins(r) || r->method_number != M_POST
+            || strcmp(r->uri + strlen(req->mount->prefix), GB_UPLOAD_FILES) != 0)) {
         return 0;
     }
     relay = apr_pcalloc(r->pool, sizeof(*relay));

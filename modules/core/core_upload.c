@@ -69,9 +69,8 @@ static const char *session_url(request_rec *r, const gb_plan_t *plan, const char
 {
     const char *word = session_word(r, plan, url);
     const char *query = strchr(url, '?');
-    const char *path = core_request_get(r)->mount->prefix;
 
-    return word ? apr_pstrcat(r->pool, ap_construct_url(r->pool, path, r), query ? query : "?",
+    return word ? apr_pstrcat(r->pool, ap_construct_url(r->pool, r->uri, r), query ? query : "?",
                               query ? "&" : "", ARGUMENT "=", word, NULL)
                 : NULL;
 }

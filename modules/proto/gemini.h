@@ -10,7 +10,8 @@
 #include "proto/dialect.h"
 
 extern const gb_dialect_t gb_gemini_dialect;
-/* The beginning of a resumable upload: path is "" and the query Google's. */
+/* The beginning of a resumable upload: path is what stands behind /upload/v1beta. */
+#define GB_UPLOAD_FILES "/files"
 extern const gb_dialect_t gb_gemini_upload_dialect;
 
 /*

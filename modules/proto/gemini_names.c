@@ -37,18 +37,23 @@ static void add(gb_plan_t *plan, const char *name)
 
 /* ---- in a body ---- */
 
-typedef enum { NAME, FILE_URI, INTERACTION } kind_t;
+typedef enum { NAME, FILE_URI, ID } kind_t;
 
 /* Members that refer to something by its name, in both spellings. */
 static const struct {
     const char *camel, *snake;
     kind_t kind;
+    const char *collection; /* of an ID: "interactions/" */
 } members[] = {
-    {"fileUri",               "file_uri",                FILE_URI   },
-    {"cachedContent",         "cached_content",          NAME       },
-    {"fileName",              "file_name",               NAME       },
-    {"fileSearchStoreNames",  "file_search_store_names", NAME       },
-    {"previousInteractionId", "previous_interaction_id", INTERACTION},
+    {"fileUri",               "file_uri",                FILE_URI, NULL           },
+    {"cachedContent",         "cached_content",          NAME,     NULL           },
+    {"fileName",              "file_name",               NAME,     NULL           },
+    {"fileSearchStoreNames",  "file_search_store_names", NAME,     NULL           },
+    {"previousInteractionId", "previous_interaction_id", ID,       "interactions/"},
+    {"environment",           "environment_id",          ID,       "environments/"},
+    {"fromEnvironment",       "from_environment",        ID,       "environments/"},
+    {"agent",                 "agent",                   ID,       "agents/"      },
+    {"baseAgent",             "base_agent",              ID,       "agents/"      },
 };
 
 #define N_MEMBERS (sizeof(members) / sizeof(members[0]))
@@ -70,7 +75,14 @@ static const char *file_of_uri(const char *uri, apr_pool_t *p)
     return len > 0 ? apr_pstrmemdup(p, at + 1, 6 + len) : NULL;
 }
 
-static void add_value(gb_plan_t *plan, kind_t kind, gb_span_t value)
+/* With or without its collection before it. */
+static const char *name_of_id(const char *id, const char *collection, apr_pool_t *p)
+{
+    return strncmp(id, collection, strlen(collection)) == 0 ? id
+                                                            : apr_pstrcat(p, collection, id, NULL);
+}
+
+static void add_value(gb_plan_t *plan, size_t i, gb_span_t value)
 {
     size_t len;
     const char *text = gb_json_str(value, &len, plan->pool);
@@ -78,15 +90,15 @@ static void add_value(gb_plan_t *plan, kind_t kind, gb_span_t value)
     if (text == NULL) {
         return;
     }
-    switch (kind) {
+    switch (members[i].kind) {
     case NAME:
         add(plan, strchr(text, '/') != NULL ? text : NULL);
         break;
     case FILE_URI:
         add(plan, file_of_uri(text, plan->pool));
         break;
-    case INTERACTION:
-        add(plan, apr_pstrcat(plan->pool, "interactions/", text, NULL));
+    case ID:
+        add(plan, name_of_id(text, members[i].collection, plan->pool));
         break;
     }
 }
@@ -103,11 +115,14 @@ static int refers(gb_plan_t *plan, gb_span_t key, gb_span_t value)
             continue;
         }
         if (gb_json_kind(value) == GB_JSON_STRING) {
-            add_value(plan, members[i].kind, value);
+            add_value(plan, i, value);
             return 1;
         }
+        if (gb_json_kind(value) == GB_JSON_OBJECT) {
+            return 0; /* described, not named */
+        }
         for (gb_json_iter(&it, value); gb_json_next(&it);) {
-            add_value(plan, members[i].kind, it.value);
+            add_value(plan, i, it.value);
         }
         return 1;
     }
@@ -137,8 +152,8 @@ static int holds(const char *text, size_t len, const char *word)
 /* Most bodies refer to nothing, and some are large: they are looked through once. */
 void gb_gemini_names_in_body(gb_plan_t *plan)
 {
-    static const char *const words[] = {"files/", "cachedContents/", "fileSearchStores/",
-                                        "nteraction"};
+    static const char *const words[] = {"files/",     "cachedContents/", "fileSearchStores/",
+                                        "nteraction", "nvironment",      "gent\""};
     gb_json_fault_t fault;
     size_t i;
 
@@ -182,6 +197,18 @@ static const char *text_member(gb_span_t object, const char *name, apr_pool_t *p
     return gb_json_str(gb_json_get(object, name), &len, p);
 }
 
+/* Newer collections give ids: of what POST /agents has made, of what GET /agents/a shows. */
+static const char *named_by_id(const gb_plan_t *plan, const char *id)
+{
+    const char *collection = plan->path + 1;
+    size_t len = strcspn(collection, "/?:");
+
+    if (strncmp(collection, "models", len) == 0 || strcmp(plan->operation, "openai") == 0) {
+        return NULL;
+    }
+    return apr_pstrcat(plan->pool, apr_pstrmemdup(plan->pool, collection, len), "/", id, NULL);
+}
+
 /* The name of what an answer describes: of a file, an operation, a cache, an interaction. */
 void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json)
 {
@@ -190,8 +217,8 @@ void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json
     const char *name = text_member(object, "name", plan->pool);
     const char *id = text_member(json, "id", plan->pool);
 
-    if (name == NULL && id != NULL && strcmp(plan->operation, "interactions") == 0) {
-        name = apr_pstrcat(plan->pool, "interactions/", id, NULL);
+    if (name == NULL && id != NULL) {
+        name = named_by_id(plan, id);
     }
     if (name == NULL || strchr(name, '/') == NULL || strlen(name) > 120
         || (strncmp(name, "models/", 7) == 0 && strchr(name + 7, '/') == NULL)) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The beginning of a resumable upload, the one call of the upload address whose
+ * The beginning of a resumable upload, the one call of the upload addresses whose
  * body is small: a description of the file goes up, a session comes back.  The
  * file's own bytes never pass here.
  */
@@ -14,6 +14,28 @@ struct gb_translator_t {
     gb_facts_t *facts;
 };
 
+/* "/files", or a method of something that takes files: "/fileSearchStores/s:uploadTo..." */
+static int is_place(const char *path)
+{
+    static const char *const letters =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+    size_t len;
+    int colons = 0;
+
+    if (strcmp(path, GB_UPLOAD_FILES) == 0) {
+        return 1;
+    }
+    while (*path == '/' || *path == ':') {
+        colons += *path == ':';
+        len = strspn(++path, letters);
+        if (len == 0) {
+            return 0;
+        }
+        path += len;
+    }
+    return *path == '\0' && colons == 1;
+}
+
 static apr_status_t upload_parse(gb_plan_t **pplan, const gb_request_t *request,
                                  const gb_settings_t *settings, gb_error_t *err, apr_pool_t *p)
 {
@@ -21,14 +43,20 @@ static apr_status_t upload_parse(gb_plan_t **pplan, const gb_request_t *request,
     gb_plan_t *plan;
 
     (void)settings;
-    if (request->path[0] != '\0' || strcmp(request->method, "POST") != 0) {
-        gb_error_set(err, request->path[0] != '\0' ? 404 : 405, "unknown_url", NULL,
+    if (!is_place(request->path)) {
+        return gb_error_set(err, 404, "unknown_url", NULL,
+                            "Files are uploaded by POST to /upload/v1beta/files, or into "
+                            "/upload/v1beta/fileSearchStores/...:uploadToFileSearchStore.");
+    }
+    if (strcmp(request->method, "POST") != 0) {
+        gb_error_set(err, 405, "method_not_allowed", NULL,
                      "Files are uploaded by POST to /upload/v1beta/files.");
         err->allow = "POST";
         return APR_EGENERAL;
     }
     plan = gb_plan_make(&gb_gemini_upload_dialect, p);
-    plan->path = apr_pstrcat(p, "/files", args != NULL ? "?" : NULL, args, NULL);
+    plan->path = apr_pstrcat(p, request->path, args != NULL ? "?" : NULL, args, NULL);
+    gb_gemini_name_in_path(plan, request->path);
     plan->upload = 1;
     plan->operation = "upload";
     plan->body = request->body;

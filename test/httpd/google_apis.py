@@ -14,6 +14,8 @@ import urllib.parse
 
 GRANULARITY = 8 * 1024 * 1024
 PIECE = 256 * 1024
+ANYBODY = "*"        # in the place of a key
+BY_ID = ("agents", "credentials", "decisions", "environments", "triggers", "voices", "webhooks")    # they have no names
 
 
 def clock(seconds):
@@ -23,8 +25,8 @@ def clock(seconds):
 
 
 class Upload:
-    def __init__(self, key, meta, mime):
-        self.key, self.meta, self.mime = key, meta, mime
+    def __init__(self, key, meta, mime, store=None):
+        self.key, self.meta, self.mime, self.store = key, meta, mime, store
         self.size, self.hash, self.done = 0, hashlib.sha256(), False
 
 
@@ -93,7 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             google.calls.append({"method": self.command, "path": self.path, "key": self.key,
                                  "headers": list(self.headers.items())})
         if path.startswith("/upload/"):
-            return self.upload()
+            return self.upload(re.sub(r"^/upload/v1(beta|alpha)?/", "", path))
         if not self.key:
             self.body()
             return self.refuse(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers.")
@@ -117,6 +119,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def create(self, kind, content):
         google = self.server.google
+        if kind in BY_ID:
+            made = secrets.token_hex(8)
+            return self.answer(200, google.put(f"{kind}/{made}", self.key, {**content, "id": made}))
         if kind == "interactions":
             previous = content.get("previous_interaction_id")
             if previous and google.owner(f"interactions/{previous}") != self.key:
@@ -132,7 +137,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def one(self, name, method, content):
         google = self.server.google
-        if google.owner(name) != self.key:
+        if name.startswith("models/") and "/operations/" not in name:
+            return self.answer(200, {"name": name, "displayName": name})
+        whole = "/".join(name.split("/")[:2])
+        if name not in google.things and whole != name and google.owner(whole) == self.key:
+            return self.answer(200, {} if self.command == "GET" or method else {"id": secrets.token_hex(4)})    # a part
+        if google.owner(name) not in (self.key, ANYBODY):
             return self.not_there(name.split("/")[0])
         if self.command == "DELETE":
             del google.things[name]
@@ -159,7 +169,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     # ---- uploads
 
-    def upload(self):
+    def upload(self, target):
+        """target: files, or a store with its method."""
         google = self.server.google
         protocol = self.headers.get("X-Goog-Upload-Protocol") or self.query.get("uploadType") or ""
         if "upload_id" in self.query:
@@ -169,12 +180,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.refuse(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers.")
         if protocol == "multipart":
             return self.multipart()
+        store = target.partition(":")[0] if target != "files" else None
         meta = json.loads(self.body() or b"{}").get("file", {})
+        if store and google.owner(store) != self.key:
+            return self.not_there(store)
         made = secrets.token_hex(12)
-        google.uploads[made] = Upload(self.key, meta, self.headers.get("X-Goog-Upload-Header-Content-Type"))
+        google.uploads[made] = Upload(self.key, meta, self.headers.get("X-Goog-Upload-Header-Content-Type"), store)
         return self.answer(200, None, [
-            ("X-Goog-Upload-URL", f"{google.url}/upload/v1beta/files?upload_id={made}&upload_protocol=resumable"),
-            ("X-Goog-Upload-Control-URL", f"{google.url}/upload/v1beta/files?upload_id={made}&upload_protocol=resumable"),
+            ("X-Goog-Upload-URL", f"{google.url}/upload/v1beta/{target}?upload_id={made}&upload_protocol=resumable"),
+            ("X-Goog-Upload-Control-URL", f"{google.url}/upload/v1beta/{target}?upload_id={made}&upload_protocol=resumable"),
             ("X-GUploader-UploadID", made), ("X-Goog-Upload-Status", "active"),
             ("X-Goog-Upload-Chunk-Granularity", str(GRANULARITY))])
 
@@ -212,7 +226,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "finalize" not in command:
             return self.answer(200, None, [("X-Goog-Upload-Status", "active")])
         upload.done = True
-        return self.answer(200, {"file": self.file_made(upload)}, [("X-Goog-Upload-Status", "final")])
+        return self.answer(200, self.made_of(upload), [("X-Goog-Upload-Status", "final")])
+
+    def made_of(self, upload):
+        if not upload.store:
+            return {"file": self.file_made(upload)}
+        name = f"{upload.store}/upload/operations/{secrets.token_hex(6)}"
+        return self.server.google.put(name, upload.key, {"name": name, "done": True, "response": {
+            "documentName": f"{upload.store}/documents/d1", "sha256": upload.hash.hexdigest()}})
 
     def fail(self, how):
         """No answer: at once, or ever."""

@@ -46,6 +46,9 @@ static const struct {
     {"POST",   "/models/m:generateContent", "{\"tools\":[{\"fileSearch\":{\"fileSearchStoreNames\":[\"fileSearchStores/a\",\"fileSearchStores/b\"]}}]}",
      "fileSearchStores/a fileSearchStores/b"},
     {"POST",   "/interactions", "{\"previous_interaction_id\":\"i1\"}", "interactions/i1"},
+    {"POST",   "/interactions", "{\"agent\":\"a1\",\"environment\":\"environments/e1\"}", "agents/a1 environments/e1"},
+    {"POST",   "/interactions", "{\"environment\":{\"type\":\"remote\"}}", ""},
+    {"POST",   "/triggers/t1/executions", "{}", "triggers/t1/executions triggers/t1"},
     {"POST",   "/cachedContents", "{\"contents\":[{\"parts\":[{\"fileData\":{\"fileUri\":\"https://h/v1beta/files/f\"}}]}]}", "files/f"},
 };
 
@@ -56,6 +59,9 @@ static const struct {
     {"POST", "/models/m:predictLongRunning", "{\"name\":\"models/m/operations/o\"}", "models/m/operations/o"},
     {"POST", "/models/m:batchGenerateContent", "{\"name\":\"batches/b\",\"metadata\":{}}", "batches/b"},
     {"POST", "/interactions", "{\"id\":\"i2\",\"status\":\"completed\"}", "interactions/i2"},
+    {"POST", "/agents", "{\"id\":\"a2\"}", "agents/a2"},
+    {"GET",  "/webhooks/w1", "{\"id\":\"w1\"}", "webhooks/w1"},
+    {"GET",  "/models/m", "{\"id\":\"x\"}", NULL},
     {"GET",  "/files/a", "{\"name\":\"files/a\",\"state\":\"ACTIVE\"}", "files/a"},
     {"POST", "/files:register", "{\"file\":{\"name\":\"files/r\"}}", "files/r"},
     {"GET",  "/models/m", "{\"name\":\"models/m\"}", NULL},
