@@ -14,6 +14,7 @@
 #include "apr_strings.h"
 
 #include "base/timeutil.h"
+#include "store/logs.h"
 #include "store/totals.h"
 #include "store/upkeep.h"
 
@@ -125,6 +126,23 @@ static apr_status_t bound(gb_db_t *db, int *n, apr_pool_t *p)
     return rv == APR_SUCCESS && !*n ? gb_upkeep_bound(db, GB_LOG_ERRORS, max, BATCH, n, p) : rv;
 }
 
+/* What somebody has deleted on a page, and was too much for one go. */
+static apr_status_t clear(gb_db_t *db, int *n, apr_pool_t *p)
+{
+    int n_pools, i;
+    const gb_pool_conf_t *pools = core_pools(&n_pools);
+    apr_status_t rv = APR_SUCCESS;
+
+    *n = 0;
+    for (i = 0; rv == APR_SUCCESS && !*n && i < n_pools; i++) {
+        rv = gb_logs_clear_step(n, db, GB_LOG_REQUESTS, pools[i].name, p);
+        if (rv == APR_SUCCESS && !*n) {
+            rv = gb_logs_clear_step(n, db, GB_LOG_ERRORS, pools[i].name, p);
+        }
+    }
+    return rv;
+}
+
 static apr_status_t expire_totals(gb_db_t *db, int *n, apr_pool_t *p)
 {
     return gb_totals_expire(db, apr_time_now(), n, p);
@@ -134,8 +152,8 @@ static apr_status_t expire_totals(gb_db_t *db, int *n, apr_pool_t *p)
 
 typedef apr_status_t step_fn(gb_db_t *db, int *n, apr_pool_t *p);
 
-static step_fn *const steps[] = {adopt,           core_files_load, core_files_clean,
-                                 expire_at_night, bound,           expire_totals};
+static step_fn *const steps[] = {clear,           adopt, core_files_load, core_files_clean,
+                                 expire_at_night, bound, expire_totals};
 
 /* The database thread: the first step that finds something does it. */
 static apr_status_t upkeep_job(gb_db_t *db, void *baton, apr_pool_t *p)

@@ -11,9 +11,10 @@
 
 #include <apr_strings.h>
 
-#define DELETE_BATCH 500
-#define CALL_MAX     50
-#define SHORT_TEXT   "500"
+#define DELETE_BATCH  500
+#define CLEAR_BATCHES 8
+#define CALL_MAX      50
+#define SHORT_TEXT    "500"
 
 /* ---- what rows are made of ---- */
 
@@ -38,9 +39,9 @@
 #define NO_END      ", NULL, NULL"
 
 typedef struct table_t {
-    const char *name, *as, *other;                    /* the other log, on the same attempt */
-    const char *list, *whole;                         /* columns */
-    const char *model, *type, *status, *key, *caller; /* NULL: has no index */
+    const char *name, *as, *other; /* the other log, on the same attempt */
+    const char *list, *whole;      /* columns */
+    const char *model, *type, *status, *key, *masked, *caller; /* NULL: has no index */
     const char *text; /* a condition with as many values as text_n */
     int text_n;
 } table_t;
@@ -49,14 +50,15 @@ typedef struct table_t {
 static const table_t tables[] = {
     {"t_request_log", "q", " LEFT JOIN t_error_logs AS e ON e.uid = q.uid",
      OF_REQUEST SHORT_TEXTS NO_END,    OF_REQUEST LONG_TEXTS NO_END,    "model_name", "class",
-     "status_code", "key_id", "caller",
+     "status_code", "key_id", "api_key",    "caller",
      "(q.model_name LIKE %s ESCAPE '!' OR q.class LIKE %s ESCAPE '!' OR q.caller LIKE %s ESCAPE "
      "'!' "
-     "OR q.operation LIKE %s ESCAPE '!')",                                   4},
+     "OR q.operation LIKE %s ESCAPE '!')", 4},
     {"t_error_logs",  "e", " LEFT JOIN t_request_log AS q ON q.uid = e.uid",
      OF_ERROR SHORT_TEXTS END_OF_CALL, OF_ERROR LONG_TEXTS END_OF_CALL, "model_name", "error_type",
-     "error_code",  "key_id", NULL,
-     "(e.error_log LIKE %s ESCAPE '!' OR e.request_msg LIKE %s ESCAPE '!')", 2},
+     "error_code",  "key_id", "gemini_key", NULL,
+     "(e.error_log LIKE %s ESCAPE '!' OR e.request_msg LIKE %s ESCAPE '!' OR "
+     "e.error_type LIKE %s ESCAPE '!')",   3},
 };
 
 static void row_of(gb_log_row_t *row, const gb_rows_t *rows, int i)
@@ -238,6 +240,12 @@ static int put_others(draft_t *d, const table_t *table, const gb_log_filter_t *f
     if (is_request && filter->failed_only) {
         put(d, " AND q.is_success = 0");
     }
+    if (filter->key_part) {
+        gb_buf_printf(out, " AND (%s.key_id", table->as);
+        put_arg(d, " LIKE %s ESCAPE '!' OR ", like(filter->key_part, d->p));
+        gb_buf_printf(out, "%s.%s", table->as, table->masked);
+        put_arg(d, " LIKE %s ESCAPE '!')", d->args[d->n - 1]);
+    }
     if (filter->text && *filter->text) {
         put_text(d, table, filter->text);
     }
@@ -254,8 +262,9 @@ typedef struct reading_t {
     apr_int64_t after; /* by id, for a live tail; -1: by time */
     match_t matches[MATCHES];
     int n_matches;
-    draft_t others; /* conditions that the walk does not settle */
-    int scan;       /* how many rows it takes */
+    draft_t others;  /* conditions that the walk does not settle */
+    int is_filtered; /* there are any */
+    int scan;        /* how many rows the walk takes */
     apr_pool_t *p;
 } reading_t;
 
@@ -283,7 +292,14 @@ static void put_walk(draft_t *d, const reading_t *reading)
     if (filter->to) {
         put_int(d, " AND at < %s", filter->to);
     }
-    put(d, " ORDER BY at DESC, id DESC");
+    put(d, filter->oldest_first ? " ORDER BY at, id" : " ORDER BY at DESC, id DESC");
+}
+
+static const char *order_of(const reading_t *reading)
+{
+    return reading->after >= 0             ? " ORDER BY w.walked DESC"
+           : reading->filter->oldest_first ? " ORDER BY w.walked_at, w.walked"
+                                           : " ORDER BY w.walked_at DESC, w.walked DESC";
 }
 
 static void settle(reading_t *reading, int max)
@@ -298,25 +314,33 @@ static void settle(reading_t *reading, int max)
     }
     any |= put_others(d, reading->table, reading->filter);
     reading->scan = any ? GB_LOG_SCAN : max;
+    reading->is_filtered = any;
+}
+
+/* The walk's rows that the other filters leave. */
+static void put_found(draft_t *d, const reading_t *reading, const char *columns, const char *other)
+{
+    const table_t *table = reading->table;
+
+    gb_buf_printf(&d->text, "SELECT %s FROM (", columns);
+    put_walk(d, reading);
+    put_int(d, " LIMIT %s) AS w", reading->scan);
+    gb_buf_printf(&d->text, " JOIN %s AS %s ON %s.id = w.walked%s WHERE 1 = 1", table->name,
+                  table->as, table->as, other);
+    gb_buf_append(&d->text, reading->others.text.data, reading->others.text.len);
+    memcpy(d->args + d->n, reading->others.args, sizeof(d->args[0]) * (size_t)reading->others.n);
+    d->n += reading->others.n;
 }
 
 static apr_status_t read_rows(gb_rows_t *rows, gb_db_t *db, const reading_t *reading, int max)
 {
-    const table_t *table = reading->table;
     draft_t d;
 
     draft(&d, reading->p);
-    gb_buf_printf(&d.text, "SELECT %s FROM (", table->list);
-    put_walk(&d, reading);
-    put_int(&d, " LIMIT %s) AS w", reading->scan);
-    gb_buf_printf(&d.text, " JOIN %s AS %s ON %s.id = w.walked%s WHERE 1 = 1", table->name,
-                  table->as, table->as, table->other);
-    gb_buf_append(&d.text, reading->others.text.data, reading->others.text.len);
-    memcpy(d.args + d.n, reading->others.args, sizeof(d.args[0]) * (size_t)reading->others.n);
-    d.n += reading->others.n;
-    put(&d, reading->after >= 0 ? " ORDER BY w.walked DESC"
-                                : " ORDER BY w.walked_at DESC, w.walked DESC");
+    put_found(&d, reading, reading->table->list, reading->table->other);
+    put(&d, order_of(reading));
     put_int(&d, " LIMIT %s", max);
+    put_int(&d, " OFFSET %s", reading->filter->skip);
     return run(&d, db, rows);
 }
 
@@ -363,7 +387,7 @@ apr_status_t gb_logs_list(gb_log_page_t *page, gb_db_t *db, gb_log_table_t table
     memset(page, 0, sizeof(*page));
     begin(&reading, table, filter, p);
     reading.from = from;
-    settle(&reading, n + 1);
+    settle(&reading, n + 1 + filter->skip);
     rv = read_rows(&rows, db, &reading, n + 1);
     if (rv != APR_SUCCESS) {
         return rv;
@@ -375,10 +399,27 @@ apr_status_t gb_logs_list(gb_log_page_t *page, gb_db_t *db, gb_log_table_t table
         page->next.at = page->rows[n - 1].at;
         page->next.id = page->rows[n - 1].id;
     }
-    else if (reading.scan == GB_LOG_SCAN) {
+    else if (reading.is_filtered && !filter->oldest_first) {
         rv = read_end(&page->next, db, &reading);
         page->more = page->next.at != 0;
     }
+    return rv;
+}
+
+apr_status_t gb_logs_count(int *n, gb_db_t *db, gb_log_table_t table, const gb_log_filter_t *filter,
+                           apr_pool_t *p)
+{
+    reading_t reading;
+    gb_rows_t rows;
+    apr_status_t rv;
+    draft_t d;
+
+    begin(&reading, table, filter, p);
+    settle(&reading, GB_LOG_COUNT);
+    draft(&d, p);
+    put_found(&d, &reading, "COUNT(*)", "");
+    rv = run(&d, db, &rows);
+    *n = rv == APR_SUCCESS && rows.n ? (int)gb_rows_int(&rows, 0, 0, 0) : 0;
     return rv;
 }
 
@@ -529,10 +570,40 @@ apr_status_t gb_logs_delete(int *n, gb_db_t *db, gb_log_table_t table, const cha
     return rv;
 }
 
-apr_status_t gb_logs_delete_all(int *n, gb_db_t *db, gb_log_table_t table, const char *pool,
-                                apr_int64_t until, apr_pool_t *p)
+/* What is still to go is a note, so that whoever does the upkeep goes on with it. */
+static const char *note_name(gb_log_table_t table, const char *pool, apr_pool_t *p)
 {
-    return gb_upkeep_expire(db, table, pool, apr_time_from_msec(until + 1), DELETE_BATCH, n, p);
+    return apr_pstrcat(p, "clear_", tables[table].name, ":", pool, NULL);
+}
+
+apr_status_t gb_logs_clear_step(int *n, gb_db_t *db, gb_log_table_t table, const char *pool,
+                                apr_pool_t *p)
+{
+    const char *name = note_name(table, pool, p), *until;
+    apr_status_t rv = gb_upkeep_note_get(db, name, &until, p);
+
+    *n = 0;
+    if (rv != APR_SUCCESS || !*until) {
+        return rv;
+    }
+    rv = gb_upkeep_expire(db, table, pool, apr_time_from_msec(apr_atoi64(until) + 1), DELETE_BATCH,
+                          n, p);
+    return rv == APR_SUCCESS && !*n ? gb_upkeep_note_put(db, name, "") : rv;
+}
+
+apr_status_t gb_logs_clear(int *n, int *more, gb_db_t *db, gb_log_table_t table, const char *pool,
+                           apr_int64_t until, apr_pool_t *p)
+{
+    apr_status_t rv = gb_upkeep_note_put(db, note_name(table, pool, p), gb_db_int(until, p));
+    int i, gone = DELETE_BATCH;
+
+    *n = 0;
+    for (i = 0; rv == APR_SUCCESS && gone && i < CLEAR_BATCHES; i++) {
+        rv = gb_logs_clear_step(&gone, db, table, pool, p);
+        *n += gone;
+    }
+    *more = gone > 0;
+    return rv;
 }
 
 /* ---- cursors ---- */

@@ -17,6 +17,8 @@
 
 #define GB_LOG_PAGE_MAX 500
 #define GB_LOG_SCAN     5000
+#define GB_LOG_SKIP_MAX 10000
+#define GB_LOG_COUNT    10000
 
 /* A place between two rows. */
 typedef struct gb_log_cursor_t {
@@ -32,12 +34,17 @@ typedef struct gb_log_filter_t {
     const char *type; /* errors: error_type; requests: class */
     const char *caller;
     const char *request_id;
-    const char *text; /* errors: somewhere in the text; requests: in model, class or caller */
+    const char *key_part; /* somewhere in a key's id or masked text */
+    const char *
+        text; /* errors: somewhere in text, request or type; requests: in model, class, caller or operation */
     int status_min, status_max; /* 429, 429; 500, 599 */
     int no_status;              /* those without a status: no answer came */
     int final_only;             /* requests: one row for each call */
     int failed_only;            /* requests: no successes */
     apr_int64_t from, to;       /* ms; to: not included */
+    /* For page numbers, which a cursor is better than: rows to leave out (at most GB_LOG_SKIP_MAX), and
+     * whether the oldest come first (then without a cursor). */
+    int skip, oldest_first;
 } gb_log_filter_t;
 
 typedef struct gb_log_row_t {
@@ -70,6 +77,10 @@ typedef struct gb_log_page_t {
 apr_status_t gb_logs_list(gb_log_page_t *page, gb_db_t *db, gb_log_table_t table,
                           const gb_log_filter_t *filter, gb_log_cursor_t from, int n,
                           apr_pool_t *p);
+/* How many there are, up to GB_LOG_COUNT; with filters that have no index, up to GB_LOG_SCAN among as
+ * many. */
+apr_status_t gb_logs_count(int *n, gb_db_t *db, gb_log_table_t table, const gb_log_filter_t *filter,
+                           apr_pool_t *p);
 /*
  * For a live tail: rows that were written after the one with that id, newest
  * first, at most n; page->last_id is where to go on.  By id, not by time: a long
@@ -92,9 +103,15 @@ apr_status_t gb_logs_lookup(gb_log_row_t *row, gb_db_t *db, const char *pool, co
 /* *n: rows that went. */
 apr_status_t gb_logs_delete(int *n, gb_db_t *db, gb_log_table_t table, const char *pool,
                             const apr_int64_t *ids, int count, apr_pool_t *p);
-/* A batch of at most 500 of the pool's rows that are not newer than `until`: again, until *n is 0. */
-apr_status_t gb_logs_delete_all(int *n, gb_db_t *db, gb_log_table_t table, const char *pool,
-                                apr_int64_t until, apr_pool_t *p);
+/*
+ * All of the pool's rows that are not newer than `until` (ms).  The first few
+ * thousand go at once (*n); *more: the rest follows in the background, by
+ * gb_logs_clear_step, a batch at a time until its *n is 0.
+ */
+apr_status_t gb_logs_clear(int *n, int *more, gb_db_t *db, gb_log_table_t table, const char *pool,
+                           apr_int64_t until, apr_pool_t *p);
+apr_status_t gb_logs_clear_step(int *n, gb_db_t *db, gb_log_table_t table, const char *pool,
+                                apr_pool_t *p);
 
 /* "1795156302000-4711" and the reverse, for addresses; 0: it is none. */
 const char *gb_log_cursor_text(gb_log_cursor_t cursor, apr_pool_t *p);

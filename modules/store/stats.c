@@ -427,10 +427,14 @@ apr_status_t gb_stats_counts(const gb_count_t **pcounts, int *n, gb_db_t *db,
 
 /* ---- usage ---- */
 
-/* The names that count, and their sums by model, which alone have a price. */
-#define TOP                                                                                        \
-    "JOIN (SELECT name AS top, SUM(calls) AS n FROM gb_totals WHERE " OF_ALL OF_MODEL              \
-    " GROUP BY name ORDER BY n DESC LIMIT %s) AS t ON t.top = name "
+/*
+ * Both databases like to walk the index by name, to have the groups in order: from the first day on.
+ * So SQLite groups by what it has no index for, and MySQL is told.
+ */
+#define BY_RANGE(FORM, table, index)                                                               \
+    {                                                                                              \
+        FORM(table, "+name"), FORM(table " IGNORE INDEX (" index ")", "name")                      \
+    }
 
 typedef struct usage_sql_t {
     gb_sql_t all, named;
@@ -443,15 +447,18 @@ typedef struct usage_sql_t {
 #define BY_OF_NAME(column)                                                                         \
     "SELECT " column ", model, " SUMS " FROM gb_totals WHERE " OF_NAME OF_MODEL                    \
     " GROUP BY " column ", model"
-#define BY_NAME                                                                                    \
-    "SELECT name, model, " SUMS " FROM gb_totals " TOP "WHERE " OF_ALL OF_MODEL                    \
-    " GROUP BY name, model"
+/* The names that count, and their sums by model, which alone have a price. */
+#define BY_NAME(table, name)                                                                       \
+    "SELECT name, model, " SUMS " FROM " table                                                     \
+    " JOIN (SELECT name AS top, SUM(calls) AS n FROM " table " WHERE " OF_ALL OF_MODEL             \
+    " GROUP BY " name " ORDER BY n DESC LIMIT %s) AS t ON t.top = name WHERE " OF_ALL OF_MODEL     \
+    " GROUP BY " name ", model"
 
 static const usage_sql_t usage_sql[GB_BY_N] = {
-    {{BY("model"), NULL}, {BY_OF_NAME("model"), NULL}, 0},
-    {{BY("start"), NULL}, {BY_OF_NAME("start"), NULL}, 0},
-    {{BY_NAME, NULL},     {NULL, NULL},                1},
-    {{BY_NAME, NULL},     {NULL, NULL},                1},
+    {{BY("model"), NULL}, {BY_OF_NAME("model"), NULL}, 0              },
+    {                             {BY("start"), NULL},                                            {BY_OF_NAME("start"), NULL},                                             0},
+    { BY_RANGE(BY_NAME, "gb_totals",                                             "gb_totals_name"),                                             {NULL, NULL}, 1},
+    {                                             BY_RANGE(BY_NAME, "gb_totals",                                             "gb_totals_name"),                                                             {NULL, NULL}, 1},
 };
 
 static apr_status_t ask_usage(gb_rows_t *rows, gb_db_t *db, const gb_stats_ask_t *ask, gb_by_t by,
@@ -719,13 +726,18 @@ apr_status_t gb_stats_key_calls(gb_key_calls_t *calls, gb_db_t *db, const char *
     return rv;
 }
 
+#define FAILED_KEYS(table, name)                                                                   \
+    "SELECT name, SUM(failures) AS n FROM " table " WHERE period = 3600 AND part = 'key' "         \
+    "AND start >= %s AND pool = %s GROUP BY " name                                                 \
+    " HAVING SUM(failures) > 0 ORDER BY n DESC, name LIMIT %s"
+#define ANSWERED_KEYS(table, name)                                                                 \
+    "SELECT name, SUM(attempts) AS n FROM " table " WHERE period = 3600 AND part = 'key' "         \
+    "AND kind = 'status' AND start >= %s AND pool = %s AND value = %s GROUP BY " name              \
+    " ORDER BY n DESC, name LIMIT %s"
+
 static const gb_sql_t sql_attention[] = {
-    {"SELECT name, SUM(failures) AS n FROM gb_totals WHERE period = 3600 AND part = 'key' "
-     "AND start >= %s AND pool = %s GROUP BY name HAVING SUM(failures) > 0 ORDER BY n DESC, name "
-     "LIMIT %s",                       NULL},
-    {"SELECT name, SUM(attempts) AS n FROM gb_tally WHERE period = 3600 AND part = 'key' "
-     "AND kind = 'status' AND start >= %s AND pool = %s AND value = %s GROUP BY name "
-     "ORDER BY n DESC, name LIMIT %s", NULL},
+    BY_RANGE(FAILED_KEYS, "gb_totals", "gb_totals_name"),
+    BY_RANGE(ANSWERED_KEYS, "gb_tally", "gb_tally_name"),
 };
 
 apr_status_t gb_stats_attention(gb_key_count_t **pkeys, int *n, gb_db_t *db, const char *pool,

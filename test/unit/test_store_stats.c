@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include <apr_dbd.h>
@@ -182,6 +183,26 @@ static void fill(gb_writer_t *writer, apr_pool_t *p)
         if (!records[i].is_success) {
             write_error(writer, &records[i],
                         apr_psprintf(p, "%d%% of %s_x", records[i].status, attempts[i].cls), p);
+        }
+    }
+}
+
+static void write_many(gb_writer_t *writer, int n, apr_time_t from, apr_interval_time_t step,
+                       apr_pool_t *p)
+{
+    gb_record_t *records = apr_palloc(p, sizeof(*records) * 500);
+    attempt_t a = attempts[3];
+    int i;
+
+    for (i = 0; i < n; i++) {
+        a.key = apr_psprintf(p, "key%05d", i % 50);
+        a.model = apr_psprintf(p, "model-%d", i % 7);
+        a.caller = apr_psprintf(p, "caller%d", i % 20);
+        a.call = apr_psprintf(p, "call-%d", i);
+        record_of(&records[i % 500], &a);
+        records[i % 500].began = from + i * step;
+        if (i % 500 == 499) {
+            assert_int_equal(gb_journal_write(writer, records, 500, p), APR_SUCCESS);
         }
     }
 }
@@ -524,6 +545,7 @@ static const filter_case_t filter_cases[] = {
     {__LINE__, ERRORS,   0, {.text = "service!"}                                                },
     {__LINE__, ERRORS,   4, {.text = "%"}                                                       },
     {__LINE__, ERRORS,   4, {.text = "\"model\""}                                               },
+    {__LINE__, ERRORS,   2, {.key_part = "aaa1"}                                                },
     {__LINE__, ERRORS,   2, {.request_id = "call-three-keys"}                                   },
 };
 
@@ -539,6 +561,8 @@ static void filters_of(gb_writer_t *writer, apr_pool_t *p)
         if (n != c->n) {
             fail_msg("line %d: %d rows", c->line, n);
         }
+        assert_int_equal(gb_logs_count(&n, writer->db, c->table, &c->filter, p), APR_SUCCESS);
+        assert_int_equal(n, c->n);
     }
 }
 
@@ -670,7 +694,7 @@ static void deletion_of(gb_writer_t *writer, apr_pool_t *p)
     gb_log_page_t page;
     apr_int64_t ids[2];
     gb_tile_t tiles[GB_TILE_N];
-    int n;
+    int n, more;
 
     fill(writer, p);
     memset(&all, 0, sizeof(all));
@@ -683,13 +707,12 @@ static void deletion_of(gb_writer_t *writer, apr_pool_t *p)
     assert_int_equal(n, 2);
     assert_int_equal(listed(writer, ERRORS, &all, p), 2);
     /* what came after the question stays */
-    assert_int_equal(gb_logs_delete_all(&n, writer->db, REQUESTS, "default",
-                                        apr_time_as_msec(NOW - 19 * 1000000), p),
+    assert_int_equal(gb_logs_clear(&n, &more, writer->db, REQUESTS, "default",
+                                   apr_time_as_msec(NOW - 19 * 1000000), p),
                      APR_SUCCESS);
     assert_int_equal(n, 7);
-    assert_int_equal(gb_logs_delete_all(&n, writer->db, REQUESTS, "default",
-                                        apr_time_as_msec(NOW - 19 * 1000000), p),
-                     APR_SUCCESS);
+    assert_int_equal(more, 0);
+    assert_int_equal(gb_logs_clear_step(&n, writer->db, REQUESTS, "default", p), APR_SUCCESS);
     assert_int_equal(n, 0);
     assert_int_equal(listed(writer, REQUESTS, &all, p), 1);
     assert_int_equal(gb_stats_tiles(tiles, writer->db, "default", NOW, writer->zone, p),
@@ -700,6 +723,31 @@ static void deletion_of(gb_writer_t *writer, apr_pool_t *p)
 static void deletes_rows(void **state)
 {
     on_each(*state, deletion_of);
+}
+
+/* More than goes at once is left to the upkeep, which stops where it was told to. */
+static void clearing_of(gb_writer_t *writer, apr_pool_t *p)
+{
+    int n, more, total;
+
+    write_many(writer, 5000, NOW - DAY, 1000000, p);
+    assert_int_equal(gb_logs_clear(&n, &more, writer->db, REQUESTS, "default",
+                                   apr_time_as_msec(NOW - DAY) + 4499 * 1000, p),
+                     APR_SUCCESS);
+    assert_int_equal(more, 1);
+    for (total = n; n; total += n) {
+        assert_int_equal(gb_logs_clear_step(&n, writer->db, REQUESTS, "default", p), APR_SUCCESS);
+        assert_true(n <= 500);
+    }
+    assert_int_equal(total, 4500);
+    write_many(writer, 500, NOW - DAY, 1000, p);
+    assert_int_equal(gb_logs_clear_step(&n, writer->db, REQUESTS, "default", p), APR_SUCCESS);
+    assert_int_equal(n, 0);
+}
+
+static void clears_in_batches(void **state)
+{
+    on_each(*state, clearing_of);
 }
 
 /* ---- plans, time ---- */
@@ -748,31 +796,12 @@ static void ask_all(gb_writer_t *writer, apr_pool_t *p)
 
         assert_int_equal(gb_logs_list(&page, db, c->table, &c->filter, from, 50, p), APR_SUCCESS);
         assert_int_equal(gb_logs_newer(&page, db, c->table, &c->filter, 1, 50, p), APR_SUCCESS);
+        assert_int_equal(gb_logs_count(&n, db, c->table, &c->filter, p), APR_SUCCESS);
         if (page.n) {
             gb_logs_get(&row, db, c->table, "default", page.rows[0].id, p);
         }
     }
     gb_logs_lookup(&row, db, "default", ids[0], 429, 1795156302000, 1000, p);
-}
-
-static void write_many(gb_writer_t *writer, int n, apr_time_t from, apr_interval_time_t step,
-                       apr_pool_t *p)
-{
-    gb_record_t *records = apr_palloc(p, sizeof(*records) * 500);
-    attempt_t a = attempts[3];
-    int i;
-
-    for (i = 0; i < n; i++) {
-        a.key = apr_psprintf(p, "key%05d", i % 50);
-        a.model = apr_psprintf(p, "model-%d", i % 7);
-        a.caller = apr_psprintf(p, "caller%d", i % 20);
-        a.call = apr_psprintf(p, "call-%d", i);
-        record_of(&records[i % 500], &a);
-        records[i % 500].began = from + i * step;
-        if (i % 500 == 499) {
-            assert_int_equal(gb_journal_write(writer, records, 500, p), APR_SUCCESS);
-        }
-    }
 }
 
 /* Values of other types make no other plan. */
@@ -793,7 +822,8 @@ static const char *with_values(const char *text, apr_pool_t *p)
     return out.data;
 }
 
-/* What may be read from begin to end: answers of inner questions, which have a limit. */
+/* What may be read from begin to end: answers of inner questions, which have a limit.  All keys of all
+ * times are no bound. */
 static int is_bounded(const char *step)
 {
     static const char *const inner[] = {"SCAN w",      "SCAN t", "SCAN m",
@@ -808,7 +838,7 @@ static int is_bounded(const char *step)
             return 1;
         }
     }
-    return strncmp(step, "SCAN", 4) != 0;
+    return strncmp(step, "SCAN", 4) != 0 && !strstr(step, "(part=?)");
 }
 
 static void never_scans_a_table(void **state)
@@ -847,11 +877,11 @@ static apr_interval_time_t time_of(gb_writer_t *writer, apr_pool_t *p)
     int i;
 
     for (i = 0; i < 5; i++) {
-        apr_time_t began = apr_time_now();
+        clock_t began = clock(); /* of this process: others may be busy */
         apr_interval_time_t took;
 
         ask_all(writer, p);
-        took = apr_time_now() - began;
+        took = (apr_interval_time_t)(clock() - began) * APR_USEC_PER_SEC / CLOCKS_PER_SEC;
         best = !best || took < best ? took : best;
     }
     return best;
@@ -891,6 +921,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cursors_are_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(shows_details, setup, teardown),
         cmocka_unit_test_setup_teardown(deletes_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(clears_in_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(never_scans_a_table, setup, teardown),
         cmocka_unit_test_setup_teardown(figures_stay_fast, setup, teardown),
     };
