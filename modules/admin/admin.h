@@ -166,6 +166,7 @@ int admin_handler(request_rec *r);
 
 /* ---- the tables of routes ---- */
 extern const admin_route_t admin_login_routes[], admin_sessions_routes[];
+extern const admin_route_t admin_api_logs_routes[], admin_api_stats_routes[];
 
 /* ---- optional functions of the core, fetched once ---- */
 typedef struct admin_core_t {

@@ -7,6 +7,8 @@
 static const admin_route_t *const tables[] = {
     admin_login_routes,
     admin_sessions_routes,
+    admin_api_logs_routes,
+    admin_api_stats_routes,
 };
 
 #define N_TABLES (sizeof(tables) / sizeof(tables[0]))

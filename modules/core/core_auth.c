@@ -75,6 +75,17 @@ static char *with_query(apr_pool_t *p, const char *text, const char *query)
                 : apr_pstrdup(p, text);
 }
 
+/* Endpoints of administration that are compatible with gemini-balance's name a key so. */
+static void note_key(request_rec *r, const char *key)
+{
+    unsigned char digest[GB_DIGEST_LEN];
+    char id[GB_SECRET_ID_LEN + 1];
+
+    gb_digest(digest, key, strlen(key));
+    gb_hex(id, digest, GB_SECRET_ID_LEN / 2);
+    apr_table_set(r->notes, "gb-query-key-id", id);
+}
+
 /* Everything that a log format can print of the query. */
 static const char *take_query_key(request_rec *r)
 {
@@ -93,7 +104,9 @@ static const char *take_query_key(request_rec *r)
     }
     r->parsed_uri.query = r->args;
     decoded = apr_pstrdup(r->pool, key);
-    return ap_unescape_url(decoded) == OK ? decoded : key;
+    key = ap_unescape_url(decoded) == OK ? decoded : key;
+    note_key(r, key);
+    return key;
 }
 
 /* The first present counts; all leave the request. */

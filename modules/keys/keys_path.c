@@ -14,7 +14,8 @@ APLOG_USE_MODULE(gbalance_keys);
 #define KEY_MIN 16 /* characters of what may be a whole key */
 
 /* What stands before the key. */
-static const char *const words[] = {"verify-key", "reset-fail-count", "api/keys"};
+static const char *const words[] = {"verify-key", "reset-fail-count", "api/keys",
+                                    "api/key-usage-details"};
 
 /* Whether it is that word once httpd has decoded it. */
 static int is_word(const char *text, size_t len, const char *word, apr_pool_t *p)
@@ -128,16 +129,29 @@ static const char *replaced(const char *text, const char *part, const char *by, 
               : text;
 }
 
-/* Who searches for a whole key finds it by its id. */
-static void cut_search(request_rec *r)
+/* The value of that member of the query; NULL. */
+static const char *query_value(const char *args, const char *name)
 {
-    const char *at = r->args ? strstr(r->args, "search=") : NULL, *raw, *id;
+    size_t len = strlen(name);
+    const char *at;
+
+    for (at = args; at && *at; at = strchr(at, '&') ? strchr(at, '&') + 1 : NULL) {
+        if (strncmp(at, name, len) == 0 && at[len] == '=') {
+            return at + len + 1;
+        }
+    }
+    return NULL;
+}
+
+/* Who searches for a whole key, or names one, finds it by its id. */
+static void cut_search(request_rec *r, const char *name)
+{
+    const char *at = query_value(r->args, name), *raw, *id;
     char *value;
 
-    if (!at || (at > r->args && at[-1] != '&')) {
+    if (!at) {
         return;
     }
-    at += strlen("search=");
     raw = apr_pstrmemdup(r->pool, at, strcspn(at, "&"));
     value = apr_pstrdup(r->pool, raw);
     ap_unescape_urlencoded(value);
@@ -154,13 +168,17 @@ static void cut_search(request_rec *r)
 int keys_path_cut(request_rec *r)
 {
     APR_OPTIONAL_FN_TYPE(gbalance_path) *path_of = APR_RETRIEVE_OPTIONAL_FN(gbalance_path);
+    static const char *const members[] = {"search", "key_search", "gemini_key"};
     const char *key, *id;
     char *named;
+    size_t i;
 
     if (!r->uri || !path_of || !path_of(r)) {
         return DECLINED;
     }
-    cut_search(r);
+    for (i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        cut_search(r, members[i]);
+    }
     key = find_key(r->uri, r->pool);
     if (!key) {
         return DECLINED;

@@ -132,15 +132,17 @@ static apr_time_t next_midnight(const gb_zone_t *zone, apr_time_t midnight)
     return gb_midnight(zone, midnight + DAY + 2 * HOUR); /* a day has 23 to 25 hours */
 }
 
-/* Midnight of the first of that moment's month. */
-static apr_time_t month_begin(const gb_zone_t *zone, apr_time_t at, int *day)
+static int day_of_month(const gb_zone_t *zone, apr_time_t at)
 {
-    apr_time_t midnight = gb_midnight(zone, at);
     apr_time_exp_t local;
 
     apr_time_exp_gmt(&local, at + apr_time_from_sec(zone ? gb_zone_offset(zone, at) : 0));
-    *day = local.tm_mday;
-    return gb_midnight(zone, midnight - (local.tm_mday - 1) * DAY + 2 * HOUR);
+    return local.tm_mday;
+}
+
+apr_time_t gb_stats_month(const gb_zone_t *zone, apr_time_t at)
+{
+    return gb_midnight(zone, gb_midnight(zone, at) - (day_of_month(zone, at) - 1) * DAY + 2 * HOUR);
 }
 
 static void set_tile(gb_tile_t *tile, apr_time_t end, apr_interval_time_t length)
@@ -155,16 +157,15 @@ static void set_tiles(gb_tile_t *tiles, apr_time_t now, const gb_zone_t *zone)
 {
     apr_time_t tick = apr_time_from_sec(GB_PERIOD_TICK), minute = apr_time_from_sec(60);
     apr_time_t month, last;
-    int day, unused;
 
     set_tile(&tiles[GB_TILE_MINUTE], (now / tick + 1) * tick, minute);
     set_tile(&tiles[GB_TILE_HOUR], (now / minute + 1) * minute, HOUR);
     set_tile(&tiles[GB_TILE_DAY], (now / minute + 1) * minute, DAY);
-    month = month_begin(zone, now, &day);
-    last = month_begin(zone, month - 1, &unused);
+    month = gb_stats_month(zone, now);
+    last = gb_stats_month(zone, month - 1);
     tiles[GB_TILE_MONTH].from = month;
     tiles[GB_TILE_MONTH].before_from = last;
-    last = gb_midnight(zone, last + day * DAY + 2 * HOUR);
+    last = gb_midnight(zone, last + day_of_month(zone, now) * DAY + 2 * HOUR);
     tiles[GB_TILE_MONTH].before_to = last < month ? last : month;
 }
 
@@ -458,7 +459,7 @@ static const usage_sql_t usage_sql[GB_BY_N] = {
     {{BY("model"), NULL}, {BY_OF_NAME("model"), NULL}, 0              },
     {                             {BY("start"), NULL},                                            {BY_OF_NAME("start"), NULL},                                             0},
     { BY_RANGE(BY_NAME, "gb_totals",                                             "gb_totals_name"),                                             {NULL, NULL}, 1},
-    {                                             BY_RANGE(BY_NAME, "gb_totals",                                             "gb_totals_name"),                                                             {NULL, NULL}, 1},
+    {                                             BY_RANGE(BY_NAME, "gb_totals",                                             "gb_totals_name"),                                                 {NULL, NULL}, 1},
 };
 
 static apr_status_t ask_usage(gb_rows_t *rows, gb_db_t *db, const gb_stats_ask_t *ask, gb_by_t by,
@@ -709,7 +710,6 @@ apr_status_t gb_stats_key_calls(gb_key_calls_t *calls, gb_db_t *db, const char *
 {
     gb_stats_ask_t ask = {pool, GB_OF_KEY, key_id, NULL, 0, 0, now + HOUR, zone};
     apr_status_t rv;
-    int unused;
 
     memset(calls, 0, sizeof(*calls));
     rv = recent_calls(calls->n[GB_TILE_MINUTE], db, pool, key_id, now - apr_time_from_sec(60), p);
@@ -720,8 +720,8 @@ apr_status_t gb_stats_key_calls(gb_key_calls_t *calls, gb_db_t *db, const char *
         rv = long_calls(calls->n[GB_TILE_DAY], db, &ask, GB_PERIOD_HOUR, now - 23 * HOUR, p);
     }
     if (rv == APR_SUCCESS) {
-        rv = long_calls(calls->n[GB_TILE_MONTH], db, &ask, GB_PERIOD_DAY,
-                        month_begin(zone, now, &unused), p);
+        rv = long_calls(calls->n[GB_TILE_MONTH], db, &ask, GB_PERIOD_DAY, gb_stats_month(zone, now),
+                        p);
     }
     return rv;
 }

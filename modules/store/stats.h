@@ -28,6 +28,9 @@ typedef struct gb_tile_t {
 apr_status_t gb_stats_tiles(gb_tile_t tiles[GB_TILE_N], gb_db_t *db, const char *pool,
                             apr_time_t now, const gb_zone_t *zone, apr_pool_t *p);
 
+/* Midnight of the first of that moment's month. */
+apr_time_t gb_stats_month(const gb_zone_t *zone, apr_time_t at);
+
 /* ---- time series ---- */
 
 /* What is asked for, of the sums and the counts. */
