@@ -148,6 +148,13 @@ struct gb_plan_t {
     const char *stream_type; /* of a stream that we may begin by ourselves; NULL: never */
 };
 
+/* A text that may be given out in several events. */
+typedef struct gb_split_t {
+    size_t at, len; /* in the event: raw JSON without its quotes, not empty */
+    gb_buf_t head,
+        tail; /* what stands around a step but the last, for which the event itself does */
+} gb_split_t;
+
 struct gb_dialect_t {
     const char *name;       /* "openai", "gemini": for logs and the journal */
     const char *error_type; /* Content-Type of error bodies */
@@ -211,6 +218,13 @@ struct gb_dialect_t {
      * NULL: the protocol has no such thing.
      */
     void (*heartbeat)(const gb_plan_t *plan, gb_buf_t *out);
+
+    /*
+     * Whether an event of the client's stream, whole with its empty line, is text and
+     * nothing else that must not stand twice: then fills *split (empty before).
+     * NULL: events go as they are.
+     */
+    int (*split)(const gb_plan_t *plan, gb_span_t event, gb_split_t *split);
 };
 
 /* A plan with its defaults. */

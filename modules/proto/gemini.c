@@ -317,6 +317,70 @@ static void native_heartbeat(const gb_plan_t *plan, gb_buf_t *out)
     gb_buf_puts(out, call->form == GEMINI_ARRAY ? "\r\n" : "\r\n\r\n");
 }
 
+/* ---- text in steps ---- */
+
+/* The only part of the only candidate, when it is text that nothing describes but that it is a thought. */
+static gb_span_t only_text(gb_span_t root, gb_span_t *candidate, int *thought)
+{
+    gb_span_t candidates = gb_json_get(root, "candidates");
+    gb_span_t parts = gb_json_path(candidates, "0.content.parts");
+    gb_span_t text = {NULL, 0};
+    gb_json_iter_t it;
+
+    if (gb_json_count(candidates) != 1 || gb_json_count(parts) != 1) {
+        return text;
+    }
+    *candidate = gb_json_path(candidates, "0");
+    for (gb_json_iter(&it, gb_json_path(parts, "0")); gb_json_next(&it);) {
+        if (gb_json_eq(it.key, "text")) {
+            text = it.value;
+        }
+        else if (!gb_json_eq(it.key, "thought") || !gb_json_bool(it.value, thought)) {
+            return (gb_span_t){NULL, 0};
+        }
+    }
+    return gb_json_kind(text) == GB_JSON_STRING && text.len > 2 ? text : (gb_span_t){NULL, 0};
+}
+
+static void put_member(gb_buf_t *out, gb_span_t object, const char *name)
+{
+    gb_span_t value = gb_json_get(object, name);
+
+    if (value.p != NULL) {
+        gb_buf_printf(out, ",\"%s\":", name);
+        gb_json_put_span(out, value);
+    }
+}
+
+/* A step says who speaks; reasons, usage and sources stay with the last one. */
+static int native_split(const gb_plan_t *plan, gb_span_t event, gb_split_t *split)
+{
+    gb_span_t json = {event.p + 5, event.len - 5}, root, candidate, text;
+    gb_json_fault_t fault;
+    int thought = 0;
+
+    if (((const gemini_call_t *)plan->state)->form != GEMINI_SSE || event.len < 8
+        || memcmp(event.p, "data:", 5) != 0
+        || gb_json_check(json.p, json.len, &fault) != APR_SUCCESS) {
+        return 0;
+    }
+    root = gb_json_root(json.p, json.len);
+    text = only_text(root, &candidate, &thought);
+    if (text.p == NULL) {
+        return 0;
+    }
+    split->at = (size_t)(text.p + 1 - event.p);
+    split->len = text.len - 2;
+    gb_buf_printf(&split->head, "data: {\"candidates\":[{\"content\":{\"parts\":[{%s\"text\":\"",
+                  thought ? "\"thought\":true," : "");
+    gb_buf_puts(&split->tail, "\"}],\"role\":\"model\"}");
+    put_member(&split->tail, candidate, "index");
+    gb_buf_puts(&split->tail, "}]");
+    put_member(&split->tail, root, "modelVersion");
+    put_member(&split->tail, root, "responseId");
+    return gb_buf_puts(&split->tail, "}\r\n\r\n") == APR_SUCCESS;
+}
+
 const gb_dialect_t gb_gemini_dialect = {
     .name = "gemini",
     .error_type = "application/json; charset=UTF-8",
@@ -327,4 +391,5 @@ const gb_dialect_t gb_gemini_dialect = {
     .error_body = gb_gemini_error_body,
     .drop_field = gb_gemini_drop_field,
     .heartbeat = native_heartbeat,
+    .split = native_split,
 };

@@ -228,4 +228,5 @@ const gb_dialect_t gb_openai_dialect = {
     .resume = gb_openai_resume,
     .instead = gb_openai_instead,
     .heartbeat = gb_openai_heartbeat,
+    .split = gb_openai_split,
 };

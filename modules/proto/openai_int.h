@@ -537,6 +537,7 @@ struct gb_translator_t {
 gb_translator_t *gb_openai_translator_make(gb_plan_t *plan, gb_facts_t *facts);
 /* A dialect's heartbeat for a chat, and for every other stream. */
 void gb_openai_heartbeat(const gb_plan_t *plan, gb_buf_t *out);
+int gb_openai_split(const gb_plan_t *plan, gb_span_t event, gb_split_t *split);
 void gb_openai_stream_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_unary_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_models_begin(gb_translator_t *t, gb_openai_call_t *call);

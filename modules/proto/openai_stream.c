@@ -297,6 +297,40 @@ static apr_status_t stream_end(gb_translator_t *t)
     return a->out->rv;
 }
 
+/* ---- text in steps ---- */
+
+/* A chunk of one choice that is text alone; our own words, so they need no check. */
+int gb_openai_split(const gb_plan_t *plan, gb_span_t event, gb_split_t *split)
+{
+    gb_span_t choices, choice, delta;
+    gb_json_iter_t it;
+
+    (void)plan;
+    if (event.len < 8 || memcmp(event.p, "data: {", 7) != 0) {
+        return 0;
+    }
+    choices = gb_json_get(gb_json_root(event.p + 6, event.len - 6), "choices");
+    choice = gb_json_path(choices, "0");
+    delta = gb_json_get(choice, "delta");
+    if (gb_json_count(choices) != 1 || gb_json_count(delta) != 1
+        || gb_openai_there(gb_openai_member(choice, "finish_reason"))
+        || gb_openai_there(gb_openai_member(choice, "logprobs"))) {
+        return 0;
+    }
+    gb_json_iter(&it, delta);
+    if (!gb_json_next(&it) || gb_openai_empty(it.value)
+        || !(gb_json_eq(it.key, "content") || gb_json_eq(it.key, "reasoning_content"))) {
+        return 0;
+    }
+    split->at = (size_t)(it.value.p + 1 - event.p);
+    split->len = it.value.len - 2;
+    gb_buf_append(&split->head, event.p, split->at);
+    return gb_buf_append(&split->tail, event.p + split->at + split->len,
+                         event.len - split->at - split->len)
+               == APR_SUCCESS
+           && split->head.rv == APR_SUCCESS;
+}
+
 /* ---- events ---- */
 
 static apr_status_t on_event(void *baton, gb_sse_kind_t kind, const char *data, size_t len)

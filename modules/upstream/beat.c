@@ -78,7 +78,7 @@ static apr_status_t begin_own(beat_t *beat)
     rv = beat->next->begin(beat->next, &beat->head);
     if (rv == APR_SUCCESS) {
         beat->begun = 1;
-        beat->sink.opened = 1;
+        gb_exchange_opened(beat->x);
     }
     return rv;
 }

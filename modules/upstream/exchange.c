@@ -18,6 +18,7 @@
 #include "upstream/beat.h"
 #include "upstream/fetch.h"
 #include "upstream/leg.h"
+#include "upstream/optimizer.h"
 
 #define HIGH_WATER (64 * 1024) /* bytes waiting for the client: the upstream pauses */
 #define LOW_WATER  (16 * 1024)
@@ -46,6 +47,7 @@ struct gb_exchange_t {
     size_t sent;   /* bytes of out that the sink has taken */
     int committed; /* the answer is being given: no retry any more */
     int begun;     /* the sink took the head */
+    int opened;    /* a filter of the sink began by itself, attempts go on */
     int complete;  /* nothing will be appended to out */
     int paused;
 
@@ -315,7 +317,7 @@ static void head_from_error(gb_exchange_t *x, const gb_error_t *err)
 
 static void fail(gb_exchange_t *x, const gb_error_t *err)
 {
-    int midstream = x->committed || (x->sink && x->sink->opened);
+    int midstream = x->committed || x->opened;
 
     if (x->complete) {
         return;
@@ -619,7 +621,7 @@ apr_status_t gb_exchange_start(gb_exchange_t *x, gb_sink_t *sink)
 {
     apr_status_t rv;
 
-    x->sink = gb_beat_before(sink, x, x->engine);
+    x->sink = gb_optimizer_before(gb_beat_before(sink, x, x->engine), x, x->engine);
     gb_exchange_ref(x); /* the engine's, until end */
     rv = post(x, &x->start);
     if (rv != APR_SUCCESS) {
@@ -632,6 +634,18 @@ apr_status_t gb_exchange_start(gb_exchange_t *x, gb_sink_t *sink)
 void gb_exchange_wake(gb_exchange_t *x)
 {
     post(x, &x->wake);
+}
+
+void gb_exchange_go_on(gb_exchange_t *x)
+{
+    gb_exchange_ref(x);
+    pump(x);
+    gb_exchange_unref(x);
+}
+
+void gb_exchange_opened(gb_exchange_t *x)
+{
+    x->opened = 1;
 }
 
 void gb_exchange_cancel(gb_exchange_t *x)

@@ -97,6 +97,11 @@ void gb_exchange_wake(gb_exchange_t *x);
 /* Any thread: nobody wants the answer any more. */
 void gb_exchange_cancel(gb_exchange_t *x);
 
+/* The engine's thread: a filter of the sink has begun the answer; what fails now is told in it. */
+void gb_exchange_opened(gb_exchange_t *x);
+/* The engine's thread: as wake, at once. */
+void gb_exchange_go_on(gb_exchange_t *x);
+
 /* Any thread.  The last one to let go frees it. */
 void gb_exchange_ref(gb_exchange_t *x);
 void gb_exchange_unref(gb_exchange_t *x);

@@ -28,8 +28,6 @@ typedef struct gb_head_t {
 typedef struct gb_sink_t gb_sink_t;
 
 struct gb_sink_t {
-    /* a filter has begun the answer by itself: whatever fails from now on is told in the stream */
-    int opened;
     /* once, first, in the engine's thread: the exchange has started */
     void (*start)(gb_sink_t *sink);
     apr_status_t (*begin)(gb_sink_t *sink, gb_head_t *head);

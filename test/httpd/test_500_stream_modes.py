@@ -6,6 +6,8 @@ import pytest
 
 import openai_spec
 from conf import KEYS, Conf
+from load import Case, load
+from tools import soak
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
 
 surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
@@ -244,3 +246,140 @@ class TestFirstToken:
         sim.fault("stall")
         assert OpenAI.check_error(ask(modes, OpenAI, "x", True), 504)
         assert len({call["key"] for call in sim.calls()}) == 3
+
+
+def texts(*pieces, last=True, **members):
+    """Gemini's answers, one for each piece of text."""
+    made = [{"candidates": [{"content": {"role": "model", "parts": [{"text": text, **members}]}, "index": 0}],
+             "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 7, "totalTokenCount": 12},
+             "modelVersion": "gemini-2.5-flash", "responseId": "r1"} for text in pieces]
+    if last:
+        made[-1]["candidates"][0]["finishReason"] = "STOP"
+    return made
+
+
+def stream_of(sim, *answers, **members):
+    sim.literal("".join(f"data: {json.dumps(a)}\r\n\r\n" for a in answers).encode(),
+                content_type="text/event-stream", **members)
+
+
+def pieces_of(answer, surface):
+    found = [surface.piece(e) for e in events_of(answer) if e != "[DONE]"]
+    return [piece for piece in found if piece]
+
+
+LONG = "Über die 😀 Möglichkeiten: \"a\" \\ b. " * 8
+MARKDOWN = ("# Title\n\nSome **bold** text and [a link](https://example.org/a?b=c) and a picture "
+            "![p](data:image/png;base64,iVBORw0KGgo=).\n\n```python\nprint(1)\n```\nThe end of it.")
+
+
+class TestOptimizer:
+    CONF = Conf(keys=KEYS, api="GBalanceStreamOptimizerEnabled On\nGBalanceStreamMinDelay 1ms\n"
+                               "GBalanceStreamMaxDelay 2ms\nGBalanceStreamHeartbeatSeconds 1", claims=EXPECTED)
+
+    @surfaces
+    def test_long_text_in_pieces(self, modes, sim, surface):
+        stream_of(sim, *texts(LONG, LONG))
+        answer = ask(modes, surface, "x", True)
+        pieces = pieces_of(answer, surface)
+        assert "".join(pieces) == LONG * 2
+        assert len(pieces) >= len(LONG) / 5 and max(map(len, pieces)) <= 7
+        assert answer.body.endswith(surface.done)
+
+    @surfaces
+    def test_short_text_by_characters(self, modes, sim, surface):
+        stream_of(sim, *texts("Hello 😀 you"))
+        assert pieces_of(ask(modes, surface, "x", True), surface) == list("Hello 😀 you")
+
+    @surfaces
+    def test_markdown_is_not_torn(self, modes, sim, surface):
+        stream_of(sim, *texts(MARKDOWN))
+        pieces = pieces_of(ask(modes, surface, "x", True), surface)
+        assert "".join(pieces) == MARKDOWN
+        for whole in ("**", "[a link](https://example.org/a?b=c)", "![p](data:image/png;base64,iVBORw0KGgo=)",
+                      "```python\n"):
+            assert any(whole in piece for piece in pieces), whole
+
+    def test_chunks_are_valid(self, modes, sim):
+        stream_of(sim, *texts(LONG, thought=True, last=False), *texts(LONG, MARKDOWN))
+        chunks = openai_spec.Chat(modes, sim).post(stream=True, messages="x", stream_options={"include_usage": True})
+        (choice,) = openai_spec.gather(chunks)
+        assert choice["message"]["reasoning_content"] == LONG
+        assert choice["message"]["content"] == LONG + MARKDOWN and choice["finish_reason"] == "stop"
+        assert [c["usage"] for c in chunks if c["usage"]] == [chunks[-1]["usage"]]
+
+    def test_gemini_keeps_what_stands_beside(self, modes, sim):
+        answers = texts(LONG)
+        answers[0]["candidates"][0]["groundingMetadata"] = {"webSearchQueries": ["x"]}
+        stream_of(sim, *texts(LONG, thought=True, last=False), *answers)
+        events = [json.loads(e) for e in events_of(ask(modes, Gemini, "x", True))]
+        thoughts = [e for e in events if e["candidates"][0]["content"]["parts"][0].get("thought")]
+        assert "".join(e["candidates"][0]["content"]["parts"][0]["text"] for e in thoughts) == LONG
+        assert {e["responseId"] for e in events} == {"r1"}
+        for name in ("finishReason", "groundingMetadata"):
+            assert [e for e in events if name in e["candidates"][0]] == [events[-1]]
+        assert events[-1]["usageMetadata"]["totalTokenCount"] == 12
+
+    @surfaces
+    def test_the_rest_is_untouched(self, modes, sim, surface):
+        stream_of(sim, RICH)
+        answer = ask(modes, surface, "x", True, **({"tools": [TOOL]} if surface is OpenAI else {}))
+        if surface is Gemini:
+            assert [json.loads(e) for e in events_of(answer)] == [RICH]
+        else:
+            assert '{\\"city\\":\\"Ulm\\",\\"n\\":19.99}' in answer.text
+
+    @surfaces
+    def test_errors(self, modes, sim, surface):
+        sim.fault("cut", after=2, how="rst")
+        answer = begin(modes, surface, "[[chunks=5 size=30 seq]]")
+        assert surface.stream_error(answer)
+        sim.reset()
+        sim.fault("invalid_argument")
+        surface.check_error(ask(modes, surface, "x", True), 400)
+
+    def test_the_client_leaves_meanwhile(self, modes, sim):
+        with modes.api.connect() as conn:
+            begin(modes, OpenAI, "[[chunks=2 interval=9000 size=300 text=abcdefghijklmnopqrstuvwxyz]]",
+                  conn=conn).read_until(b'"content":"')
+        sim.wait_quiet()
+
+
+class TestBoundedLag:
+    """One character every 100 ms would take an hour."""
+    CONF = Conf(keys=KEYS[:1], api="GBalanceStreamOptimizerEnabled On\nGBalanceStreamMinDelay 100ms\n"
+                                   "GBalanceStreamMaxDelay 100ms\nGBalanceStreamChunkSize 1")
+
+    @surfaces
+    def test_much_text_at_once(self, modes, sim, surface):
+        stream_of(sim, *texts(*[LONG * 10] * 10, MARKDOWN))
+        pieces = pieces_of(ask(modes, surface, "x", True), surface)
+        assert "".join(pieces) == LONG * 100 + MARKDOWN and 8 <= len(pieces) < 100
+
+    @surfaces
+    def test_many_small_pieces(self, modes, sim, surface):
+        """More than the exchange holds for a client: the optimizer must not be what pauses the upstream."""
+        pieces = pieces_of(ask(modes, surface, "[[chunks=2000 size=10 seq]]", True), surface)
+        assert "c002000 " in "".join(pieces) and "c001000 " in "".join(pieces)
+
+
+@pytest.mark.soak
+class TestManyStreams:
+    """All modes at once, and clients that look at every byte."""
+    MODES = {
+        "heartbeats": "GBalanceStreamHeartbeatSeconds 150ms",
+        "fake": "GBalanceFakeStreamEnabled On\nGBalanceFakeStreamEmptyDataIntervalSeconds 150ms",
+        "optimizer": "GBalanceStreamOptimizerEnabled On\nGBalanceStreamMinDelay 50ms\nGBalanceStreamMaxDelay 50ms\n"
+                     "GBalanceStreamHeartbeatSeconds 150ms",
+    }
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_none_is_lost(self, make_site, mode):
+        site = make_site(Conf(keys=KEYS, api=self.MODES[mode]))
+        count = soak(500, 2000)
+        cases = [Case("POST", s.path(True), s.body("[[chunks=4 delay=400 interval=200 size=60 seq]]", True))
+                 for s in SURFACES]
+        report = load(site.port, cases, token=site.api.token, connections=count, requests=count)
+        assert report.failed == 0 and report.error_events == 0 and report.statuses == {"200": count}
+        assert report.done_marks == count // 2
+        site.settled()
