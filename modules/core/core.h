@@ -220,6 +220,8 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
 
 /* ---- core_wait.c ---- */
 int core_wait(request_rec *r, gb_exchange_t *x);
+/* Without a byte of traffic nobody else would tell us. */
+int core_client_left(request_rec *r);
 
 /* ---- core_park.c ---- */
 

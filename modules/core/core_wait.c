@@ -17,8 +17,7 @@ APLOG_USE_MODULE(gbalance);
 
 #define LOOK_EVERY apr_time_from_msec(500)
 
-/* Without a byte of traffic nobody else would tell us that the client left. */
-static int client_left(request_rec *r)
+int core_client_left(request_rec *r)
 {
     conn_rec *c = r->connection;
     conn_rec *real = c->master ? c->master : c;
@@ -64,7 +63,7 @@ static apr_status_t relay(request_rec *r, gb_exchange_t *x, gb_wait_t *wait)
     gb_buf_init_pool(&bytes, GB_BUF_MAX_ANSWER, r->pool);
     while ((rv = gb_wait_next(wait, &head, &bytes, &ended, LOOK_EVERY)) != APR_EOF) {
         if (!gone && (APR_STATUS_IS_TIMEUP(rv) || rv == APR_SUCCESS)) {
-            gone = client_left(r);
+            gone = core_client_left(r);
         }
         if (!gone && head) {
             core_answer_begin(r, head);

@@ -116,10 +116,12 @@ void keys_run_leave(keys_run_t *run)
 
 int keys_run_is_vain(request_rec *r)
 {
+    APR_OPTIONAL_FN_TYPE(gbalance_client_left) *left = APR_RETRIEVE_OPTIONAL_FN(
+        gbalance_client_left);
     int state = AP_MPMQ_RUNNING;
 
     ap_mpm_query(AP_MPMQ_MPM_STATE, &state);
-    return r->connection->aborted || state == AP_MPMQ_STOPPING;
+    return state == AP_MPMQ_STOPPING || (left && left(r));
 }
 
 apr_status_t gbalance_keys_verify_wait(apr_array_header_t **verdicts, request_rec *r,

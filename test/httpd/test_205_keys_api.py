@@ -339,6 +339,17 @@ class TestFailures:
         answer.conn.close()
         assert set(states(site).values()) == {"active"}
 
+    def test_who_leaves_cancels_the_rest(self, site, sim):
+        sim.fault("delay", delay_ms=1500)
+        answer = admin(site).open("POST", "/api/keys/verify", json={"all": True, "at_a_time": 1})
+        sim.wait_open(1)
+        answer.conn.close()
+        sim.wait_quiet()
+        began = len(sim.calls(own=True))
+        assert began < len(KEYS)
+        assert admin(site).post("/api/keys/verify", json={"ids": [id_of(KEYS[0])]}).status == 200
+        assert len(sim.calls(own=True)) == began + 1, "nobody went on behind the client's back"
+
     def test_bad_concurrency(self, site):
         for n in (0, 33, "2"):
             refused(admin(site).post("/api/keys/verify", json={"all": True, "at_a_time": n}), 400, "at_a_time")
