@@ -145,7 +145,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if google.owner(name) not in (self.key, ANYBODY):
             return self.not_there(name.split("/")[0])
         if self.command == "DELETE":
-            del google.things[name]
+            if google.owner(name) != ANYBODY:
+                del google.things[name]
             return self.answer(200, {})
         thing = google.things[name][1]
         if self.command == "PATCH":
@@ -163,9 +164,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if method == "batchGenerateContent":
             name = f"batches/{secrets.token_hex(6)}"
             return self.answer(200, google.put(name, self.key, {"name": name, "done": False}))
-        return self.answer(200, {"candidates": [{"content": {"role": "model", "parts": [{"text": "ok"}]},
-                                                 "finishReason": "STOP", "index": 0}],
-                                 "usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 2}})
+        content = {"candidates": [{"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP", "index": 0}],
+                   "usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 2}}
+        if self.query.get("alt") == "sse":
+            return self.stream(content)
+        return self.answer(200, content)
+
+    def stream(self, *events):
+        body = b"".join(b"data: " + json.dumps(event).encode() + b"\r\n\r\n" for event in events)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     # ---- uploads
 
