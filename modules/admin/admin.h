@@ -124,6 +124,8 @@ apr_pool_t *admin_job_pool(gb_job_t *job);
 /* What fn said.  Other than APR_SUCCESS and APR_NOTFOUND the answer is settled: a builder returns the
  * value, an endpoint page->status. */
 apr_status_t admin_job_run(admin_page_t *page, gb_job_t *job, void *baton);
+/* For a page that goes on without the answer: other than APR_SUCCESS *why is a sentence. */
+apr_status_t admin_job_ask(gb_job_t *job, void *baton, const char **why, apr_pool_t *p);
 
 /* ---- small things ---- */
 
@@ -167,6 +169,8 @@ int admin_handler(request_rec *r);
 /* ---- the tables of routes ---- */
 extern const admin_route_t admin_login_routes[], admin_sessions_routes[];
 extern const admin_route_t admin_api_logs_routes[], admin_api_stats_routes[];
+extern const admin_route_t admin_config_routes[], admin_logs_routes[], admin_playground_routes[],
+    admin_usage_routes[];
 
 /* ---- optional functions of the core, fetched once ---- */
 typedef struct admin_core_t {

@@ -24,3 +24,14 @@ apr_status_t admin_job_run(admin_page_t *page, gb_job_t *job, void *baton)
     }
     return rv;
 }
+
+apr_status_t admin_job_ask(gb_job_t *job, void *baton, const char **why, apr_pool_t *p)
+{
+    gb_error_t err;
+    apr_status_t rv;
+
+    memset(&err, 0, sizeof(err));
+    rv = admin_core.job_run(job, baton, &err);
+    *why = rv == APR_SUCCESS ? "" : apr_pstrdup(p, err.message);
+    return rv;
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A setting as its row on /config, and what a form says of it: which control a
+ * type gets stands here, once for both ways.
+ */
+#include "admin_config.h"
+
+#include <math.h>
+
+#include "apr_strings.h"
+
+#define TEXT_MAX 160
+
+/* ---- which control ---- */
+
+typedef json_t *given_fn(admin_page_t *page, const char *name);
+
+typedef struct control_t {
+    const char *type; /* of the schema, or the name of a setting */
+    const char *control;
+    const char *inputmode;
+    given_fn *given;
+} control_t;
+
+static given_fn given_bool, given_text, given_secret, given_list, given_map, given_safety;
+
+/* The first that fits counts: names before types. */
+static const control_t controls[] = {
+    {"API_KEYS",        "keys",    NULL,      NULL        }, /* have a page of their own */
+    {"SAFETY_SETTINGS", "safety",  NULL,      given_safety},
+    {"boolean",         "bool",    NULL,      given_bool  },
+    {"integer",         "number",  "numeric", given_text  },
+    {"number",          "number",  "decimal", given_text  },
+    {"seconds",         "number",  "decimal", given_text  },
+    {"string",          "text",    NULL,      given_text  },
+    {"url",             "text",    NULL,      given_text  },
+    {"enum",            "enum",    NULL,      given_text  },
+    {"secret",          "secret",  NULL,      given_secret},
+    {"list",            "list",    NULL,      given_list  },
+    {"secret_list",     "secrets", NULL,      given_list  },
+    {"map",             "map",     NULL,      given_map   },
+    {"number_map",      "map",     NULL,      given_map   },
+    {"json",            "json",    NULL,      given_text  },
+};
+
+static const char *text_of(const json_t *object, const char *member)
+{
+    const char *text = json_string_value(json_object_get(object, member));
+
+    return text ? text : "";
+}
+
+static const control_t *control_of(const json_t *schema)
+{
+    const char *name = text_of(schema, "name"), *type = text_of(schema, "type");
+    size_t i;
+
+    for (i = 0; i < sizeof(controls) / sizeof(controls[0]) - 1; i++) {
+        if (strcmp(controls[i].type, name) == 0 || strcmp(controls[i].type, type) == 0) {
+            break;
+        }
+    }
+    return &controls[i];
+}
+
+/* ---- values as text ---- */
+
+static const char *dump(const json_t *value, size_t flags, apr_pool_t *p)
+{
+    char *text = json_dumps(value, flags | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12));
+    const char *copy = apr_pstrdup(p, text ? text : "");
+
+    free(text);
+    return copy;
+}
+
+/* Cut at a whole character. */
+static const char *shortened(const char *text, int max, apr_pool_t *p)
+{
+    size_t n = (size_t)max;
+
+    if (strlen(text) <= n) {
+        return text;
+    }
+    while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80) {
+        n--;
+    }
+    return apr_pstrcat(p, apr_pstrmemdup(p, text, n), "\xe2\x80\xa6", NULL);
+}
+
+static const char *list_text(const json_t *list, apr_pool_t *p)
+{
+    const char *text = "";
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(list, i, item)
+    {
+        const char *word = json_is_string(item) ? json_string_value(item)
+                                                : dump(item, JSON_COMPACT, p);
+
+        text = apr_pstrcat(p, text, i ? ", " : "", word, NULL);
+        if (strlen(text) > 4000) {
+            break;
+        }
+    }
+    return text;
+}
+
+const char *admin_value_text(admin_page_t *page, const json_t *value, int max)
+{
+    apr_pool_t *p = page->r->pool;
+    const char *text;
+
+    if (json_is_string(value)) {
+        text = json_string_value(value);
+    }
+    else if (json_is_boolean(value)) {
+        text = admin_words(page, json_is_true(value) ? ADMIN_WORD("on") : ADMIN_WORD("off"), NULL);
+    }
+    else if (json_is_array(value)) {
+        text = list_text(value, p);
+    }
+    else {
+        text = value && !json_is_null(value) ? dump(value, JSON_COMPACT, p) : "";
+    }
+    return shortened(text, max, p);
+}
+
+/* ---- the row ---- */
+
+static void put_choices(json_t *row, const json_t *choices, const char *chosen)
+{
+    json_t *list = json_array();
+    const json_t *choice;
+    size_t i;
+
+    json_array_foreach(choices, i, choice)
+    {
+        const char *text = json_string_value(choice);
+
+        json_array_append_new(list, json_pack("{s:s, s:b}", "value", text, "on",
+                                              chosen && strcmp(text, chosen) == 0));
+    }
+    json_object_set_new(row, "choices", list);
+}
+
+static void put_pairs(admin_page_t *page, json_t *row, const json_t *map)
+{
+    json_t *list = json_array();
+    const char *name;
+    const json_t *value;
+
+    json_object_foreach((json_t *)map, name, value)
+    {
+        json_array_append_new(
+            list, json_pack("{s:s, s:s}", "k", name, "v", admin_value_text(page, value, 4000)));
+    }
+    json_object_set_new(row, "pairs", list);
+}
+
+/* Those that Google has; a client's own words may ask for others. */
+static const char *const harms[] = {
+    "HARM_CATEGORY_HARASSMENT", "HARM_CATEGORY_HATE_SPEECH", "HARM_CATEGORY_SEXUALLY_EXPLICIT",
+    "HARM_CATEGORY_DANGEROUS_CONTENT", "HARM_CATEGORY_CIVIC_INTEGRITY"};
+#define N_HARMS (sizeof(harms) / sizeof(harms[0]))
+
+static const char *threshold_of(const json_t *list, const char *category)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(list, i, item)
+    {
+        if (strcmp(text_of(item, "category"), category) == 0) {
+            return text_of(item, "threshold");
+        }
+    }
+    return "";
+}
+
+static void put_safety(json_t *row, const json_t *value)
+{
+    json_t *thresholds = json_pack("[s, s, s, s, s, s]", "", "OFF", "BLOCK_NONE", "BLOCK_ONLY_HIGH",
+                                   "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE");
+    json_t *list = json_array();
+    size_t i;
+
+    for (i = 0; i < N_HARMS; i++) {
+        json_t *pair = json_pack("{s:s, s:s}", "k", harms[i], "short",
+                                 harms[i] + strlen("HARM_CATEGORY_"));
+
+        put_choices(pair, thresholds, threshold_of(value, harms[i]));
+        json_array_append_new(list, pair);
+    }
+    json_decref(thresholds);
+    json_object_set_new(row, "pairs", list);
+}
+
+static int is_empty(const json_t *value)
+{
+    return (json_is_object(value) && !json_object_size(value))
+           || (json_is_array(value) && !json_array_size(value));
+}
+
+/* What the control of that kind shows. */
+static void put_value(admin_page_t *page, json_t *row, const char *control, const json_t *value)
+{
+    apr_pool_t *p = page->r->pool;
+
+    if (strcmp(control, "bool") == 0) {
+        int on = json_is_string(value) ? strcmp(json_string_value(value), "true") == 0
+                                       : json_is_true(value);
+
+        json_object_set_new(row, "value", json_boolean(on));
+    }
+    else if (strcmp(control, "secret") == 0) {
+        json_object_set_new(row, "is_set", json_boolean(json_string_length(value) > 0));
+    }
+    else if (strcmp(control, "list") == 0 || strcmp(control, "secrets") == 0) {
+        json_object_set_new(row, "items", json_deep_copy(value));
+    }
+    else if (strcmp(control, "keys") == 0) {
+        json_object_set_new(row, "n", json_integer((json_int_t)json_array_size(value)));
+    }
+    else if (strcmp(control, "map") == 0) {
+        put_pairs(page, row, value);
+    }
+    else if (strcmp(control, "safety") == 0) {
+        put_safety(row, value);
+    }
+    else if (strcmp(control, "json") == 0) {
+        const char *text = json_is_string(value) ? json_string_value(value)
+                           : is_empty(value)     ? ""
+                                                 : dump(value, JSON_INDENT(2), p);
+        size_t lines = 2, i;
+
+        for (i = 0; text[i]; i++) {
+            lines += text[i] == '\n';
+        }
+        json_object_set_new(row, "value", json_string(text));
+        json_object_set_new(row, "lines", json_integer((json_int_t)(lines < 14 ? lines : 14)));
+    }
+    else {
+        json_object_set_new(row, "value", json_string(admin_value_text(page, value, 65536)));
+    }
+}
+
+/* "gbalance.conf:12" of "/etc/apache2/conf.d/gbalance.conf:12" */
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static void put_origin(json_t *row, const json_t *schema)
+{
+    const char *where = text_of(schema, "where"), *who = text_of(schema, "who");
+
+    json_object_set_new(row, "source", json_string(text_of(schema, "source")));
+    json_object_set_new(row, "where", json_string(where));
+    json_object_set_new(row, "where_short", json_string(base_name(where)));
+    json_object_set_new(row, "who", json_string(who));
+    json_object_set_new(row, "at",
+                        json_real(json_number_value(json_object_get(schema, "at")) / 1000.0));
+    json_object_set_new(row, "writable",
+                        json_boolean(json_is_true(json_object_get(schema, "writable"))));
+    json_object_set_new(row, "server",
+                        json_boolean(strcmp(text_of(schema, "scope"), "server") == 0));
+    json_object_set_new(row, "directive", json_string(text_of(schema, "directive")));
+}
+
+static void put_label(json_t *row, const char *name)
+{
+    const admin_label_t *label = admin_label(name);
+
+    json_object_set_new(row, "label", json_string(label->label ? label->label : name));
+    json_object_set_new(row, "unit", json_string(label->unit ? label->unit : ""));
+    json_object_set_new(row, "is_model",
+                        json_boolean(label->flags & (ADMIN_MODEL | ADMIN_MODEL_NAMES)));
+    json_object_set_new(row, "is_proxy", json_boolean(label->flags & ADMIN_PROXIES));
+    json_object_set_new(row, "generates", json_boolean(label->flags & ADMIN_GENERATED));
+}
+
+/* Braces of a help are its own, no placeholders. */
+static const char *help_of(const admin_page_t *page, const char *help)
+{
+    const char *words = json_string_value(json_object_get(page->how.words, help));
+
+    return words ? words : help;
+}
+
+json_t *admin_setting_row(admin_page_t *page, const json_t *schema, const json_t *value,
+                          const char *fault)
+{
+    const control_t *control = control_of(schema);
+    json_t *row = json_object();
+
+    json_object_set_new(row, "name", json_string(text_of(schema, "name")));
+    json_object_set_new(row, "control", json_string(control->control));
+    json_object_set_new(row, "inputmode",
+                        json_string(control->inputmode ? control->inputmode : ""));
+    json_object_set_new(row, "numbers",
+                        json_boolean(strcmp(text_of(schema, "type"), "number_map") == 0));
+    json_object_set_new(row, "help", json_string(help_of(page, text_of(schema, "help"))));
+    json_object_set_new(row, "fault", json_string(fault ? fault : ""));
+    json_object_set_new(
+        row, "default",
+        json_string(is_empty(json_object_get(schema, "default"))
+                        ? ""
+                        : admin_value_text(page, json_object_get(schema, "default"), TEXT_MAX)));
+    json_object_set_new(row, "has_bounds", json_boolean(json_object_get(schema, "min") != NULL));
+    json_object_set(row, "min", json_object_get(schema, "min"));
+    json_object_set(row, "max", json_object_get(schema, "max"));
+    put_label(row, text_of(schema, "name"));
+    put_origin(row, schema);
+    if (strcmp(control->control, "enum") == 0) {
+        put_choices(row, json_object_get(schema, "choices"), json_string_value(value));
+    }
+    put_value(page, row, control->control, value);
+    return row;
+}
+
+/* ---- what a form says ---- */
+
+typedef struct collected_t {
+    const char *name;
+    json_t *list;
+} collected_t;
+
+static int collect_one(void *baton, const char *name, const char *value)
+{
+    collected_t *collected = baton;
+
+    (void)name;
+    json_array_append_new(collected->list, json_string(value));
+    return 1;
+}
+
+/* All values that the form has under that name, as an array. */
+static json_t *collect(admin_page_t *page, const char *name)
+{
+    collected_t collected;
+
+    collected.name = name;
+    collected.list = json_array();
+    apr_table_do(collect_one, &collected, page->form, name, NULL);
+    return collected.list;
+}
+
+/* A switch comes behind its own "false". */
+static json_t *given_bool(admin_page_t *page, const char *name)
+{
+    json_t *list = collect(page, name);
+    size_t n = json_array_size(list);
+    json_t *last = n ? json_incref(json_array_get(list, n - 1)) : NULL;
+
+    json_decref(list);
+    return last;
+}
+
+static json_t *given_text(admin_page_t *page, const char *name)
+{
+    const char *text = admin_form(page, name);
+
+    return text ? json_string(text) : NULL;
+}
+
+static json_t *given_secret(admin_page_t *page, const char *name)
+{
+    const char *text = admin_form(page, name);
+
+    return text && *text ? json_string(text) : NULL;
+}
+
+static json_t *given_list(admin_page_t *page, const char *name)
+{
+    json_t *list = collect(page, name);
+    size_t i;
+
+    if (!json_array_size(list)) {
+        json_decref(list);
+        return NULL;
+    }
+    for (i = json_array_size(list); i-- > 0;) {
+        if (!json_string_length(json_array_get(list, i))) {
+            json_array_remove(list, i);
+        }
+    }
+    return list;
+}
+
+/* A number where it reads as one; what is wrong with other words is the core's to say. */
+static json_t *number_or_text(const json_t *text)
+{
+    json_t *number = json_loadb(json_string_value(text), json_string_length(text), JSON_DECODE_ANY,
+                                NULL);
+
+    if (json_is_number(number)) {
+        return number;
+    }
+    json_decref(number);
+    return json_incref((json_t *)text);
+}
+
+static json_t *given_map(admin_page_t *page, const char *name)
+{
+    json_t *names = collect(page, apr_pstrcat(page->r->pool, name, ".k", NULL));
+    json_t *values = collect(page, apr_pstrcat(page->r->pool, name, ".v", NULL));
+    json_t *map = json_array_size(names) ? json_object() : NULL;
+    const json_t *key;
+    size_t i;
+
+    json_array_foreach(names, i, key)
+    {
+        const json_t *value = json_array_get(values, i);
+
+        if (json_string_length(key) && value) {
+            json_object_set_new(map, json_string_value(key), number_or_text(value));
+        }
+    }
+    json_decref(names);
+    json_decref(values);
+    return map;
+}
+
+static json_t *given_safety(admin_page_t *page, const char *name)
+{
+    json_t *list = json_array();
+    size_t i;
+
+    for (i = 0; i < N_HARMS; i++) {
+        const char *threshold = admin_form(page,
+                                           apr_pstrcat(page->r->pool, name, ".", harms[i], NULL));
+
+        if (!threshold) {
+            json_decref(list);
+            return NULL;
+        }
+        if (*threshold) {
+            json_array_append_new(
+                list, json_pack("{s:s, s:s}", "category", harms[i], "threshold", threshold));
+        }
+    }
+    return list;
+}
+
+json_t *admin_setting_given(admin_page_t *page, const json_t *schema)
+{
+    const control_t *control = control_of(schema);
+
+    return control->given ? control->given(page, text_of(schema, "name")) : NULL;
+}
