@@ -171,6 +171,7 @@ extern const admin_route_t admin_login_routes[], admin_sessions_routes[];
 extern const admin_route_t admin_api_logs_routes[], admin_api_stats_routes[];
 extern const admin_route_t admin_config_routes[], admin_logs_routes[], admin_playground_routes[],
     admin_usage_routes[];
+extern const admin_route_t admin_keys_routes[];
 
 /* ---- optional functions of the core, fetched once ---- */
 typedef struct admin_core_t {

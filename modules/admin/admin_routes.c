@@ -13,6 +13,7 @@ static const admin_route_t *const tables[] = {
     admin_playground_routes,
     admin_api_logs_routes,
     admin_api_stats_routes,
+    admin_keys_routes,
 };
 
 #define N_TABLES (sizeof(tables) / sizeof(tables[0]))

@@ -19,7 +19,8 @@
  *
  * Filters: n (10,000), short (61.2 k), pct (of a fraction), bytes, ms (of milliseconds), t (the
  * value is words to be translated), url (inside a query), json; and of seconds since 1970, in the
- * reader's zone: clock (14:29:40), when (14:29 today, else with the date), stamp, day, and left (how
+ * reader's zone: clock (14:29:40), when (14:29 today or within the day
+ * to come, else with the date), stamp, day, and left (how
  * long it is until then, counted down by the page).
  *
  * Parsed once and never changed; any thread may render.

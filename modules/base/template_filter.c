@@ -167,14 +167,15 @@ static void show_day(gb_buf_t *out, const json_t *value, const gb_render_t *how)
 
 static void show_when(gb_buf_t *out, const json_t *value, const gb_render_t *how)
 {
+    apr_time_t at = moment(value);
     apr_time_exp_t then, now;
+    int today, soon;
 
-    explode(&then, moment(value), how->zone);
+    explode(&then, at, how->zone);
     explode(&now, how->now, how->zone);
-    put_time(out, value,
-             then.tm_year == now.tm_year && then.tm_yday == now.tm_yday ? WITH_TIME
-                                                                        : WITH_DAY | WITH_TIME,
-             how);
+    today = then.tm_year == now.tm_year && then.tm_yday == now.tm_yday;
+    soon = at > how->now && at < how->now + DAY * (apr_int64_t)APR_USEC_PER_SEC;
+    put_time(out, value, (today || soon) ? WITH_TIME : WITH_DAY | WITH_TIME, how);
 }
 
 /* m:ss below an hour, h:mm:ss below a day, else the time of day; the page counts it down. */
