@@ -175,6 +175,11 @@ GB_SETTING(TTS_SPEED, "GBalanceTtsSpeed", tts_speed, STRING, POOL, "normal", 1, 
 GB_SETTING(TTS_RESPONSE_FORMAT, "GBalanceTtsResponseFormat", tts_response_format, ENUM, POOL, "wav", 1, 0, "wav|pcm|mp3|opus|flac", "Speech",
            "audio format when the client names none")
 
+GB_SETTING(TRANSCRIPTION_MODEL, "GBalanceTranscriptionModel", transcription_model, STRING, POOL, "gemini-3.5-transcribe", 1, 0, NULL, "Speech",
+           "model that transcribes when the client names none, or one of OpenAI's")
+GB_SETTING(TRANSLATION_MODEL, "GBalanceTranslationModel", translation_model, STRING, POOL, "gemini-flash-latest", 1, 0, NULL, "Speech",
+           "model that translates recordings to English likewise")
+
 /* ---- Streaming ---- */
 GB_SETTING(STREAM_OPTIMIZER_ENABLED, "GBalanceStreamOptimizerEnabled", stream_optimizer_enabled, BOOL, POOL, "false", 1, 0, NULL, "Streaming",
            "give out long pieces of text in small steps")

@@ -24,7 +24,7 @@ typedef struct word_t {
 static const word_t words[] = {
     WORD("image", is_image),         WORD("banana", is_image), WORD("tts", is_tts),
     WORD("embedding", is_embedding), WORD("pro", is_pro),      WORD("flash", is_flash),
-    WORD("lite", is_lite),           WORD("latest", is_alias),
+    WORD("lite", is_lite),           WORD("latest", is_alias), WORD("transcribe", is_transcribe),
 };
 
 /* What the first word says. */

@@ -13,6 +13,7 @@ typedef struct gb_model_t {
     int major, minor; /* gemini-<major>[.<minor>] and gemma-...; 0 when there is none */
     int is_gemini, is_gemma, is_alias; /* alias: *-latest */
     int is_image, is_tts, is_embedding, is_imagen;
+    int is_transcribe; /* speech to text and nothing else */
     int is_pro, is_flash, is_lite;
 } gb_model_t;
 

@@ -20,12 +20,14 @@ typedef struct route_t {
 } route_t;
 
 static const route_t routes[] = {
-    {"/chat/completions",   "POST", gb_openai_chat,        NULL,                       0},
-    {"/models",             "GET",  gb_openai_models_list, gb_openai_models_begin,     0},
-    {"/models/",            "GET",  gb_openai_models_one,  gb_openai_model_begin,      0},
-    {"/images/generations", "POST", gb_openai_images,      gb_openai_images_begin,     0},
-    {"/images/edits",       "POST", gb_openai_images_edit, gb_openai_images_begin,     1},
-    {"/embeddings",         "POST", gb_openai_embeddings,  gb_openai_embeddings_begin, 0},
+    {"/chat/completions",     "POST", gb_openai_chat,          NULL,                       0},
+    {"/models",               "GET",  gb_openai_models_list,   gb_openai_models_begin,     0},
+    {"/models/",              "GET",  gb_openai_models_one,    gb_openai_model_begin,      0},
+    {"/images/generations",   "POST", gb_openai_images,        gb_openai_images_begin,     0},
+    {"/images/edits",         "POST", gb_openai_images_edit,   gb_openai_images_begin,     1},
+    {"/embeddings",           "POST", gb_openai_embeddings,    gb_openai_embeddings_begin, 0},
+    {"/audio/transcriptions", "POST", gb_openai_transcription, gb_openai_transcript_begin, 1},
+    {"/audio/translations",   "POST", gb_openai_translation,   gb_openai_transcript_begin, 1},
 };
 
 static int route_matches(const route_t *route, const char *path)

@@ -501,6 +501,31 @@ apr_status_t gb_openai_images_edit(gb_openai_call_t *call);
 apr_status_t gb_openai_image_marks(gb_openai_call_t *call, const char **text, int *count,
                                    const gb_openai_ratio_t **ratio, const char *param);
 
+/* ---- openai_transcripts.c, openai_transcripts_answer.c ---- */
+
+typedef enum {
+    GB_TRANSCRIPT_JSON,
+    GB_TRANSCRIPT_TEXT,
+    GB_TRANSCRIPT_SRT,
+    GB_TRANSCRIPT_VTT,
+    GB_TRANSCRIPT_VERBOSE,
+    GB_TRANSCRIPT_DIARIZED
+} gb_openai_transcript_format_t;
+
+/* POST audio/transcriptions and audio/translations. */
+typedef struct gb_openai_transcript_t {
+    gb_span_t model, language, prompt, response_format, temperature, stream;
+    gb_openai_transcript_format_t format;
+    int translates;   /* to English */
+    int dedicated;    /* the model does nothing else, and tells times */
+    int words_wanted; /* each with its time */
+    const char *type; /* of the sound */
+    gb_span_t bytes;
+} gb_openai_transcript_t;
+
+apr_status_t gb_openai_transcription(gb_openai_call_t *call);
+apr_status_t gb_openai_translation(gb_openai_call_t *call);
+
 /* ---- openai_imagen.c ---- */
 
 /* {"instances":..,"parameters":..} */
@@ -544,6 +569,7 @@ void gb_openai_models_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_model_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_embeddings_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_images_begin(gb_translator_t *t, gb_openai_call_t *call);
+void gb_openai_transcript_begin(gb_translator_t *t, gb_openai_call_t *call);
 
 /* Checks, mends and reads one event or whole answer.  Sets has_error for what is no JSON. */
 apr_status_t gb_openai_answer_feed(gb_openai_answer_t *a, const char *bytes, size_t len);

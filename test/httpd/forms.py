@@ -16,6 +16,13 @@ def png(width=16, height=16, shade=0, extra=b""):
             + (chunk(b"teXt", extra) if extra else b"") + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
 
 
+def wav(seconds=0.1):
+    """Silence, 16 kHz mono."""
+    data = b"\0\0" * int(16000 * seconds)
+    return (b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
+            + b"data" + struct.pack("<I", len(data)) + data)
+
+
 def field(name, value):
     return f'Content-Disposition: form-data; name="{name}"'.encode(), str(value).encode()
 

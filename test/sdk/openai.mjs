@@ -56,6 +56,14 @@ const commands = {
     return answer.data.map((d) => d.b64_json);
   },
 
+  // TEXT is a sound in base64
+  async transcribe() {
+    const file = () => toFile(Buffer.from(text, "base64"), "größe.wav");
+    const said = await client.audio.transcriptions.create({ model: "whisper-1", file: await file() });
+    const english = await client.audio.translations.create({ model: "whisper-1", file: await file() });
+    return { text: said.text, english: english.text };
+  },
+
   async error() {
     try {
       await commands[text === "stream" ? "stream" : "complete"]();

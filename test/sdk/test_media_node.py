@@ -4,7 +4,7 @@ import base64
 import struct
 
 from conf import KEYS, Conf
-from forms import png
+from forms import png, wav
 from pictures import pixels
 from test_node import call
 
@@ -30,3 +30,7 @@ class TestMedia:
     def test_edit(self, site):
         assert [pixels(base64.b64decode(p)) for p in call(site, "openai", "edit", base64.b64encode(png()).decode())] \
             == [(16, 16)]
+
+    def test_transcripts(self, site):
+        found = call(site, "openai", "transcribe", base64.b64encode(wav()).decode())
+        assert found["text"] == "a simulated transcript" and found["english"]

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from conf import KEYS, Conf
-from forms import inline, png
+from forms import inline, png, wav
 from pictures import pixels
 
 openai = pytest.importorskip("openai")
@@ -51,3 +51,14 @@ class TestMedia:
         assert [pixels(base64.b64decode(one.b64_json)) for one in answer.data] == [(16, 16)]
         parts = json.loads(sim.calls()[0]["body"])["contents"][0]["parts"]
         assert [content for _, content in inline(parts)] == [first, second, second]
+
+    def test_transcripts(self, client):
+        sound = ("größe.wav", wav())
+        assert client.audio.transcriptions.create(model="whisper-1", file=sound).text == "a simulated transcript"
+        long = client.audio.transcriptions.create(model="whisper-1", file=sound, response_format="verbose_json",
+                                                  timestamp_granularities=["word"])
+        assert long.duration == 1.6 and [w.word for w in long.words] == ["a", "simulated", "transcript"]
+        assert client.audio.transcriptions.create(model="whisper-1", file=sound, response_format="srt").startswith("1\n")
+        assert client.audio.translations.create(model="whisper-1", file=sound).text
+        *deltas, done = client.audio.transcriptions.create(model="gpt-4o-transcribe", file=sound, stream=True)
+        assert "".join(d.delta for d in deltas) == done.text
