@@ -37,6 +37,7 @@ dir=${GB_INTERCEPT_DIR:-/etc/gbalance-intercept}
 hosts=${GB_INTERCEPT_HOSTS:-/etc/hosts}
 trust=${GB_INTERCEPT_TRUST:-/usr/local/share/ca-certificates/gbalance-intercept.crt}
 update=${GB_INTERCEPT_UPDATE:-update-ca-certificates}
+hooks=/etc/ca-certificates/update.d
 
 fail() { echo "gbalance-intercept.sh: $*" >&2; exit 1; }
 
@@ -114,8 +115,17 @@ unhosts() {
     fi
     if [ -e "$trust" ]; then
         rm -f "$trust"
-        $update >/dev/null
+        $update --fresh >/dev/null      # else a link to nowhere would stay
+        tell_hooks
     fi
+}
+
+# update-ca-certificates tells its hooks (Java's keystore) what is new, but not what has gone.
+tell_hooks() {
+    [ "$update" = update-ca-certificates ] && [ -d "$hooks" ] || return 0
+    run-parts --test -- "$hooks" | while read -r hook; do
+        echo "-/etc/ssl/certs/$(basename "$trust" .crt).pem" | "$hook" >/dev/null || true
+    done
 }
 
 # The application's own hosts file lives in the memory of its mount namespace.

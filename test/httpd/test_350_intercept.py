@@ -48,12 +48,12 @@ def interception():
     return Interception()
 
 
-def namespaces():
+def namespaces(*kinds):
     """Whether this machine lets us make what the script makes."""
-    done = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    done = subprocess.run(["unshare", *kinds, "true"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        assert not tools.CI, "CI runs with mount namespaces"
-        pytest.skip("no mount namespaces here")
+        assert not tools.CI, f"CI may make namespaces: {done.stderr}"
+        pytest.skip(f"this kernel lets us make no namespaces: {done.stderr}")
 
 
 def free(address, port=443):
@@ -111,10 +111,30 @@ class TestScript:
         assert interception.run("what", check=False).returncode == 1
 
 
+def outside():
+    found = {}
+    for path in ("/etc/hosts", "/etc/ssl/certs/ca-certificates.crt"):
+        with open(path, "rb") as f:
+            found[path] = f.read()
+    return found
+
+
+class TestMachine:
+    def test_as_an_operator_uses_it(self):
+        """With hosts file, authorities and port 443 of its own; nothing of it is seen outside."""
+        pytest.importorskip("google.genai")
+        namespaces("--mount", "--net")
+        before = outside()
+        done = tools.run(["unshare", "--mount", "--net", "--propagation", "private", sys.executable, "-m", "pytest", "-q",
+                          "-p", "no:cacheprovider", os.path.join(os.path.dirname(__file__), "intercept_inside.py")], timeout=120)
+        assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout[-6000:] + done.stderr[-2000:]
+        assert outside() == before, "nothing of it is seen here"
+
+
 class TestApplication:
     def test_an_sdk_that_was_not_changed(self, interception, make_site):
         pytest.importorskip("google.genai")
-        namespaces()
+        namespaces("--mount")
         interception.run("on", free("127.0.0.9"))
         site = make_site(Conf(modules=("ssl",)), start=False, sim=True)
         with open(interception.dir + "/site.conf", "w", encoding="ascii") as f:
