@@ -218,10 +218,143 @@ setInterval(() => {
   }
 }, 1000);
 
+// ---- live events ----
+
+const listeners = {};
+/** Events of the server: on('pool', (data) => ...); hello, ready, pool, keys, logs, settings. */
+export function on(event, action) {
+  const isNew = !listeners[event];
+  (listeners[event] ??= []).push(action);
+  if (source && isNew) listen(event);
+  connect();
+}
+
+const mark = document.querySelector('.live');
+let source = null;
+let lost = 0;
+
+function listen(event) {
+  source.addEventListener(event, (message) => {
+    const data = JSON.parse(message.data);
+    for (const action of listeners[event]) action(data);
+  });
+}
+
+const clock = () => new Date(now()).toLocaleTimeString('en-GB');
+
+function fresh() {
+  lost = 0;
+  if (!mark) return;
+  mark.hidden = false;
+  mark.classList.remove('stale');
+  mark.querySelector('span').textContent = t('Live');
+  mark.removeAttribute('title');
+}
+
+// A child of httpd that ends closes its streams, and another one answers within a second: that is
+// no news.  Only what lasts is shown.
+function broken() {
+  if (!lost) {
+    lost = now();
+    const since = clock();
+    setTimeout(() => {
+      if (!lost || !mark) return;
+      mark.hidden = false;
+      mark.classList.add('stale');
+      mark.querySelector('span').textContent = t('No live updates');
+      mark.title = t('No live updates since {time}.', { time: since });
+    }, 3000);
+  }
+  if (source?.readyState === EventSource.CLOSED) {
+    source = null;
+    setTimeout(connect, 8000);
+  }
+}
+
+// A browser opens few connections to one server: a page that nobody sees gives its own back.
+function connect() {
+  if (source || document.hidden || !csrf()) return;
+  source = new EventSource(`${base}/events`);
+  source.addEventListener('hello', fresh);
+  source.addEventListener('error', broken);
+  for (const event of Object.keys(listeners)) listen(event);
+}
+
+function disconnect() {
+  source?.close();
+  source = null;
+}
+
+document.addEventListener('visibilitychange', () => (document.hidden ? disconnect() : connect()));
+window.addEventListener('pagehide', disconnect);
+window.addEventListener('pageshow', () => mark && connect());
+
+// ---- dialogs ----
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text) made.textContent = text;
+  return made;
+}
+
+function dialogOf(title) {
+  const dialog = element('dialog', 'dialog');
+  const form = element('form');
+  form.method = 'dialog';
+  const head = element('h2', '', title);
+  head.id = 'dialog-title';
+  dialog.setAttribute('aria-labelledby', head.id);
+  form.append(head);
+  dialog.append(form);
+  return { dialog, form };
+}
+
+/**
+ * Asks before something is done that cannot be undone.  With a count of more than one the number has
+ * to be typed.  Answers whether it may be done.
+ */
+export function ask({ title, text, action, count = 1, danger = true }) {
+  const { dialog, form } = dialogOf(title);
+  const row = element('div', 'foot');
+  const no = element('button', 'btn', t('Cancel'));
+  const yes = element('button', danger ? 'btn danger' : 'btn primary', action);
+  no.value = '';
+  yes.value = 'yes';
+  form.append(element('p', '', text));
+  if (count > 1) {
+    const label = element('label', '', t('Type {n} to go on', { n: count }));
+    const input = element('input', 'in');
+    input.inputMode = 'numeric';
+    input.autocomplete = 'off';
+    input.addEventListener('input', () => { yes.disabled = input.value.trim() !== String(count); });
+    yes.disabled = true;
+    label.append(input);
+    form.append(label);
+  }
+  row.append(no, yes);
+  form.append(row);
+  return show(dialog);
+}
+
+/** Shows a dialog and answers whether it was closed with "yes"; the focus goes back to where it was. */
+export function show(dialog) {
+  const opener = document.activeElement;
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener('close', () => {
+      dialog.remove();
+      opener?.focus?.();
+      resolve(dialog.returnValue === 'yes');
+    }, { once: true });
+  });
+}
+
 // ---- keys ----
 
 const single = {};
-/** One key without modifiers, outside of fields: shortcut('/', t('Search'), () => ...). */
+/** One key without modifiers, outside of fields: shortcut('/', () => t('Search'), () => ...). */
 export function shortcut(key, what, action) {
   single[key] = { what, action };
 }
@@ -243,4 +376,26 @@ document.addEventListener('keydown', (event) => {
   }
 });
 
+function help() {
+  const { dialog, form } = dialogOf(t('Keys of the keyboard'));
+  const list = element('dl', 'keys-list');
+  for (const [key, { what }] of Object.entries(single)) {
+    const dt = element('dt');
+    dt.append(element('kbd', '', key));
+    list.append(dt, element('dd', '', what()));
+  }
+  const off = element('label', 'row', t('Single keys do something'));
+  const box = element('input');
+  box.type = 'checkbox';
+  box.checked = localStorage.getItem('gb_keys') !== 'off';
+  box.addEventListener('change', () => localStorage.setItem('gb_keys', box.checked ? 'on' : 'off'));
+  off.prepend(box);
+  form.append(list, off, element('button', 'btn', t('Close')));
+  show(dialog);
+}
+actions.help = help;
+
+shortcut('?', () => t('Show this list'), help);
 shortcut('/', () => t('Search'), () => document.querySelector('input[type="search"]')?.focus());
+
+if (mark) ready.then(connect);

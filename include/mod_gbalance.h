@@ -201,6 +201,21 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_probe,
                         (const char *pool, const gb_key_t *key, const char *model,
                          gb_probe_done_fn *done, void *baton));
 
+/* ---- for administration: telling what happens ---- */
+
+/*
+ * An event stream for somebody who administers, as the core has decided; to be returned from a
+ * handler as it is.  text is told at once.  The stream ends with the session, after ten minutes,
+ * and at once when the child stops: the page asks again.
+ */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_events_start,
+                        (request_rec * r, const gb_admin_t *admin, const char *topic,
+                         const char *text));
+/* Tells all in this child who listen to that topic.  Any thread; must not be called by the engine. */
+APR_DECLARE_OPTIONAL_FN(void, gbalance_events_tell, (const char *topic, const char *text));
+/* How many do, and (joined may be NULL) how many have begun to so far.  Any thread. */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_events_listeners, (const char *topic, apr_uint32_t *joined));
+
 /* ---- for administration: asking the database ---- */
 
 /*
@@ -214,9 +229,8 @@ struct gb_db_t;
 typedef struct gb_job_t gb_job_t;
 typedef apr_status_t gb_job_fn(struct gb_db_t *db, void *baton, apr_pool_t *p);
 
-/* writes: it changes something.  The job and its answer are there until r ends. */
-APR_DECLARE_OPTIONAL_FN(gb_job_t *, gbalance_job_make,
-                        (request_rec * r, gb_job_fn *fn, int writes));
+/* writes: it changes something.  The job and its answer are there until p (of a request) ends. */
+APR_DECLARE_OPTIONAL_FN(gb_job_t *, gbalance_job_make, (apr_pool_t * p, gb_job_fn *fn, int writes));
 APR_DECLARE_OPTIONAL_FN(apr_pool_t *, gbalance_job_pool, (gb_job_t * job));
 
 /*

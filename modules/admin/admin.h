@@ -166,8 +166,12 @@ json_t *admin_frame(admin_page_t *page);
 /* ---- admin_handler.c ---- */
 int admin_handler(request_rec *r);
 
+/* ---- admin_live.c ---- */
+void admin_live_register(apr_pool_t *pconf, server_rec *s);
+void admin_live_child_init(apr_pool_t *pchild);
+
 /* ---- the tables of routes ---- */
-extern const admin_route_t admin_login_routes[], admin_sessions_routes[];
+extern const admin_route_t admin_live_routes[], admin_login_routes[], admin_sessions_routes[];
 extern const admin_route_t admin_api_logs_routes[], admin_api_stats_routes[];
 extern const admin_route_t admin_config_routes[], admin_logs_routes[], admin_playground_routes[],
     admin_usage_routes[];

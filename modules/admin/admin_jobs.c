@@ -6,7 +6,7 @@
 
 gb_job_t *admin_job(admin_page_t *page, gb_job_fn *fn, int writes)
 {
-    return admin_core.job_make(page->r, fn, writes);
+    return admin_core.job_make(page->r->pool, fn, writes);
 }
 
 apr_pool_t *admin_job_pool(gb_job_t *job)

@@ -5,6 +5,7 @@
 #include "apr_strings.h"
 
 static const admin_route_t *const tables[] = {
+    admin_live_routes,
     admin_login_routes,
     admin_sessions_routes,
     admin_config_routes,

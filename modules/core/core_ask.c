@@ -33,7 +33,7 @@ static apr_status_t ask_release(void *data)
     return APR_SUCCESS;
 }
 
-gb_job_t *core_ask_make(request_rec *r, gb_job_fn *fn, int writes)
+gb_job_t *core_ask_make(apr_pool_t *p, gb_job_fn *fn, int writes)
 {
     core_job_t *job = core_job_make(ask_main, writes);
     gb_job_t *ask = apr_pcalloc(core_job_pool(job), sizeof(*ask));
@@ -41,7 +41,7 @@ gb_job_t *core_ask_make(request_rec *r, gb_job_fn *fn, int writes)
     ask->job = job;
     ask->fn = fn;
     core_job_baton(job, ask);
-    apr_pool_cleanup_register(r->pool, job, ask_release, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(p, job, ask_release, apr_pool_cleanup_null);
     return ask;
 }
 

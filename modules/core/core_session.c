@@ -411,6 +411,25 @@ apr_status_t core_session_begin(request_rec *r, const char *token, const char *p
 
 /* ---- ending ---- */
 
+int core_session_lives(const char *vhost, int number)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    apr_uint64_t hash = core_caller_hash(vhost);
+    int i, lives = 0;
+
+    if (!tenant) {
+        return 0;
+    }
+    gb_segment_lock(tenant->segment);
+    for (i = 0; i < SESSIONS && !lives; i++) {
+        const slot_t *slot = &((block_t *)tenant->block)->slots[i];
+
+        lives = slot->state == OPEN && slot->vhost == hash && (int)slot->number == number;
+    }
+    gb_segment_unlock(tenant->segment);
+    return lives;
+}
+
 static void end_locked(gb_tenant_t *tenant, slot_t *slot, state_t state)
 {
     gb_segment_dirty_locked(tenant, (apr_uint32_t)(1 + (slot - ((block_t *)tenant->block)->slots)));

@@ -46,8 +46,16 @@ apr_status_t core_session_begin(request_rec *r, const char *token, const char *p
                                 gb_error_t *err);
 /* Ends sessions of this VirtualHost: one by number, the request's own, or all others.  How many. */
 int core_session_end(request_rec *r, int which, const char *path);
+/* Whether that session of a VirtualHost (its name) is open still; any thread. */
+int core_session_lives(const char *vhost, int number);
 /* Of gb_session_t and gb_guesser_t, from the request's pool. */
 void core_sessions_list(request_rec *r, apr_array_header_t **sessions,
                         apr_array_header_t **throttled);
+
+/* ---- core_events.c: see gbalance_events_start ---- */
+
+int core_events_start(request_rec *r, const gb_admin_t *admin, const char *topic, const char *text);
+void core_events_tell(const char *topic, const char *text);
+int core_events_listeners(const char *topic, apr_uint32_t *joined);
 
 #endif

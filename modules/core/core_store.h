@@ -94,7 +94,7 @@ void core_dbthread_stop(apr_interval_time_t patience);
 
 /* ---- core_ask.c: for sibling modules, see gbalance_job_make ---- */
 
-gb_job_t *core_ask_make(request_rec *r, gb_job_fn *fn, int writes);
+gb_job_t *core_ask_make(apr_pool_t *p, gb_job_fn *fn, int writes);
 apr_pool_t *core_ask_pool(gb_job_t *ask);
 apr_status_t core_ask_run(gb_job_t *ask, void *baton, gb_error_t *err);
 

@@ -89,6 +89,22 @@ static int gbalance_client_left(request_rec *r)
     return core_client_left(r);
 }
 
+static int gbalance_events_start(request_rec *r, const gb_admin_t *admin, const char *topic,
+                                 const char *text)
+{
+    return core_events_start(r, admin, topic, text);
+}
+
+static void gbalance_events_tell(const char *topic, const char *text)
+{
+    core_events_tell(topic, text);
+}
+
+static int gbalance_events_listeners(const char *topic, apr_uint32_t *joined)
+{
+    return core_events_listeners(topic, joined);
+}
+
 static const char *gbalance_mount(request_rec *r)
 {
     const core_request_t *req = core_request_get(r);
@@ -149,9 +165,9 @@ static apr_status_t gbalance_probe(const char *pool, const gb_key_t *key, const 
     return core_probe(pool, key, model, done, baton);
 }
 
-static gb_job_t *gbalance_job_make(request_rec *r, gb_job_fn *fn, int writes)
+static gb_job_t *gbalance_job_make(apr_pool_t *p, gb_job_fn *fn, int writes)
 {
-    return core_ask_make(r, fn, writes);
+    return core_ask_make(p, fn, writes);
 }
 
 static apr_pool_t *gbalance_job_pool(gb_job_t *job)
@@ -183,6 +199,9 @@ static void register_optional_functions(void)
     APR_REGISTER_OPTIONAL_FN(gbalance_body_read);
     APR_REGISTER_OPTIONAL_FN(gbalance_client_left);
     APR_REGISTER_OPTIONAL_FN(gbalance_mount);
+    APR_REGISTER_OPTIONAL_FN(gbalance_events_start);
+    APR_REGISTER_OPTIONAL_FN(gbalance_events_tell);
+    APR_REGISTER_OPTIONAL_FN(gbalance_events_listeners);
     APR_REGISTER_OPTIONAL_FN(gbalance_job_make);
     APR_REGISTER_OPTIONAL_FN(gbalance_job_pool);
     APR_REGISTER_OPTIONAL_FN(gbalance_job_run);

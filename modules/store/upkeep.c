@@ -18,6 +18,10 @@ static const gb_sql_t sql_ends[] = {
     {"SELECT MIN(id), MAX(id) FROM t_request_log", NULL},
     {"SELECT MIN(id), MAX(id) FROM t_error_logs",  NULL},
 };
+static const gb_sql_t sql_newest[] = {
+    {"SELECT id FROM t_request_log ORDER BY id DESC LIMIT 1", NULL},
+    {"SELECT id FROM t_error_logs ORDER BY id DESC LIMIT 1",  NULL},
+};
 static const gb_sql_t sql_bound[] = {
     {"DELETE FROM t_request_log WHERE id IN (SELECT id FROM t_request_log WHERE id <= %s "
      "ORDER BY id LIMIT %s)", "DELETE FROM t_request_log WHERE id <= %s ORDER BY id LIMIT %s"},
@@ -29,6 +33,17 @@ static const gb_sql_t sql_put_note = {"INSERT INTO gb_meta (name, value) VALUES 
                                       "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                                       "INSERT INTO gb_meta (name, value) VALUES (%s, %s) ON "
                                       "DUPLICATE KEY UPDATE value = VALUES(value)"};
+
+apr_status_t gb_log_newest(apr_int64_t *id, gb_db_t *db, gb_log_table_t table, apr_pool_t *p)
+{
+    gb_rows_t rows;
+    apr_status_t rv = gb_db_query(db, &sql_newest[table], NULL, &rows, p);
+
+    if (rv == APR_SUCCESS) {
+        *id = rows.n ? gb_rows_int(&rows, 0, 0, 0) : 0;
+    }
+    return rv;
+}
 
 apr_status_t gb_upkeep_expire(gb_db_t *db, gb_log_table_t table, const char *pool,
                               apr_time_t before, int batch, int *n, apr_pool_t *p)

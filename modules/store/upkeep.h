@@ -12,6 +12,9 @@
 
 typedef enum { GB_LOG_REQUESTS, GB_LOG_ERRORS } gb_log_table_t;
 
+/* The id of the newest row of all pools; 0: there is none. */
+apr_status_t gb_log_newest(apr_int64_t *id, gb_db_t *db, gb_log_table_t table, apr_pool_t *p);
+
 /* Each step answers how many rows it took in *n: 0 means that there are no more. */
 
 /* Rows of a pool that are older than `before` go. */

@@ -23,6 +23,7 @@
 #define HIGH_WATER (64 * 1024) /* bytes waiting for the client: the upstream pauses */
 #define LOW_WATER  (16 * 1024)
 #define TURN       (256 * 1024) /* bytes for one client while others wait */
+#define PILE_MAX   (512 * 1024) /* of an event stream, for a client that does not listen */
 
 struct gb_exchange_t {
     apr_pool_t *pool;
@@ -101,9 +102,13 @@ static apr_status_t post(gb_exchange_t *x, gb_msg_t *msg)
 
 static void summarize(gb_exchange_t *x)
 {
-    const gb_leg_t *leg = &x->legs.first[x->legs.n - 1];
+    const gb_leg_t *leg = x->legs.n ? &x->legs.first[x->legs.n - 1] : NULL;
     int i;
 
+    if (!leg) {
+        x->summary.outcome = "told";
+        return;
+    }
     for (i = 0; i < x->legs.n; i++) {
         leg = leg->failed ? &x->legs.first[i] : leg;
         x->summary.attempts += x->legs.first[i].attempts + x->legs.first[i].extra;
@@ -137,6 +142,9 @@ static void end(gb_exchange_t *x, apr_status_t rv)
     gb_timer_cancel(x->engine, &x->total);
     gb_drain_remove(x->engine, &x->drain);
     x->sink = NULL;
+    if (x->conf->teller) {
+        x->conf->teller->end(x->conf->teller);
+    }
     summarize(x);
     sink->end(sink, rv);
     gb_exchange_unref(x); /* the engine's */
@@ -488,10 +496,17 @@ static void on_drain(gb_drain_t *drain, int phase)
     gb_exchange_t *x = (gb_exchange_t *)((char *)drain - offsetof(gb_exchange_t, drain));
     gb_error_t err;
 
-    if (phase < 1) {
+    gb_exchange_ref(x);
+    if (x->conf->teller) {
+        gb_exchange_finish(x);
+        if (phase > 0) {
+            end(x, APR_EOF);
+        }
+    }
+    if (phase < 1 || x->conf->teller) {
+        gb_exchange_unref(x);
         return;
     }
-    gb_exchange_ref(x);
     gb_error_set(&err, 503, "server_shutdown", NULL,
                  "The server is restarting and cannot finish this answer. Please send it again.");
     gb_leg_cancel(&x->legs.first[0], GB_TRANSPORT_CANCELLED);
@@ -537,6 +552,9 @@ static void legs_make(gb_exchange_t *x)
 {
     int room, i;
 
+    if (x->conf->teller) {
+        return;
+    }
     x->legs.n = x->plan->fan_out > 1 ? x->plan->fan_out : 1;
     room = x->plan->fan_out_later > x->legs.n ? x->plan->fan_out_later : x->legs.n;
     x->legs.first = apr_pcalloc(x->pool, sizeof(*x->legs.first) * (apr_size_t)room);
@@ -575,13 +593,55 @@ static void on_fetched(void *baton, const gb_error_t *err)
     }
 }
 
+/* ---- an answer without an upstream ---- */
+
+void gb_exchange_give(gb_exchange_t *x, const char *bytes, apr_size_t len)
+{
+    if (!x->sink || x->complete) {
+        return;
+    }
+    gb_exchange_ref(x);
+    gb_buf_append(&x->out, bytes, len);
+    x->committed = 1;
+    if (waiting(x) > PILE_MAX) {
+        end(x, APR_ECONNABORTED);
+    }
+    else {
+        pump(x);
+    }
+    gb_exchange_unref(x);
+}
+
+void gb_exchange_finish(gb_exchange_t *x)
+{
+    if (x->sink && !x->complete) {
+        x->committed = 1;
+        x->complete = 1;
+        pump(x);
+    }
+}
+
+static void start_teller(gb_exchange_t *x)
+{
+    x->head.status = 200;
+    x->head.content_type = x->plan->stream_type;
+    x->conf->teller->start(x->conf->teller, x);
+}
+
+/* ---- the beginning ---- */
+
 static void on_start(gb_msg_t *msg)
 {
     gb_exchange_t *x = (gb_exchange_t *)((char *)msg - offsetof(gb_exchange_t, start));
 
     gb_drain_add(x->engine, &x->drain);
-    gb_timer_set(x->engine, &x->total, x->conf->settings->time_out_total);
     x->sink->start(x->sink);
+    if (x->conf->teller) {
+        start_teller(x);
+        gb_exchange_unref(x);
+        return;
+    }
+    gb_timer_set(x->engine, &x->total, x->conf->settings->time_out_total);
     if (x->plan->fetches) {
         x->fetcher = gb_fetch_start(x->engine, x->plan, x->conf->settings, on_fetched, x);
     }

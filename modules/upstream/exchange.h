@@ -57,8 +57,18 @@ typedef struct gb_exchange_host_t {
                     const char *field);
 } gb_exchange_host_t;
 
+/*
+ * What an answer comes from when no upstream is asked: an event stream that tells what happens.
+ * It ends when the child stops.  Both run in the engine's thread.
+ */
+typedef struct gb_teller_t {
+    void (*start)(struct gb_teller_t *teller, gb_exchange_t *x);
+    void (*end)(struct gb_teller_t *teller); /* once: nobody listens any more */
+} gb_teller_t;
+
 /* All of it lives at least as long as the exchange. */
 typedef struct gb_exchange_conf_t {
+    gb_teller_t *teller; /* NULL: the upstream */
     const gb_exchange_host_t *host;
     const gb_settings_t *settings;
     const char *pool_name;
@@ -101,6 +111,13 @@ void gb_exchange_cancel(gb_exchange_t *x);
 void gb_exchange_opened(gb_exchange_t *x);
 /* The engine's thread: as wake, at once. */
 void gb_exchange_go_on(gb_exchange_t *x);
+
+/*
+ * Engine's thread, of a teller: says something, or that this was all.  May end the exchange; a client
+ * that does not take what piles up for it is let go.
+ */
+void gb_exchange_give(gb_exchange_t *x, const char *bytes, apr_size_t len);
+void gb_exchange_finish(gb_exchange_t *x);
 
 /* Any thread.  The last one to let go frees it. */
 void gb_exchange_ref(gb_exchange_t *x);
