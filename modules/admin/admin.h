@@ -135,6 +135,10 @@ const char *admin_words(const admin_page_t *page, const char *words, const json_
 const char *admin_agent(const char *user_agent, apr_pool_t *p);
 /* json_decref when p is cleaned. */
 json_t *admin_json_keep(json_t *json, apr_pool_t *p);
+/* In quotes; what a spreadsheet would take for a formula begins with an apostrophe. */
+void admin_csv_cell(gb_buf_t *out, const char *text);
+/* Ends an endpoint with a file to keep, DONE. */
+int admin_file_send(admin_page_t *page, const char *type, const char *name, const gb_buf_t *text);
 /* A time for a tree; null for 0. */
 json_t *admin_time(apr_time_t at);
 
@@ -173,9 +177,9 @@ void admin_live_child_init(apr_pool_t *pchild);
 /* ---- the tables of routes ---- */
 extern const admin_route_t admin_live_routes[], admin_login_routes[], admin_sessions_routes[];
 extern const admin_route_t admin_api_logs_routes[], admin_api_stats_routes[];
-extern const admin_route_t admin_config_routes[], admin_logs_routes[], admin_playground_routes[],
-    admin_usage_routes[];
 extern const admin_route_t admin_keys_routes[];
+extern const admin_route_t admin_config_routes[], admin_logs_routes[], admin_logs_file_routes[],
+    admin_playground_routes[], admin_usage_routes[];
 
 /* ---- optional functions of the core, fetched once ---- */
 typedef struct admin_core_t {

@@ -16,6 +16,8 @@ static const admin_label_t labels[] = {
     {"CHECK_INTERVAL_HOURS",                    ADMIN_WORD("Check of keys that are out"),          ADMIN_WORD("hours"),      0                },
     {"TEST_MODEL",                              ADMIN_WORD("Model for checking keys"),             NULL,                     ADMIN_MODEL      },
     {"MAX_CONCURRENT_PER_KEY",                  ADMIN_WORD("Calls of one key at a time"),          ADMIN_WORD("calls"),      0                },
+    {"KEY_QUEUE_MAX",                           ADMIN_WORD("Calls that wait for a key"),           ADMIN_WORD("calls"),      0                },
+    {"KEY_QUEUE_TIME",                          ADMIN_WORD("Waiting for a key"),                   ADMIN_WORD("seconds"),    0                },
     {"MODEL_LIMITS",                            ADMIN_WORD("Known quotas"),                        NULL,                     0                },
     {"MODEL_KEY_TAGS",                          ADMIN_WORD("Tag a key needs for a model"),         NULL,                     ADMIN_MODEL_NAMES},
     {"PAID_KEY",                                ADMIN_WORD("Key of a paying project"),             NULL,                     0                },
@@ -84,6 +86,9 @@ static const admin_label_t labels[] = {
     {"TTS_VOICE_NAME",                          ADMIN_WORD("Voice"),                               NULL,                     0                },
     {"TTS_SPEED",                               ADMIN_WORD("Speed"),                               NULL,                     0                },
     {"TTS_RESPONSE_FORMAT",                     ADMIN_WORD("Audio format"),                        NULL,                     0                },
+
+    {"TRANSCRIPTION_MODEL",                     ADMIN_WORD("Model that writes down speech"),       NULL,                     ADMIN_MODEL      },
+    {"TRANSLATION_MODEL",                       ADMIN_WORD("Model that translates speech"),        NULL,                     ADMIN_MODEL      },
 
     {"STREAM_OPTIMIZER_ENABLED",                ADMIN_WORD("Small steps"),                         NULL,                     0                },
     {"STREAM_MIN_DELAY",                        ADMIN_WORD("Shortest pause"),                      ADMIN_WORD("seconds"),    0                },

@@ -17,6 +17,10 @@ typedef struct admin_class_t {
 /* Never NULL. */
 const admin_class_t *admin_class(const char *name);
 
+/* ---- admin_page_logs.c: what the address says of filters ---- */
+void admin_log_filter(gb_log_filter_t *filter, const admin_page_t *page, gb_log_table_t table,
+                      apr_pool_t *p);
+
 /* ---- admin_logs_row.c ---- */
 
 /* A row of the table. */

@@ -128,19 +128,17 @@ static void read_result(const admin_page_t *page, gb_log_filter_t *filter)
     }
 }
 
-static void read_filter(const admin_page_t *page, logs_t *logs)
+void admin_log_filter(gb_log_filter_t *filter, const admin_page_t *page, gb_log_table_t table,
+                      apr_pool_t *p)
 {
-    gb_log_filter_t *filter = &logs->filter;
-    apr_pool_t *p = logs->p;
-
-    filter->pool = logs->pool;
+    filter->pool = apr_pstrdup(p, page->pool);
     filter->key_id = apr_pstrdup(p, asked(page, "key_id"));
     filter->model = apr_pstrdup(p, asked(page, "model"));
     filter->type = apr_pstrdup(p, asked(page, "type"));
     filter->caller = apr_pstrdup(p, asked(page, "token"));
     filter->request_id = apr_pstrdup(p, asked(page, "request"));
     filter->text = apr_pstrdup(p, asked(page, "q"));
-    filter->final_only = logs->table == GB_LOG_REQUESTS && asked(page, "calls") != NULL;
+    filter->final_only = table == GB_LOG_REQUESTS && asked(page, "calls") != NULL;
     read_span(page, filter);
     read_result(page, filter);
 }
@@ -417,7 +415,7 @@ static logs_t *logs_make(admin_page_t *page, gb_job_t *job, gb_log_table_t table
     else if (asked(page, "after")) {
         gb_log_cursor_parse(&logs->from, asked(page, "after"));
     }
-    read_filter(page, logs);
+    admin_log_filter(&logs->filter, page, table, p);
     return logs;
 }
 

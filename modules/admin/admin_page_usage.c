@@ -8,7 +8,6 @@
 
 #include <math.h>
 
-#include "http_protocol.h"
 #include "apr_strings.h"
 #include "store/totals.h"
 
@@ -517,17 +516,6 @@ static apr_status_t build_usage(admin_page_t *page, json_t *data)
 
 /* ---- the file ---- */
 
-/* A cell that a spreadsheet takes as text, not as a formula. */
-static void put_cell(gb_buf_t *out, const char *text)
-{
-    gb_buf_puts(out, strchr("=+-@\t", *text) && *text ? "\"'" : "\"");
-    for (; *text; text++) {
-        gb_buf_puts(out, *text == '"' ? "\"" : "");
-        gb_buf_putc(out, *text);
-    }
-    gb_buf_puts(out, "\",");
-}
-
 static void put_lines(gb_buf_t *out, const char *kind, const gb_usage_t *list, int n)
 {
     int i;
@@ -535,10 +523,10 @@ static void put_lines(gb_buf_t *out, const char *kind, const gb_usage_t *list, i
     for (i = 0; i < n; i++) {
         const gb_sums_t *s = &list[i].sums;
 
-        put_cell(out, kind);
-        put_cell(out, list[i].value);
+        gb_buf_printf(out, "%s,", kind);
+        admin_csv_cell(out, list[i].value);
         gb_buf_printf(out,
-                      "%" APR_INT64_T_FMT ",%" APR_INT64_T_FMT ",%" APR_INT64_T_FMT
+                      ",%" APR_INT64_T_FMT ",%" APR_INT64_T_FMT ",%" APR_INT64_T_FMT
                       ",%" APR_INT64_T_FMT ",%" APR_INT64_T_FMT ",%" APR_INT64_T_FMT
                       ",%" APR_INT64_T_FMT ",%.6f\r\n",
                       s->calls, s->call_failures, s->attempts, s->prompt_tokens, s->cached_tokens,
@@ -550,7 +538,6 @@ static int usage_file(admin_page_t *page, json_t **out)
 {
     gb_job_t *job = admin_job(page, admin_usage_file_job, 0);
     admin_usage_t *usage = usage_make(page, job);
-    request_rec *r = page->r;
     const char *why = "";
     gb_buf_t text;
 
@@ -558,7 +545,7 @@ static int usage_file(admin_page_t *page, json_t **out)
     if (admin_job_ask(job, usage, &why, page->r->pool) != APR_SUCCESS) {
         return admin_refuse(page, HTTP_SERVICE_UNAVAILABLE, NULL, "%s", why);
     }
-    gb_buf_init_pool(&text, GB_BUF_MAX_ANSWER, r->pool);
+    gb_buf_init_pool(&text, GB_BUF_MAX_ANSWER, page->r->pool);
     gb_buf_puts(&text,
                 "of,name,calls,failed,attempts,prompt_tokens,cached_tokens,completion_tokens,"
                 "thought_tokens,cost_usd\r\n");
@@ -566,13 +553,9 @@ static int usage_file(admin_page_t *page, json_t **out)
     put_lines(&text, "model", usage->models, usage->n_models);
     put_lines(&text, "token", usage->callers, usage->n_callers);
     put_lines(&text, "key", usage->keys, usage->n_keys);
-    ap_set_content_type(r, "text/csv; charset=utf-8");
-    apr_table_setn(r->headers_out, "Content-Disposition",
-                   apr_psprintf(r->pool, "attachment; filename=\"usage-%s.csv\"",
-                                ranges[range_of(page)].name));
-    ap_set_content_length(r, (apr_off_t)text.len);
-    ap_rwrite(text.data, (int)text.len, r);
-    return DONE;
+    return admin_file_send(page, "text/csv; charset=utf-8",
+                           apr_psprintf(page->r->pool, "usage-%s.csv", ranges[range_of(page)].name),
+                           &text);
 }
 
 const admin_route_t admin_usage_routes[] = {

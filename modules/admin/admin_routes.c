@@ -10,6 +10,7 @@ static const admin_route_t *const tables[] = {
     admin_sessions_routes,
     admin_config_routes,
     admin_logs_routes,
+    admin_logs_file_routes,
     admin_usage_routes,
     admin_playground_routes,
     admin_api_logs_routes,
