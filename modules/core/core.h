@@ -72,6 +72,8 @@ void *core_conf_merge(apr_pool_t *p, void *base, void *add);
 core_conf_t *core_conf_get(const server_rec *s);
 int core_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 const gb_pool_conf_t *core_pools(int *n);
+/* GBalanceMaxKeys. */
+int core_max_keys(void);
 /* Whether any server has GBalance On. */
 int core_is_used(void);
 

@@ -11,6 +11,7 @@
 #include "core_store.h"
 
 #include "http_core.h"
+#include "http_main.h"
 #include "apr_env.h"
 #include "apr_lib.h"
 #include "apr_strings.h"
@@ -35,6 +36,13 @@ const gb_pool_conf_t *core_pools(int *n)
 {
     *n = pools ? pools->nelts : 0;
     return pools ? (const gb_pool_conf_t *)pools->elts : NULL;
+}
+
+int core_max_keys(void)
+{
+    int n = core_conf_get(ap_server_conf)->max_keys;
+
+    return n == CORE_UNSET ? DEFAULT_MAX_KEYS : n;
 }
 
 int core_is_used(void)

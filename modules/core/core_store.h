@@ -125,6 +125,11 @@ void core_files_post_config(gb_db_t *db, apr_pool_t *p);
 /* Every FILES_CLEANUP_INTERVAL_HOURS: records whose time is over go, their files at Google too. */
 apr_status_t core_files_clean(gb_db_t *db, int *n, apr_pool_t *p);
 
+/* ---- core_mirror.c ---- */
+
+/* Database thread: lets the list of keys in t_settings follow the pool.  *n stays 0. */
+apr_status_t core_mirror_keys(gb_db_t *db, int *n, apr_pool_t *p);
+
 /* ---- core_upkeep.c ---- */
 
 /* Something has come that a step will take up. */

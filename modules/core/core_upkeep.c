@@ -152,8 +152,9 @@ static apr_status_t expire_totals(gb_db_t *db, int *n, apr_pool_t *p)
 
 typedef apr_status_t step_fn(gb_db_t *db, int *n, apr_pool_t *p);
 
-static step_fn *const steps[] = {clear,           adopt, core_files_load, core_files_clean,
-                                 expire_at_night, bound, expire_totals};
+static step_fn *const steps[] = {
+    clear,           adopt, core_files_load, core_files_clean, core_mirror_keys,
+    expire_at_night, bound, expire_totals};
 
 /* The database thread: the first step that finds something does it. */
 static apr_status_t upkeep_job(gb_db_t *db, void *baton, apr_pool_t *p)

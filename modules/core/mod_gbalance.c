@@ -142,9 +142,7 @@ static const gb_pool_conf_t *gbalance_pools(int *n)
 
 static int gbalance_max_keys(void)
 {
-    int n = core_conf_get(ap_server_conf)->max_keys;
-
-    return n == CORE_UNSET ? 16384 : n;
+    return core_max_keys();
 }
 
 static const char *gbalance_state_dir(void)

@@ -41,6 +41,9 @@ static const gb_sql_t sql_put_ours = {
     "INSERT INTO gb_settings (scope, name, `key`, value, updated_at) VALUES (%s, %s, %s, %s, %s) "
     "ON DUPLICATE KEY UPDATE value = VALUES(value), updated_at = VALUES(updated_at)",
 };
+static const gb_sql_t sql_follow = {
+    "UPDATE t_settings SET value = %s WHERE `key` = %s AND value <> %s AND value NOT LIKE 'gb1:%%'",
+    NULL};
 static const gb_sql_t sql_drop_theirs = {"DELETE FROM t_settings WHERE `key` = %s", NULL};
 static const gb_sql_t sql_drop_ours = {
     "DELETE FROM gb_settings WHERE scope = %s AND name = %s AND `key` = %s", NULL};
@@ -409,4 +412,25 @@ apr_status_t gb_saved_note(const gb_saved_ctx_t *ctx, const gb_change_t *change,
     apr_int64_t number;
 
     return in_transaction(ctx, change, note_all, &number, p);
+}
+
+static apr_status_t follow_all(const gb_saved_ctx_t *ctx, const gb_change_t *change,
+                               apr_int64_t *id, apr_pool_t *p)
+{
+    const gb_saved_t *saved = change->values;
+    const char *args[] = {saved->value, saved->key, saved->value};
+    int changed = 0;
+    apr_status_t rv = gb_db_run(ctx->db, &sql_follow, args, &changed);
+
+    return rv == APR_SUCCESS && changed ? next_id(ctx->db, id, p) : rv;
+}
+
+apr_status_t gb_saved_follow(const gb_saved_ctx_t *ctx, const char *key, const char *value,
+                             apr_pool_t *p)
+{
+    const gb_saved_t saved = {GB_SAVED_POOL, DEFAULT_POOL, key, value};
+    const gb_change_t change = {"", "", "", &saved, 1};
+    apr_int64_t number;
+
+    return in_transaction(ctx, &change, follow_all, &number, p);
 }

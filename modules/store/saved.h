@@ -61,6 +61,11 @@ typedef struct gb_change_t {
 apr_status_t gb_saved_change(const gb_saved_ctx_t *ctx, const gb_change_t *change, apr_int64_t *id,
                              apr_pool_t *p);
 
+/* Sets a value of t_settings that is there, is in clear and is another: what it stands for has changed
+ * by other ways than saving, so the history has nothing of it. */
+apr_status_t gb_saved_follow(const gb_saved_ctx_t *ctx, const char *key, const char *value,
+                             apr_pool_t *p);
+
 /* Only a note in the history: secrets were shown to somebody. */
 apr_status_t gb_saved_note(const gb_saved_ctx_t *ctx, const gb_change_t *change, apr_pool_t *p);
 

@@ -3,6 +3,7 @@
 rows go at night, on either kind of database.
 """
 import datetime
+import hashlib
 import json
 import os
 import sqlite3
@@ -134,6 +135,26 @@ class TestDatabase:
         wait_until(lambda: not rows(moved, "SELECT 1 FROM t_request_log WHERE at IS NULL"), "rows to be adopted again",
                    timeout=40)
         assert len(rows(moved, "SELECT 1 FROM t_request_log WHERE uid IS NULL")) == 20
+
+    def test_their_list_of_keys_follows_the_pool(self, moved):
+        """Keys come and go one by one; what they have written themselves is theirs until then."""
+        def theirs_now():
+            (row,) = rows(moved, "SELECT value FROM t_settings WHERE key = 'API_KEYS'")
+            return set(json.loads(row["value"]))
+
+        fresh = "AIzaSyAddedWhileItRuns00000000000000001"
+        answer = moved.api.request("POST", "/api/keys", token=ADMIN, json={"text": fresh})
+        assert answer.status == 200, answer.text
+        wait_until(lambda: theirs_now() == {*KEYS, fresh}, "the list to have the new key", timeout=30, step=0.2)
+        [gone] = [k for k in moved.api.request("GET", "/api/keys?limit=100", token=ADMIN).json()["keys"]
+                  if k["id"] == hashlib.sha256(KEYS[0].encode()).hexdigest()[:8]]
+        assert moved.api.request("DELETE", f"/api/keys/{gone['id']}", token=ADMIN).status == 200
+        wait_until(lambda: theirs_now() == {*KEYS[1:], fresh}, "the list to forget the deleted key", timeout=30, step=0.2)
+        wait_until(lambda: len(moved.api.request("GET", "/api/config", token=ADMIN).json()["API_KEYS"]) == len(KEYS),
+                   "the settings to know it, too", timeout=15, step=0.2)
+        moved.graceful()
+        assert ask(moved, OpenAI).status == 200
+        assert theirs_now() == {*KEYS[1:], fresh}
 
 
 class TestEnvFile:
