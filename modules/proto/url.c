@@ -38,8 +38,10 @@ static const resource_t openai[] = {
 };
 
 static const char *const gemini[] = {
-    "models",     "tunedModels",      "dynamic",        "files",   "cachedContents", "batches",
-    "operations", "fileSearchStores", "generatedFiles", "corpora", "voices",         "interactions",
+    "models",   "tunedModels",  "dynamic",          "files",          "cachedContents",
+    "batches",  "operations",   "fileSearchStores", "generatedFiles", "corpora",
+    "voices",   "interactions", "agents",           "credentials",    "environments",
+    "triggers", "webhooks",     "decisions",
 };
 
 #define N_OPENAI (sizeof(openai) / sizeof(openai[0]))

@@ -108,6 +108,7 @@ static const row_t rows[] = {
     {M, "/vertex-express/models/m:generateContent", "/vertex-express/v1beta/models/m:generateContent"},
     {M, "/vertex-express/chat/completions", "/vertex-express/v1/chat/completions"},
     {M, "/gemini/models/m:generateContent", "/gemini/v1beta/models/m:generateContent"},
+    {M, "/gemini/agents/a1", "/gemini/v1beta/agents/a1"},
     {M, "/models/m:generateContent", "/v1beta/models/m:generateContent"},
     {M, "/v1/chat/completions/", "/v1/chat/completions"},
     /* several at once */
