@@ -7,6 +7,7 @@ import tempfile
 import pytest
 
 import certs
+import tools
 from conf import KEYS, Conf
 from google_apis import Google
 from proxies import PASSWORD, Microsocks, Tinyproxy, TlsTinyproxy
@@ -17,7 +18,7 @@ MANY = tuple(f"AIzaSyTestKeyNumber{i:020d}" for i in range(8))
 FAILED = (r"GB5001:",)      # attempts that failed; the breaker of a model has nothing to do with it
 
 
-@pytest.fixture(scope="class")
+@pytest.fixture(scope="module")
 def ways():
     made = [Tinyproxy(), Microsocks()]
     yield made
@@ -133,6 +134,63 @@ class TestTlsProxy:
                 assert "proxy" in Gemini.check_error(answer, 502)["message"]
         finally:
             proxy.stop()
+
+
+class TestCheck:
+    """On demand, in gemini-balance's shapes."""
+
+    ADMIN = "admin-token-0123456789abcdef"
+
+    @pytest.fixture(scope="class")
+    def site(self, make_site):
+        return make_site(Conf(api=f'Include {tools.SRCDIR}/conf.d/gbalance-admin.conf\nGBalanceAuthToken "{self.ADMIN}"\n'))
+
+    def post(self, site, name, body, status=200):
+        answer = site.api.request("POST", "/api/config/proxy/" + name, token=self.ADMIN, json=body)
+        assert answer.status == status, answer
+        return answer.json()
+
+    def test_one(self, site, ways):
+        for way in ways:
+            found = self.post(site, "check", {"proxy": way.url, "use_cache": False})
+            assert set(found) == {"proxy", "is_available", "response_time", "error_message", "checked_at"}
+            assert found["is_available"] and 0 < found["response_time"] < 10 and found["error_message"] is None
+
+    def test_all(self, site, ways):
+        wrong = ways[0].url.replace(PASSWORD, "wrong")
+        dead = f"socks5://127.0.0.1:{tools.free_port()}"
+        asked = [ways[0].url, wrong, ways[1].url, dead, "ftp://x:1"]
+        found = self.post(site, "check-all", {"proxies": asked, "use_cache": True, "max_concurrent": 5})
+        assert [one["proxy"] for one in found] == asked
+        assert [one["is_available"] for one in found] == [True, False, True, False, False]
+        assert all(one["error_message"] and one["response_time"] is None for one in found if not one["is_available"])
+        assert "password" in found[1]["error_message"] and "socks5" in found[4]["error_message"]
+
+    def test_no_key_goes_along(self, site, ways):
+        site.sim.reset()
+        self.post(site, "check", {"proxy": ways[0].url})
+        (call,) = site.sim.calls()
+        assert not call["key"]
+
+    def test_cache(self, site):
+        stats = site.api.get("/api/config/proxy/cache-stats", token=self.ADMIN).json()
+        assert stats == {"total_cached": 0, "valid_cached": 0, "expired_cached": 0}
+        assert self.post(site, "clear-cache", {})["success"] is True
+
+    def test_refusals(self, site, ways):
+        self.post(site, "check", {}, status=400)
+        self.post(site, "check-all", {"proxies": "x"}, status=400)
+        assert site.api.post("/api/config/proxy/check", json={"proxy": ways[0].url}).status == 401
+
+
+class TestRotating:
+    def test_one_key_takes_them_in_turn(self, make_site, ways):
+        urls = ",".join(w.url for w in ways)
+        site = make_site(Conf(keys=KEYS[:1], api=f'GBalanceProxies "{urls}"\nGBalanceProxiesUseConsistencyHashByApiKey Off'))
+        before = [w.count() for w in ways]
+        for _ in range(12):
+            assert ask(site, Gemini).status == 200
+        assert all(w.count() > n for w, n in zip(ways, before))
 
 
 class TestOnlyOne:
