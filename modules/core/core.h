@@ -182,6 +182,10 @@ void core_relay_hooks(void);
 
 /* ---- core_auth.c ---- */
 const char *core_credential_take(request_rec *r);
+/* The same wherever a request of this VirtualHost goes; outside of our mounts it stays as it is. */
+const char *core_credential_look(request_rec *r);
+const core_token_t *core_token_find(const apr_array_header_t *tokens, const char *credential);
+int core_is_administration(const core_mount_t *mount);
 apr_status_t core_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *err);
 void core_cors_headers(request_rec *r);
 

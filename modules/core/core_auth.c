@@ -4,7 +4,7 @@
  * possible, compared in constant time, and never logged or sent on.  CORS
  * stands here too, since it decides which pages may call.
  */
-#include "core_live.h"
+#include "core_session.h"
 
 #include "http_protocol.h"
 #include "apr_lib.h"
@@ -117,11 +117,11 @@ const char *core_credential_take(request_rec *r)
     const char *found = NULL, *key;
     size_t i;
 
-    if (conf->auth_mode != CORE_AUTH_APACHE) {
+    if (conf->auth_mode != CORE_AUTH_APACHE || core_is_administration(core_request_get(r)->mount)) {
         found = bearer(apr_table_get(r->headers_in, "Authorization"));
-        if (found) {
-            apr_table_unset(r->headers_in, "Authorization");
-        }
+    }
+    if (found && conf->auth_mode != CORE_AUTH_APACHE) {
+        apr_table_unset(r->headers_in, "Authorization"); /* else it may be for Apache's own */
     }
     for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
         const char *value = apr_table_get(r->headers_in, headers[i]);
@@ -135,7 +135,14 @@ const char *core_credential_take(request_rec *r)
     return found ? found : key;
 }
 
-static const core_token_t *find_token(const apr_array_header_t *tokens, const char *credential)
+const char *core_credential_look(request_rec *r)
+{
+    const core_request_t *req = core_request_get(r);
+
+    return req ? req->credential : bearer(apr_table_get(r->headers_in, "Authorization"));
+}
+
+const core_token_t *core_token_find(const apr_array_header_t *tokens, const char *credential)
 {
     const core_token_t *found = NULL;
     unsigned char digest[GB_DIGEST_LEN];
@@ -161,11 +168,14 @@ static apr_status_t refuse(gb_error_t *err, const char *text)
 
 static apr_status_t by_apache(request_rec *r, gb_caller_t *caller, gb_error_t *err)
 {
+    const char *token = apr_table_get(r->notes, CORE_AUTHN_TOKEN);
+
     if (!r->user || !*r->user) {
         return refuse(err,
                       "Nobody is logged in: this server expects Apache's own authentication here.");
     }
-    caller->name = r->user;
+    /* whoever brings a token may type any name beside it */
+    caller->name = token ? token : r->user;
     caller->by_apache = 1;
     return APR_SUCCESS;
 }
@@ -179,7 +189,7 @@ static apr_status_t by_token(const apr_array_header_t *tokens, const char *crede
         return refuse(err, "No token was sent. Send one as Authorization: Bearer, x-goog-api-key, "
                            "x-api-key or ?key=.");
     }
-    token = find_token(tokens, credential);
+    token = core_token_find(tokens, credential);
     if (!token) {
         return refuse(err,
                       tokens->nelts

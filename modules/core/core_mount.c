@@ -226,13 +226,13 @@ static const char *inherited_credential(request_rec *r)
     return NULL;
 }
 
-static int is_administration(const char *handler)
+int core_is_administration(const core_mount_t *mount)
 {
     static const char *const handlers[] = {CORE_API_HANDLER, "gbalance-keys-api", "gbalance-admin"};
     size_t i;
 
     for (i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
-        if (strcmp(handler, handlers[i]) == 0) {
+        if (strcmp(mount->handler, handlers[i]) == 0) {
             return 1;
         }
     }
@@ -259,7 +259,7 @@ static core_request_t *request_make(request_rec *r)
     if (!req->credential) {
         req->credential = inherited_credential(r);
     }
-    if (!is_administration(mount->handler)) {
+    if (!core_is_administration(mount)) {
         req->is_preflight = is_preflight(r);
         core_cors_headers(r); /* never for administration: no page of another site may */
     }

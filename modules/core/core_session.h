@@ -14,6 +14,11 @@
 #define CORE_AUTHN_NOTE   "gb-authn"
 #define CORE_AUTHN_ADMIN  "admin"
 #define CORE_AUTHN_CLIENT "client"
+/* The id of a client's token. */
+#define CORE_AUTHN_TOKEN "gb-authn-token"
+
+/* ---- core_authz.c ---- */
+void core_authz_hooks(apr_pool_t *p);
 
 /* ---- core_admin.c ---- */
 

@@ -213,7 +213,6 @@ static void register_optional_functions(void)
 
 static void register_hooks(apr_pool_t *p)
 {
-    (void)p;
     register_optional_functions();
     ap_hook_check_config(core_check_config, NULL, NULL, APR_HOOK_FIRST);
     ap_hook_post_config(core_post_config, NULL, NULL, APR_HOOK_FIRST);
@@ -223,6 +222,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_map_to_storage(core_map_to_storage, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(core_health_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(core_api_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    core_authz_hooks(p);
     core_park_hooks();
     core_relay_hooks();
 }
