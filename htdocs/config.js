@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // /config: marks what differs from what is saved, checks it while it is typed, saves by
 // /api/config, and shows differences before anything is changed.
-import { actions, api, base, busy, icon, Failure, ready, swap, t, toast } from './app.js';
+import { actions, api, base, busy, icon, Failure, on, ready, swap, t, toast } from './app.js';
 import { copy, download } from './code.js';
 
 await ready;
@@ -638,7 +638,7 @@ if (form) {
 
 // ---- what others save ----
 
-document.addEventListener('gb:settings', async () => {
+on('settings', async () => {
   if (!form || document.querySelector('#settings [aria-busy]')) return;
   const mine = changes();
   await reload();

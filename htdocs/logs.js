@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // /logs: a call in a drawer over the list, rows that come in live, selecting, copying, deleting.
-import { actions, base, busy, csrf, Failure, part, ready, shortcut, t, toast } from './app.js';
+import { actions, base, busy, csrf, Failure, on, part, ready, shortcut, t, toast } from './app.js';
 import { copy, paint, pretty } from './code.js';
 
 await ready;
@@ -271,7 +271,7 @@ if (live && list()?.dataset.later !== 'true' && last >= 0) {
     sessionStorage.setItem('gb_tail', on ? 'on' : 'off');
     look();
   });
-  document.addEventListener('gb:log', look);
+  on('logs', look);
 }
 
 // ---- keys ----

@@ -15,8 +15,9 @@ import install
 import layers
 import lognos
 import settings
+import words
 
-GUARDS = [layers, exports, lognos, settings, conf, install]
+GUARDS = [layers, exports, lognos, settings, words, conf, install]
 
 
 def output(*argv):
