@@ -113,6 +113,17 @@ int gb_equal_ct(const void *a, const void *b, size_t len)
     return CRYPTO_memcmp(a, b, len) == 0;
 }
 
+void gb_uid_make(unsigned char *bytes, size_t len, apr_time_t now)
+{
+    apr_uint64_t ms = (apr_uint64_t)apr_time_as_msec(now);
+    int i;
+
+    gb_random(bytes, len);
+    for (i = 0; i < 6; i++) {
+        bytes[i] = (unsigned char)(ms >> (8 * (5 - i)));
+    }
+}
+
 void gb_random(void *bytes, size_t len)
 {
     unsigned char *at = bytes;

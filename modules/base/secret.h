@@ -7,6 +7,8 @@
 #define GB_SECRET_H
 
 #include <apr_pools.h>
+#include <apr_time.h>
+
 #include "base/buf.h"
 
 #define GB_SECRET_MAX    512 /* bytes of a key or token */
@@ -38,6 +40,9 @@ void gb_hex(char *out, const unsigned char *bytes, size_t n);
 int gb_equal_ct(const void *a, const void *b, size_t len);
 /* Fills with random bytes from the kernel; aborts the process when there are none. */
 void gb_random(void *bytes, size_t len);
+/* A name that nobody else gives: 6 bytes of time, so that what is made together stands together in
+ * an index, and random ones. */
+void gb_uid_make(unsigned char *bytes, size_t len, apr_time_t now);
 
 /*
  * Copies text with everything that looks like a credential cut out: AIza and

@@ -25,7 +25,7 @@ APLOG_USE_MODULE(gbalance);
 
 #define TICK         apr_time_from_msec(100)
 #define LEASE_TTL    apr_time_from_sec(2)
-#define BATCH        256
+#define BATCH        512
 #define HANGS        apr_time_from_sec(2) /* a job that takes longer */
 #define GIVEN_UP     apr_time_from_sec(70)
 #define REPLAY_EVERY apr_time_from_msec(500)
@@ -136,7 +136,7 @@ void core_journal_begin(gb_exchange_t *x, const gb_attempt_t *attempt)
     if (!core_store() || !ring()) {
         return;
     }
-    gb_random(attempt->ticket->uid, sizeof(attempt->ticket->uid));
+    gb_uid_make(attempt->ticket->uid, sizeof(attempt->ticket->uid), attempt->began);
     fill_call(&record, x, attempt);
     attempt->ticket->slot = gb_ring_begin(ring(), &record);
     if (!attempt->ticket->slot) {

@@ -191,7 +191,7 @@ static const char *request_id(request_rec *r, core_request_t *req)
     unsigned char bytes[12 + sizeof(req->entropy)];
     char *made;
 
-    gb_random(bytes, sizeof(bytes));
+    gb_uid_make(bytes, sizeof(bytes), r->request_time);
     memcpy(req->entropy, bytes + 12, sizeof(req->entropy));
 
     while (given && given[n] && n <= 64 && (apr_isalnum(given[n]) || strchr("._-", given[n]))) {
