@@ -2,14 +2,14 @@
 # docker build -t gbalance . && docker run -p 8000:8000 -e API_KEYS=... -e ALLOWED_TOKENS=... gbalance
 FROM debian:bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
-    gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev
+    gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsndfile1-dev
 COPY . /src
 RUN make -C /src -f apxs.mk -j"$(nproc)" install DESTDIR=/out
 
 FROM debian:bookworm
 RUN apt-get update && apt-get install -y --no-install-recommends \
     apache2 ca-certificates libaprutil1-dbd-sqlite3 libaprutil1-dbd-mysql libcurl4 \
-    libjansson4 tzdata && rm -rf /var/lib/apt/lists/* \
+    libjansson4 libsndfile1 tzdata && rm -rf /var/lib/apt/lists/* \
     && a2dissite 000-default && : >/etc/apache2/ports.conf \
     && install -d -o www-data -g www-data -m 750 /var/lib/gbalance
 COPY --from=build /out/ /

@@ -95,7 +95,7 @@ endif
 cflags  = -std=gnu11 $(WARNINGS) -ffunction-sections -fdata-sections \
           $(base_cflags) $(sanitize)
 ldflags = -Wl,--as-needed -Wl,--gc-sections $(LDFLAGS) $(sanitize)
-libs    = $(curl_libs) -ljansson -lcrypto $(apr_libs) -lpthread -lm $(LIBS)
+libs    = $(curl_libs) -ljansson -lsndfile -lcrypto $(apr_libs) -lpthread -lm $(LIBS)
 
 # -MD, not -MMD: the guard of the layers wants to see curl and OpenSSL too.
 compile = $(LIBTOOL) --mode=compile --tag=disable-static $(CC) -prefer-pic
@@ -218,11 +218,11 @@ everything: all simulator load unit tortures fuzzers benches $(printer)
 # ---- what must be installed ----
 
 deps_sh    = sh $(srcdir)/conf.d/run/deps.sh
-BUILD_DEPS = gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev
+BUILD_DEPS = gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsndfile1-dev
 RUN_DEPS   = $(BUILD_DEPS) apache2-bin libaprutil1-dbd-sqlite3 ca-certificates curl tzdata libjs-chart.js
 CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl \
              libaprutil1-dbd-mysql mariadb-server-core mariadb-client clang libclang-rt-dev tinyproxy-bin microsocks \
-             chromium
+             chromium sox libsox-fmt-mp3 opus-tools
 LINT_DEPS  = $(CHECK_DEPS) clang-format cppcheck
 BENCH_DEPS = $(CHECK_DEPS) wrk
 

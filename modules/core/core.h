@@ -212,6 +212,8 @@ void core_body_drop(request_rec *r);
 
 /* ---- core_answer.c ---- */
 void core_answer_begin(request_rec *r, const gb_head_t *head);
+/* All of an answer, by a worker, once its exchange is over. */
+void core_answer_whole(request_rec *r, const gb_head_t *head, const gb_plan_t *plan);
 int core_answer_error(request_rec *r, const gb_dialect_t *dialect, const gb_plan_t *plan,
                       const gb_error_t *err);
 /* DECLINED: it could not be made from that. */

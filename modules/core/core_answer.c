@@ -77,6 +77,42 @@ int core_answer_error(request_rec *r, const gb_dialect_t *dialect, const gb_plan
     return OK;
 }
 
+/* What the engine had no time for. */
+static apr_status_t finish(request_rec *r, gb_head_t *head, const gb_plan_t *plan)
+{
+    gb_buf_t made;
+    gb_error_t err;
+
+    memset(&err, 0, sizeof(err));
+    gb_buf_init_pool(&made, GB_BUF_MAX_ANSWER, r->pool);
+    if (plan->finish(plan, head->body, (size_t)head->content_length, &made, &err) != APR_SUCCESS) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r, GBLOGNO(8011) "req %s: %s",
+                      core_request_get(r)->request_id, err.message);
+        core_answer_error(r, plan->dialect, plan, &err);
+        return APR_EGENERAL;
+    }
+    head->body = made.data;
+    head->content_length = (apr_int64_t)made.len;
+    return APR_SUCCESS;
+}
+
+void core_answer_whole(request_rec *r, const gb_head_t *head, const gb_plan_t *plan)
+{
+    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
+    apr_bucket_brigade *bb;
+    gb_head_t whole = *head;
+
+    if (head->unfinished && finish(r, &whole, plan) != APR_SUCCESS) {
+        return;
+    }
+    core_answer_begin(r, &whole);
+    bb = apr_brigade_create(r->pool, alloc);
+    APR_BRIGADE_INSERT_TAIL(
+        bb, apr_bucket_heap_create(whole.body, (apr_size_t)whole.content_length, NULL, alloc));
+    ap_pass_brigade(r->output_filters, bb);
+    apr_brigade_cleanup(bb);
+}
+
 int core_answer_files(request_rec *r, const gb_request_t *req, const gb_caller_t *caller,
                       const gb_settings_t *settings)
 {

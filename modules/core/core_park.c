@@ -212,12 +212,7 @@ static void deliver_rest(park_conn_t *pc)
         r->connection->aborted = 1;
     }
     else if (rest.whole) {
-        core_answer_begin(r, rest.whole);
-        APR_BRIGADE_INSERT_TAIL(
-            pc->bb, apr_bucket_heap_create(rest.whole->body, (apr_size_t)rest.whole->content_length,
-                                           NULL, r->connection->bucket_alloc));
-        ap_pass_brigade(r->output_filters, pc->bb);
-        apr_brigade_cleanup(pc->bb);
+        core_answer_whole(r, rest.whole, gb_exchange_plan(rest.x));
     }
     core_answer_note(r, rest.x);
     gb_park_done(pc->park);

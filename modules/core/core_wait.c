@@ -55,7 +55,7 @@ static apr_status_t pass_on(request_rec *r, apr_bucket_brigade *bb, const gb_buf
 static apr_status_t relay(request_rec *r, gb_exchange_t *x, gb_wait_t *wait)
 {
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    const gb_head_t *head = NULL;
+    const gb_head_t *head = NULL, *whole = NULL;
     apr_status_t rv, ended = APR_SUCCESS;
     int gone = 0;
     gb_buf_t bytes;
@@ -65,16 +65,22 @@ static apr_status_t relay(request_rec *r, gb_exchange_t *x, gb_wait_t *wait)
         if (!gone && (APR_STATUS_IS_TIMEUP(rv) || rv == APR_SUCCESS)) {
             gone = core_client_left(r);
         }
-        if (!gone && head) {
-            core_answer_begin(r, head);
-            head = NULL;
+        if (head && head->taken) {
+            whole = head;
         }
+        else if (!gone && head) {
+            core_answer_begin(r, head);
+        }
+        head = NULL;
         if (!gone && bytes.len) {
             gone = pass_on(r, bb, &bytes) != APR_SUCCESS;
         }
         if (gone) {
             gb_exchange_cancel(x);
         }
+    }
+    if (!gone && whole) {
+        core_answer_whole(r, whole, gb_exchange_plan(x));
     }
     return gone ? APR_ECONNABORTED : ended;
 }

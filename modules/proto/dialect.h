@@ -146,6 +146,14 @@ struct gb_plan_t {
     /* the client's answer */
     const char *answer_type; /* Content-Type of a successful answer; NULL = the upstream's */
     const char *stream_type; /* of a stream that we may begin by ourselves; NULL: never */
+
+    /*
+     * What takes longer than the engine has time for (encoding sound), NULL for nothing: a
+     * worker, once the call is over, makes of the whole body what the client gets.  *err
+     * says what is wrong with it (5xx).
+     */
+    apr_status_t (*finish)(const gb_plan_t *plan, const char *body, size_t len, gb_buf_t *out,
+                           gb_error_t *err);
 };
 
 /* A text that may be given out in several events. */

@@ -26,6 +26,7 @@ static const route_t routes[] = {
     {"/images/generations",   "POST", gb_openai_images,        gb_openai_images_begin,     0},
     {"/images/edits",         "POST", gb_openai_images_edit,   gb_openai_images_begin,     1},
     {"/embeddings",           "POST", gb_openai_embeddings,    gb_openai_embeddings_begin, 0},
+    {"/audio/speech",         "POST", gb_openai_speech,        gb_openai_speech_begin,     0},
     {"/audio/transcriptions", "POST", gb_openai_transcription, gb_openai_transcript_begin, 1},
     {"/audio/translations",   "POST", gb_openai_translation,   gb_openai_transcript_begin, 1},
 };
@@ -205,7 +206,10 @@ static void put_or_null(gb_buf_t *out, const char *text)
 void gb_openai_error_body(const gb_plan_t *plan, const gb_error_t *err, int midstream,
                           gb_buf_t *out)
 {
-    (void)plan;
+    if (midstream && plan != NULL && plan->answer_type != NULL
+        && strncmp(plan->answer_type, "audio/", 6) == 0) {
+        return; /* between samples an error has no place: the connection breaks off */
+    }
     gb_buf_puts(out, midstream ? "data: {\"error\":{\"message\":" : "{\"error\":{\"message\":");
     gb_json_put_cstr(out, err->message);
     gb_buf_puts(out, ",\"type\":");

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define WAV_HEADER   44
+#include "base/sound.h"
+
 #define RATE_DEFAULT 24000
 
 static int digit_value(unsigned char c)
@@ -23,7 +24,7 @@ static int digit_value(unsigned char c)
                                   : -1;
 }
 
-static void base64_decode(gb_buf_t *out, const char *text, size_t len)
+void gb_openai_base64_get(gb_buf_t *out, const char *text, size_t len)
 {
     unsigned v = 0;
     int bits = 0, digit;
@@ -43,34 +44,8 @@ static void base64_decode(gb_buf_t *out, const char *text, size_t len)
     }
 }
 
-static void little(unsigned char *to, unsigned value, int bytes)
-{
-    while (bytes-- > 0) {
-        *to++ = value & 0xff;
-        value >>= 8;
-    }
-}
-
-/* 16 bit, mono: what Gemini's speech models make. */
-static void header_put(gb_buf_t *out, unsigned rate, size_t samples)
-{
-    unsigned char h[WAV_HEADER] = "RIFF....WAVEfmt ";
-
-    little(h + 4, (unsigned)samples + WAV_HEADER - 8, 4);
-    little(h + 16, 16, 4);
-    little(h + 20, 1, 2);
-    little(h + 22, 1, 2);
-    little(h + 24, rate, 4);
-    little(h + 28, rate * 2, 4);
-    little(h + 32, 2, 2);
-    little(h + 34, 16, 2);
-    memcpy(h + 36, "data", 4);
-    little(h + 40, (unsigned)samples, 4);
-    gb_buf_append(out, h, sizeof(h));
-}
-
 /* "audio/L16;codec=pcm;rate=24000" */
-static unsigned rate_of(gb_span_t type)
+unsigned gb_openai_audio_rate(gb_span_t type)
 {
     const char *at = memmem(type.p, type.len, "rate=", 5);
     long rate = at != NULL ? strtol(at + 5, NULL, 10) : 0;
@@ -83,16 +58,7 @@ static int is_wav(gb_span_t data)
     return data.len > 6 && memcmp(data.p + 1, "UklGR", 5) == 0; /* "RIFF" in base64 */
 }
 
-/* Samples begin after the chunk "data"; 0 when there is none near the front. */
-static size_t samples_at(const gb_buf_t *wav)
-{
-    const char *at = memmem(wav->data, wav->len < 512 ? wav->len : 512, "data", 4);
-
-    return at != NULL && (size_t)(at - wav->data) + 8 <= wav->len ? (size_t)(at - wav->data) + 8
-                                                                  : 0;
-}
-
-static int is_raw(gb_span_t type)
+int gb_openai_audio_is_raw(gb_span_t type)
 {
     return type.len > 9
            && (strncasecmp(type.p + 1, "audio/l16", 9) == 0
@@ -102,22 +68,24 @@ static int is_raw(gb_span_t type)
 void gb_openai_audio_put(gb_buf_t *out, gb_span_t type, gb_span_t data, int wants_wav)
 {
     gb_buf_t bytes, made;
-    size_t skip = 0;
+    size_t at = 0, n;
+    unsigned rate;
 
-    if (wants_wav ? is_wav(data) || !is_raw(type) : !is_wav(data)) {
+    if (wants_wav ? is_wav(data) || !gb_openai_audio_is_raw(type) : !is_wav(data)) {
         gb_json_put_span(out, data);
         return;
     }
     gb_buf_init(&bytes, GB_BUF_MAX_ANSWER);
     gb_buf_init(&made, GB_BUF_MAX_ANSWER);
-    base64_decode(&bytes, data.p + 1, data.len - 2);
+    gb_openai_base64_get(&bytes, data.p + 1, data.len - 2);
+    n = bytes.len;
     if (wants_wav) {
-        header_put(&made, rate_of(type), bytes.len);
+        gb_sound_wav_header(&made, gb_openai_audio_rate(type), n);
     }
     else {
-        skip = samples_at(&bytes);
+        gb_sound_wav_samples(bytes.data, bytes.len, &at, &n, &rate); /* else all that there is */
     }
-    gb_buf_append(&made, bytes.data + skip, bytes.len - skip);
+    gb_buf_append(&made, bytes.data + at, n);
     gb_buf_putc(out, '"');
     gb_openai_base64_put(out, made.data, made.len);
     gb_buf_putc(out, '"');

@@ -363,6 +363,15 @@ const char *gb_openai_usage_tier(const gb_openai_usage_t *usage);
 
 /* Sound as a JSON string of base64: as WAV, or as bare samples. */
 void gb_openai_audio_put(gb_buf_t *out, gb_span_t type, gb_span_t data, int wants_wav);
+/* Of "audio/L16;codec=pcm;rate=24000": whether the samples are bare, and how many a second. */
+int gb_openai_audio_is_raw(gb_span_t type);
+unsigned gb_openai_audio_rate(gb_span_t type);
+/* Decodes base64, standard or URL-safe. */
+void gb_openai_base64_get(gb_buf_t *out, const char *text, size_t len);
+
+/* ---- openai_speech.c ---- */
+
+apr_status_t gb_openai_speech(gb_openai_call_t *call);
 
 /* ---- openai_annotations.c ---- */
 
@@ -568,6 +577,7 @@ void gb_openai_unary_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_models_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_model_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_embeddings_begin(gb_translator_t *t, gb_openai_call_t *call);
+void gb_openai_speech_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_images_begin(gb_translator_t *t, gb_openai_call_t *call);
 void gb_openai_transcript_begin(gb_translator_t *t, gb_openai_call_t *call);
 

@@ -67,7 +67,8 @@ void gb_openai_heartbeat(const gb_plan_t *plan, gb_buf_t *out)
 {
     gb_openai_call_t *call = plan->dialect == &gb_openai_dialect ? plan->state : NULL;
 
-    if (call != NULL && strcmp(call->settings->stream_heartbeat_form, "delta") == 0) {
+    if (call != NULL && strcmp(plan->operation, "chat") == 0
+        && strcmp(call->settings->stream_heartbeat_form, "delta") == 0) {
         empty_delta_put(call, out);
     }
     else {

@@ -50,6 +50,7 @@ struct gb_exchange_t {
     int begun;     /* the sink took the head */
     int opened;    /* a filter of the sink began by itself, attempts go on */
     int complete;  /* nothing will be appended to out */
+    int broken;    /* the protocol has no word for what went wrong: the connection tells */
     int paused;
 
     gb_summary_t summary;
@@ -244,7 +245,7 @@ static void pump(gb_exchange_t *x)
         end(x, rv);
     }
     else if (x->complete && x->begun && !waiting(x)) {
-        end(x, APR_SUCCESS);
+        end(x, x->broken ? APR_INCOMPLETE : APR_SUCCESS);
     }
     else {
         pace(x);
@@ -296,6 +297,7 @@ static void head_from_upstream(gb_exchange_t *x, const gb_leg_t *leg)
     if (x->plan->answer_type) {
         x->head.status = 200;
     }
+    x->head.unfinished = x->plan->finish != NULL;
     if (x->plan->ignored) {
         apr_table_setn(headers, "x-gbalance-ignored", x->plan->ignored);
     }
@@ -326,6 +328,7 @@ static void head_from_error(gb_exchange_t *x, const gb_error_t *err)
 static void fail(gb_exchange_t *x, const gb_error_t *err)
 {
     int midstream = x->committed || x->opened;
+    size_t before;
 
     if (x->complete) {
         return;
@@ -339,7 +342,9 @@ static void fail(gb_exchange_t *x, const gb_error_t *err)
         x->sent = 0;
         head_from_error(x, err);
     }
+    before = x->out.len;
     x->plan->dialect->error_body(x->plan, err, midstream, &x->out);
+    x->broken = midstream && x->out.len == before;
     x->committed = 1;
     x->complete = 1;
     pump(x);

@@ -164,7 +164,7 @@ static apr_status_t may_write_locked(gb_park_t *park)
 static int keep_whole_locked(gb_park_t *park, gb_head_t *head)
 {
     if (park->state == GB_PARK_DETACHED || !head->body
-        || head->content_length > GB_PARK_WHOLE_MAX) {
+        || (head->content_length > GB_PARK_WHOLE_MAX && !head->unfinished)) {
         return 0;
     }
     head->taken = 1;

@@ -23,6 +23,8 @@ typedef struct gb_head_t {
      */
     const char *body;
     int taken;
+    /* A worker has to make of it what the client gets (the plan's finish): it must be taken. */
+    int unfinished;
 } gb_head_t;
 
 typedef struct gb_sink_t gb_sink_t;

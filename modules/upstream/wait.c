@@ -30,6 +30,7 @@ static apr_status_t wait_begin(gb_sink_t *sink, gb_head_t *head)
 
     apr_thread_mutex_lock(wait->lock);
     wait->head = head;
+    head->taken = head->body && head->unfinished;
     apr_thread_cond_signal(wait->cond);
     apr_thread_mutex_unlock(wait->lock);
     return APR_SUCCESS;

@@ -14,7 +14,7 @@ the machine does blurs all of them alike; every figure is the median of the roun
 CPU seconds come first: they are read from /proc for httpd's processes alone, so load
 generator and simulator on the same cores cannot blur them.
 
-    bench.py [--rounds 5] [--seconds 2] [--json FILE] [--only unary|latency|stream|memory] [--strict]
+    bench.py [--rounds 5] [--seconds 2] [--json FILE] [--only unary|latency|stream|speech|memory] [--strict]
 """
 import argparse
 import json
@@ -111,6 +111,22 @@ class Bench:
         for rank in ("p50", "p99"):
             self.keep(f"chunk latency {rank}, us", way, report.chunk_age_us[rank])
 
+    def speech(self, way, seconds):
+        """Some seconds of sound in one answer: as WAV, and for us as MP3, which a worker encodes."""
+        text, model = "x" * 400, "gemini-2.5-flash-preview-tts"
+        config = {"responseModalities": ["AUDIO"],
+                  "speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}}
+        asked = {"model": model, "voice": "Kore", "input": text}
+        cases = {"wav": Case("POST", Gemini.path(model=model), Gemini.body(text, generationConfig=config))}
+        if way == "translated":
+            cases = {name: Case("POST", "/v1/audio/speech", {**asked, "response_format": name})
+                     for name in ("wav", "mp3")}
+        for name, case in cases.items():
+            report = self.measured(way, lambda case=case: load(self.port(way), [case], connections=8, duration=seconds,
+                                                     **self.options(way)),
+                                   f"CPU seconds per 1,000 speeches, {name}", lambda r: r.completed, 1000)
+            self.keep(f"speeches per second, {name}", way, report.completed / report.seconds)
+
     def memory(self, way, _):
         """Proportional set size of all children with PARKED streams open, less that without."""
         if way not in ("native", "translated"):
@@ -182,13 +198,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--only", choices=("unary", "latency", "stream", "memory"))
+    parser.add_argument("--only", choices=("unary", "latency", "stream", "speech", "memory"))
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--strict", action="store_true", help="fail when a bar is missed")
     args = parser.parse_args()
     bench = Bench()
     try:
-        what = [args.only] if args.only else ["unary", "latency", "stream", "memory"]
+        what = [args.only] if args.only else ["unary", "latency", "stream", "speech", "memory"]
         for way in WAYS:
             bench.unary(way, 0.5)       # warm: children, connections, caches
         bench.figures.clear()

@@ -28,6 +28,13 @@ const commands = {
     return found;
   },
 
+  async speech() {
+    const answer = await client.audio.speech.create(
+      { model: "gpt-4o-mini-tts", voice: "coral", input: text, response_format: "flac" });
+    const bytes = Buffer.from(await answer.arrayBuffer());
+    return { type: answer.headers.get("content-type"), begin: bytes.toString("latin1", 0, 4), length: bytes.length };
+  },
+
   async models() {
     const ids = [];
     for await (const entry of client.models.list()) ids.push(entry.id);

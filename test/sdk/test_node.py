@@ -70,6 +70,14 @@ class TestLeaving:
         wait_until(lambda: sim.stats()["open_calls"] == 0, "the upstream call to end", timeout=5)
 
 
+class TestSpeech:
+    CONF = Conf(keys=KEYS[:1])
+
+    def test_speech(self, site):
+        answer = call(site, "openai", "speech", "Hello there.")
+        assert answer["type"] == "audio/flac" and answer["begin"] == "fLaC" and answer["length"] > 100
+
+
 MODES = {
     "heartbeats": "GBalanceStreamHeartbeatSeconds 80ms",
     "empty deltas": "GBalanceStreamHeartbeatSeconds 80ms\nGBalanceStreamHeartbeatForm delta",

@@ -183,6 +183,33 @@ class TestGenAIFaults:
         assert (caught.value.code, caught.value.status) == (code, status)
 
 
+class TestSpeech:
+    CONF = Conf(keys=KEYS[:1])
+
+    @pytest.fixture
+    def client(self, site):
+        return openai.OpenAI(base_url=f"http://127.0.0.1:{site.port}/v1", api_key=site.api.token, max_retries=0)
+
+    def test_whole(self, client, tmp_path):
+        answer = client.audio.speech.create(model="gpt-4o-mini-tts", voice="coral", input="Hello.",
+                                            instructions="Cheerfully.", response_format="mp3")
+        answer.write_to_file(tmp_path / "a.mp3")
+        assert answer.response.headers["content-type"] == "audio/mpeg" and len(answer.content) > 100
+
+    def test_as_it_comes(self, client, tmp_path):
+        with client.audio.speech.with_streaming_response.create(
+                model="tts-1", voice="alloy", input="x" * 200, response_format="pcm") as answer:
+            assert sum(map(len, answer.iter_bytes())) == 6 * 2400
+        with client.audio.speech.with_streaming_response.create(model="tts-1", voice="alloy", input="x") as answer:
+            answer.stream_to_file(tmp_path / "a.wav")
+        assert (tmp_path / "a.wav").read_bytes()[:4] == b"RIFF"
+
+    def test_refused(self, client):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.audio.speech.create(model="tts-1", voice="alloy", input="Hello.", response_format="aac")
+        assert caught.value.param == "response_format"
+
+
 # Modes of streams that a strict parser could stumble over.
 MODES = {
     "heartbeats": "GBalanceStreamHeartbeatSeconds 80ms",
