@@ -14,7 +14,7 @@ the machine does blurs all of them alike; every figure is the median of the roun
 CPU seconds come first: they are read from /proc for httpd's processes alone, so load
 generator and simulator on the same cores cannot blur them.
 
-    bench.py [--rounds 5] [--seconds 2] [--json FILE] [--only unary|latency|stream|speech|memory] [--strict]
+    bench.py [--rounds 5] [--seconds 2] [--json FILE] [--only unary|thinking|latency|stream|speech|memory] [--strict]
 """
 import argparse
 import json
@@ -37,6 +37,7 @@ KEY = "AIzaBenchmark"
 CONNECTIONS = 32
 STREAMS, CHUNKS, INTERVAL = 100, 100, 20       # 5,000 chunks a second
 PARKED = 1000
+WAITING, THINKING = 500, 250                   # callers at a time, milliseconds until a model answers
 WAYS = ("direct", "proxy", "native", "translated")
 
 
@@ -90,6 +91,13 @@ class Bench:
                               duration=seconds, **self.options(way)),
             "CPU seconds per 1,000 requests", lambda r: r.completed, 1000)
         self.keep("requests per second", way, report.completed / report.seconds)
+
+    def thinking(self, way, seconds):
+        """An upstream that takes its time, as models do: who waits without a thread serves more."""
+        report = load(self.port(way), [self.case(way, f"[[delay={THINKING}]] Say hello.", False)], connections=WAITING,
+                      duration=max(2.0, seconds), **self.options(way))
+        assert report.failed == 0 and report.other_than_200 == 0, f"{way}: {report}"
+        self.keep(f"requests per second, {THINKING} ms each", way, report.completed / report.seconds)
 
     def latency(self, way, seconds):
         """One request at a time: what is added is work, not waiting in line."""
@@ -198,13 +206,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--only", choices=("unary", "latency", "stream", "speech", "memory"))
+    parser.add_argument("--only", choices=("unary", "thinking", "latency", "stream", "speech", "memory"))
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--strict", action="store_true", help="fail when a bar is missed")
     args = parser.parse_args()
     bench = Bench()
     try:
-        what = [args.only] if args.only else ["unary", "latency", "stream", "speech", "memory"]
+        what = [args.only] if args.only else ["unary", "thinking", "latency", "stream", "speech", "memory"]
         for way in WAYS:
             bench.unary(way, 0.5)       # warm: children, connections, caches
         bench.figures.clear()
