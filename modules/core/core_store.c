@@ -23,6 +23,8 @@ APLOG_USE_MODULE(gbalance);
 #define TENANT   "store"
 #define TEXT_LEN 300
 
+#define AGAIN_AFTER apr_time_from_msec(50)
+
 /* Made by check_config; all processes have the same. */
 static core_store_t store;
 static int is_open;
@@ -44,8 +46,13 @@ const gb_seal_t *core_store_seal(void)
 
 typedef struct state_t {
     apr_uint32_t state;
+    apr_uint32_t epoch; /* counts configurations */
     char text[TEXT_LEN];
 } state_t;
+
+/* Of this process's configuration.  What a child of an earlier one finds (it may have another secret)
+ * says nothing about this one. */
+static apr_uint32_t epoch;
 
 void core_store_tenants(apr_array_header_t *specs)
 {
@@ -53,7 +60,7 @@ void core_store_tenants(apr_array_header_t *specs)
 
     memset(spec, 0, sizeof(*spec));
     spec->name = TENANT;
-    spec->version = 1;
+    spec->version = 2;
     spec->size = sizeof(state_t);
 }
 
@@ -94,22 +101,38 @@ void core_store_state_set(core_store_state_t now, const char *text)
 {
     gb_tenant_t *tenant = core_tenant_get(TENANT);
     state_t *state;
-    int changed;
+    int mine, changed;
 
     if (!tenant) {
         return;
     }
     state = tenant->block;
     gb_segment_lock(tenant->segment);
-    changed = state->state != (apr_uint32_t)now;
-    gb_segment_dirty_locked(tenant, 0);
-    state->state = (apr_uint32_t)now;
-    apr_cpystrn(state->text, text, TEXT_LEN);
-    gb_segment_clean_locked(tenant);
+    mine = state->epoch == epoch;
+    changed = mine && state->state != (apr_uint32_t)now;
+    if (mine) {
+        gb_segment_dirty_locked(tenant, 0);
+        state->state = (apr_uint32_t)now;
+        apr_cpystrn(state->text, text, TEXT_LEN);
+        gb_segment_clean_locked(tenant);
+    }
     gb_segment_unlock(tenant->segment);
     if (changed) {
         log_state(now, text);
     }
+}
+
+/* The parent, before the children of this configuration. */
+static void begin_epoch(void)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    state_t *state = tenant->block;
+
+    gb_segment_lock(tenant->segment);
+    gb_segment_dirty_locked(tenant, 0);
+    epoch = ++state->epoch;
+    gb_segment_clean_locked(tenant);
+    gb_segment_unlock(tenant->segment);
 }
 
 int core_store_refuses(gb_error_t *err)
@@ -126,6 +149,11 @@ int core_store_refuses(gb_error_t *err)
 }
 
 /* ---- connecting ---- */
+
+static int is_root(void)
+{
+    return geteuid() == 0;
+}
 
 static core_store_state_t state_of(gb_db_fault_t fault)
 {
@@ -189,13 +217,25 @@ static gb_db_t *check_seal(gb_db_t *db, apr_pool_t *p)
     return db;
 }
 
+/* A parent that reloads as root makes files of SQLite and gives them away in the next moment. */
+static apr_status_t open_db(gb_db_t **pdb, const char **why, gb_db_fault_t *fault, apr_pool_t *p)
+{
+    apr_status_t rv = gb_db_open(pdb, store.db, why, fault, p);
+
+    if (rv != APR_SUCCESS && store.db->kind == GB_DB_SQLITE3 && !is_root()) {
+        apr_sleep(AGAIN_AFTER);
+        rv = gb_db_open(pdb, store.db, why, fault, p);
+    }
+    return rv;
+}
+
 gb_db_t *core_store_connect(apr_pool_t *p)
 {
     gb_db_fault_t fault;
     gb_db_t *db;
     const char *why = NULL;
     int found = 0;
-    apr_status_t rv = gb_db_open(&db, store.db, &why, &fault, p);
+    apr_status_t rv = open_db(&db, &why, &fault, p);
 
     if (rv != APR_SUCCESS) {
         core_store_state_set(state_of(fault), why);
@@ -272,11 +312,6 @@ apr_status_t core_store_check(server_rec *s, const gb_settings_t *settings, apr_
 }
 
 /* ---- the parent's part ---- */
-
-static int is_root(void)
-{
-    return geteuid() == 0;
-}
 
 static void give_path(const char *path)
 {
@@ -368,6 +403,7 @@ void core_store_post_config(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
         return;
     }
     is_open = 1;
+    begin_epoch();
     if (seal_ready(&why, ptemp) != APR_SUCCESS) {
         core_store_state_set(CORE_STORE_SECRET, why);
     }

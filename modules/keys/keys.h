@@ -41,7 +41,10 @@ void keys_child_leave(void);
 void keys_reap(void);
 
 const gb_pool_conf_t *keys_pools(int *n);
+/* As configured: whether there is such a pool. */
 const gb_settings_t *keys_settings_of(const char *name);
+/* As in force now, with what was saved; as long as p lives.  NULL: there is no such pool. */
+const gb_settings_t *keys_settings_now(const char *name, apr_pool_t *p);
 const char *keys_state_dir(void);
 /* The core's probe, NULL: none. */
 APR_OPTIONAL_FN_TYPE(gbalance_probe) * keys_probe(void);

@@ -17,6 +17,7 @@ gb_pool_t *keys_pool;
 int keys_child;
 
 static APR_OPTIONAL_FN_TYPE(gbalance_pools) * fn_pools;
+static APR_OPTIONAL_FN_TYPE(gbalance_pool_settings) * fn_pool_settings;
 static APR_OPTIONAL_FN_TYPE(gbalance_max_keys) * fn_max_keys;
 static APR_OPTIONAL_FN_TYPE(gbalance_state_dir) * fn_state_dir;
 static APR_OPTIONAL_FN_TYPE(gbalance_tenant_get) * fn_tenant_get;
@@ -27,6 +28,7 @@ static APR_OPTIONAL_FN_TYPE(gbalance_probe) * fn_probe;
 void keys_siblings_retrieve(void)
 {
     fn_pools = APR_RETRIEVE_OPTIONAL_FN(gbalance_pools);
+    fn_pool_settings = APR_RETRIEVE_OPTIONAL_FN(gbalance_pool_settings);
     fn_max_keys = APR_RETRIEVE_OPTIONAL_FN(gbalance_max_keys);
     fn_state_dir = APR_RETRIEVE_OPTIONAL_FN(gbalance_state_dir);
     fn_tenant_get = APR_RETRIEVE_OPTIONAL_FN(gbalance_tenant_get);
@@ -50,6 +52,11 @@ const gb_settings_t *keys_settings_of(const char *name)
         }
     }
     return NULL;
+}
+
+const gb_settings_t *keys_settings_now(const char *name, apr_pool_t *p)
+{
+    return fn_pool_settings ? fn_pool_settings(name, p) : keys_settings_of(name);
 }
 
 const char *keys_state_dir(void)

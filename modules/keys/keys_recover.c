@@ -28,9 +28,9 @@ typedef struct check_t {
 
 static apr_uint32_t under_way;
 
-static void learn(const check_t *check, const gb_verdict_t *verdict)
+static void learn(const check_t *check, const gb_verdict_t *verdict, apr_pool_t *p)
 {
-    const gb_settings_t *settings = keys_settings_of(check->pool);
+    const gb_settings_t *settings = keys_settings_now(check->pool, p);
     char label[KEYS_LABEL_LEN];
     gb_pool_outcome_t outcome;
     gb_pool_events_t events;
@@ -54,8 +54,11 @@ static void learn(const check_t *check, const gb_verdict_t *verdict)
 static void on_answer(void *baton, const gb_verdict_t *verdict)
 {
     check_t *check = baton;
+    apr_pool_t *p;
 
-    learn(check, verdict);
+    apr_pool_create(&p, NULL);
+    learn(check, verdict, p);
+    apr_pool_destroy(p);
     if (check->fn) {
         check->fn(check->baton, verdict);
     }
@@ -79,14 +82,27 @@ static apr_status_t secret_get(const gb_pool_key_t *row, gb_key_t *key)
     return rv;
 }
 
+/* TEST_MODEL may be changed while httpd runs.  0: there is no such pool. */
+static int test_model_of(const char *pool, char model[GB_POOL_MODEL_LEN])
+{
+    const gb_settings_t *settings;
+    apr_pool_t *p;
+
+    apr_pool_create(&p, NULL);
+    settings = keys_settings_now(pool, p);
+    apr_cpystrn(model, settings ? settings->test_model : "", GB_POOL_MODEL_LEN);
+    apr_pool_destroy(p);
+    return settings != NULL;
+}
+
 apr_status_t keys_check(const gb_pool_key_t *row, keys_checked_fn *fn, void *baton)
 {
-    const gb_settings_t *settings = keys_settings_of(row->pool);
+    char model[GB_POOL_MODEL_LEN];
     check_t *check;
     gb_key_t key;
     apr_status_t rv;
 
-    if (!settings || !keys_probe()) {
+    if (!keys_probe() || !test_model_of(row->pool, model)) {
         return APR_ENOTIMPL;
     }
     rv = secret_get(row, &key);
@@ -98,7 +114,7 @@ apr_status_t keys_check(const gb_pool_key_t *row, keys_checked_fn *fn, void *bat
         return APR_ENOMEM;
     }
     apr_cpystrn(check->pool, row->pool, sizeof(check->pool));
-    apr_cpystrn(check->model, settings->test_model, sizeof(check->model));
+    apr_cpystrn(check->model, model, sizeof(check->model));
     check->slot = row->slot;
     check->generation = row->generation;
     check->fn = fn;
@@ -120,7 +136,7 @@ static void on_checked(void *baton, const gb_verdict_t *verdict)
     apr_atomic_dec32(&under_way);
 }
 
-static void recover_pool(const gb_pool_conf_t *conf)
+static void recover_pool(const char *name, const gb_settings_t *settings)
 {
     gb_pool_key_t rows[A_STEP];
     gb_pool_clock_t clock;
@@ -132,8 +148,8 @@ static void recover_pool(const gb_pool_conf_t *conf)
     }
     keys_now(&clock);
     keys_enter();
-    n = gb_pool_due_locked(keys_pool, conf->name, rows, A_STEP,
-                           apr_time_from_sec(conf->settings->check_interval_hours * 3600), &clock);
+    n = gb_pool_due_locked(keys_pool, name, rows, A_STEP,
+                           apr_time_from_sec(settings->check_interval_hours * 3600), &clock);
     keys_leave();
     for (i = 0; i < n; i++) {
         apr_atomic_inc32(&under_way);
@@ -148,8 +164,8 @@ void keys_recover_step(apr_pool_t *p)
     static int said;
     int n, i;
     const gb_pool_conf_t *pools = keys_pools(&n);
+    apr_pool_t *step;
 
-    (void)p;
     if (!keys_probe()) {
         if (!said) {
             said = 1;
@@ -160,7 +176,13 @@ void keys_recover_step(apr_pool_t *p)
         }
         return;
     }
+    apr_pool_create(&step, p);
     for (i = 0; i < n; i++) {
-        recover_pool(&pools[i]);
+        const gb_settings_t *settings = keys_settings_now(pools[i].name, step);
+
+        if (settings) {
+            recover_pool(pools[i].name, settings);
+        }
     }
+    apr_pool_destroy(step);
 }

@@ -130,6 +130,15 @@ class TestSaving:
         assert put(site, MAX_RETRIES=None)["MAX_RETRIES"] == 3
         assert schema(site)["MAX_RETRIES"]["source"] == "default"
 
+    def test_what_a_key_is_checked_with(self, site):
+        """Also where nobody asks for a request's settings."""
+        put(site, TEST_MODEL="gemini-2.5-pro")
+        site.sim.reset()
+        [key] = site.api.request("GET", "/api/keys", token=ADMIN).json()["keys"]
+        assert site.api.request("POST", f"/gemini/v1beta/verify-key/{key['id']}", token=ADMIN).json() == {"status": "valid"}
+        assert {call["model"] for call in site.sim.calls(own=True)} == {"gemini-2.5-pro"}
+        put(site, TEST_MODEL=None)
+
     def test_what_stands_in_the_database(self, site):
         put(site, TEST_MODEL="gemini-x", SEARCH_MODELS=["a", "b"], SHOW_SEARCH_LINK=False, TIME_OUT=60)
         rows = {row["key"]: row["value"] for row in site.db.rows("SELECT `key`, value FROM t_settings")}
@@ -332,15 +341,18 @@ Include {src}/conf.d/gbalance-api.conf
 Include {src}/conf.d/gbalance-admin.conf
 </VirtualHost>"""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture(scope="class", params=["sqlite3", "mysql"])
     @classmethod
-    def sites(cls, make_site):
-        site = make_site(Conf(main="GBalanceMaxFailures 11\nGBalanceCoolFirst 11\nGBalanceAdminSessionExpire 1111",
+    def sites(cls, request, make_site):
+        db = Database(request.param)
+        site = make_site(Conf(main=db.main + "\nGBalanceMaxFailures 11\nGBalanceCoolFirst 11\nGBalanceAdminSessionExpire 1111",
                               api=MOUNT + "GBalanceCoolFirst 22", tokens=(),
                               environment={"MAX_RETRIES": "7", "COOL_MAX": "77", "MAX_FAILURES": "7",
                                            "ADMIN_SESSION_EXPIRE": "777", "CORS_ALLOW_ORIGINS": "https://env.example"}), start=False)
         site.conf.main += "\n" + cls.OTHER.format(port=site.port, sim=site.sim_url, src=tools.SRCDIR)
-        return site.start()
+        site.start()
+        db.of(site).await_tables()
+        return site
 
     @staticmethod
     def of(site, name, method, path="", json=None, status=200):
@@ -394,6 +406,65 @@ Include {src}/conf.d/gbalance-admin.conf
         sites.graceful()
         ask_with = lambda token: sites.api.request("GET", "/v1/models", token=token).status
         assert ask_with("sk-directive-0123456789") == 200 and ask_with("sk-of-first-0123456789") == 401
+
+
+# Name, where it is the strongest, its value; on other.localhost where that differs.  A value stands in every
+# place that is weaker, too: each cell shows who wins, and over whom.
+CELLS = [
+    # scope server
+    ("MYSQL_PORT", "default", 3306, 3306),
+    ("MYSQL_HOST", "env_file", "of-env-file", "of-env-file"),
+    ("MYSQL_USER", "environment", "of-environment", "of-environment"),
+    ("SPOOL_MAX_MB", "directive", 33, 33),
+    # scope pool: other.localhost has a pool of its own
+    ("TIME_OUT", "default", 300, 300),
+    ("COOL_MAX", "env_file", 101, 101),
+    ("GUARD_WINDOW", "environment", 202, 202),
+    ("MAX_FAILURES", "directive", 303, 303),
+    ("COOL_FIRST", "vhost", 404, 303),
+    ("BREAKER_MAX", "saved", 505, 303),
+    # scope vhost: neither the main server's directives nor what others have
+    ("ALLOWED_TOKENS", "default", [], []),
+    ("CORS_ALLOW_ORIGINS", "env_file", ["https://env-file.example"], ["https://env-file.example"]),
+    ("ADMIN_SESSION_EXPIRE", "saved", 5005, 2020),
+    ("AUTH_TOKEN", "vhost", "masked", "masked"),
+]
+
+
+class TestCells:
+    """One test for each cell of DESIGN section 3's table."""
+    ENV_FILE = ("MYSQL_HOST=of-env-file\nMYSQL_USER=weak\nSPOOL_MAX_MB=11\nCOOL_MAX=101\nGUARD_WINDOW=1\nMAX_FAILURES=101\n"
+                "COOL_FIRST=101\nBREAKER_MAX=101\nCORS_ALLOW_ORIGINS=https://env-file.example\nADMIN_SESSION_EXPIRE=1010\n"
+                "AUTH_TOKEN=token-of-the-env-file-0123456789\n")
+    ENVIRONMENT = {"MYSQL_USER": "of-environment", "SPOOL_MAX_MB": "22", "GUARD_WINDOW": "202", "MAX_FAILURES": "202",
+                   "COOL_FIRST": "202", "BREAKER_MAX": "202", "ADMIN_SESSION_EXPIRE": "2020",
+                   "AUTH_TOKEN": "token-of-the-environment-0123456789"}
+    MAIN = ("GBalanceSpoolMaxMb 33\nGBalanceMaxFailures 303\nGBalanceCoolFirst 303\nGBalanceBreakerMax 303\n"
+            "GBalanceAdminSessionExpire 3030\nGBalanceAllowedTokens token-of-the-main-server-0123456789\n"
+            "GBalanceCorsAllowOrigins https://main.example\n")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def sites(cls, make_site):
+        site = make_site(Conf(api=MOUNT + "GBalanceCoolFirst 404\nGBalanceBreakerMax 404", tokens=(),
+                              environment=cls.ENVIRONMENT), start=False)
+        with open(os.path.join(site.root, "env"), "w", encoding="utf-8") as f:
+            f.write(cls.ENV_FILE)
+        site.conf.main = f"GBalanceEnvFile {site.root}/env\n" + cls.MAIN + TestScopes.OTHER.format(
+            port=site.port, sim=site.sim_url, src=tools.SRCDIR)
+        site.start()
+        TestScopes.of(site, "localhost", "PUT", json={"BREAKER_MAX": 505, "ADMIN_SESSION_EXPIRE": 5005})
+        return site
+
+    @pytest.mark.parametrize("name, source, value, elsewhere", CELLS, ids=[f"{c[0]}-{c[1]}" for c in CELLS])
+    def test_cell(self, sites, name, source, value, elsewhere):
+        row = {r["name"]: r for r in TestScopes.of(sites, "localhost", "GET", "/schema")["settings"]}[name]
+        assert row["source"] == source
+        first, other = (TestScopes.of(sites, vhost, "GET")[name] for vhost in ("localhost", "other"))
+        if value == "masked":
+            assert first != other, "each has its own"
+        else:
+            assert (first, other) == (value, elsewhere)
 
 
 class TestDatabaseAway:

@@ -10,7 +10,7 @@ import pytest
 
 import tools
 from conf import KEYS, Conf
-from store import Database
+from store import Database, MariaServer
 from tools import wait_until
 from wire import OpenAI, ask
 
@@ -48,8 +48,8 @@ def id_of(key):
 class Logged:
     """A site whose log has three errors of two keys, and calls that went well."""
 
-    def __init__(self, site):
-        self.site, self.db = site, Database("sqlite3").of(site)
+    def __init__(self, site, db):
+        self.site, self.db = site, db.of(site)
 
     def get(self, path, status=200):
         answer = self.site.api.request("GET", path, token=ADMIN)
@@ -76,15 +76,27 @@ class Logged:
         self.db.await_rows(4)
 
 
-@pytest.fixture(scope="class")
-def logged(site):
-    logged = Logged(site)
+@pytest.fixture(scope="module", autouse=True)
+def end_of_server():
+    yield
+    if MariaServer.one:
+        MariaServer.one.stop()
+        MariaServer.one = None
+
+
+@pytest.fixture(scope="class", params=["sqlite3", "mysql"])
+def logged(request, make_site):
+    db = Database(request.param)
+    site = make_site(Conf(main=db.main, api=MOUNT + request.cls.API, keys=KEYS[:request.cls.N_KEYS]))
+    request.node.gbalance_server = site
+    logged = Logged(site, db)
     logged.fill()
     return logged
 
 
 class TestShapes:
-    CONF = Conf(keys=KEYS[:1], api=MOUNT + "GBalanceMaxRetries 1\nGBalanceErrorLogRecordRequestBody on\n")
+    N_KEYS = 1
+    API = "GBalanceMaxRetries 1\nGBalanceErrorLogRecordRequestBody on\n"
 
     @pytest.mark.parametrize("path", SHAPES)
     def test_shape(self, logged, path):
@@ -150,7 +162,8 @@ class TestShapes:
 
 
 class TestDeleting:
-    CONF = Conf(keys=KEYS[:3], api=MOUNT + "GBalanceMaxRetries 1\n")
+    N_KEYS = 3
+    API = "GBalanceMaxRetries 1\n"
 
     def test_one_some_all(self, logged):
         for status in (400, 404, 400):
