@@ -75,7 +75,7 @@ class TestHtpasswd:
 
     def test_a_user_calls_and_is_named(self, site, sim):
         assert self.call(site, basic("anna", "pw-anna-1")).status == 200
-        assert any(re.search(r"- anna \[", line) for line in site.access_lines())
+        wait_until(lambda: any(re.search(r"- anna \[", line) for line in site.access_lines()), "the line of the call")
         wait_until(lambda: site.db.rows("SELECT caller FROM t_request_log WHERE caller = 'anna'"), "the row of the call")
 
     def test_nobody_else_does(self, site):
