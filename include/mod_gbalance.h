@@ -201,6 +201,24 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_probe,
                         (const char *pool, const gb_key_t *key, const char *model,
                          gb_probe_done_fn *done, void *baton));
 
+/* ---- for administration: asking the outside world; a worker waits, at most 30 s ---- */
+
+/* Google's models as this pool sees them, in OpenAI's form: the HTTP status (0: no answer) and body. */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_models_ask,
+                        (request_rec * r, const char *pool, const char **body));
+
+#define GB_PROXY_CHECKS 64 /* at a time */
+typedef struct gb_proxy_check_t {
+    const char *proxy;
+    int works; /* the upstream answered through it, whatever it said */
+    apr_interval_time_t took;
+    const char *why; /* it does not; "" */
+} gb_proxy_check_t;
+
+/* Asks BASE_URL through each of them, side by side. */
+APR_DECLARE_OPTIONAL_FN(void, gbalance_proxies_check,
+                        (request_rec * r, gb_proxy_check_t *checks, int n));
+
 /* ---- for administration: telling what happens ---- */
 
 /*

@@ -174,7 +174,11 @@ int admin_handler(request_rec *r);
 void admin_live_register(apr_pool_t *pconf, server_rec *s);
 void admin_live_child_init(apr_pool_t *pchild);
 
+/* ---- admin_api_proxy.c ---- */
+int admin_proxy_tenants(apr_array_header_t *specs);
+
 /* ---- the tables of routes ---- */
+extern const admin_route_t admin_api_compat_routes[], admin_api_proxy_routes[];
 extern const admin_route_t admin_live_routes[], admin_login_routes[], admin_sessions_routes[];
 extern const admin_route_t admin_api_logs_routes[], admin_api_stats_routes[];
 extern const admin_route_t admin_keys_routes[];
@@ -192,6 +196,10 @@ typedef struct admin_core_t {
     APR_OPTIONAL_FN_TYPE(gbalance_caller_get) * caller_get;
     APR_OPTIONAL_FN_TYPE(gbalance_body_read) * body_read;
     APR_OPTIONAL_FN_TYPE(gbalance_mount) * mount;
+    APR_OPTIONAL_FN_TYPE(gbalance_pool_settings) * pool_settings;
+    APR_OPTIONAL_FN_TYPE(gbalance_tenant_get) * tenant_get;
+    APR_OPTIONAL_FN_TYPE(gbalance_models_ask) * models_ask;
+    APR_OPTIONAL_FN_TYPE(gbalance_proxies_check) * proxies_check;
     APR_OPTIONAL_FN_TYPE(gbalance_job_make) * job_make;
     APR_OPTIONAL_FN_TYPE(gbalance_job_pool) * job_pool;
     APR_OPTIONAL_FN_TYPE(gbalance_job_run) * job_run;

@@ -316,6 +316,15 @@ static void set_reader(admin_page_t *page)
     }
 }
 
+/* What stands before the page's own path: "/llm/" of "/llm/keys" and of "/llm/api/config/proxy". */
+static const char *mount_of(const char *prefix, apr_pool_t *p)
+{
+    const char *api = strstr(prefix, "/api/");
+    const char *end = api ? api : strrchr(prefix, '/');
+
+    return apr_pstrmemdup(p, prefix, (apr_size_t)(end - prefix) + 1);
+}
+
 static void begin(admin_page_t *page, request_rec *r, const char *mount)
 {
     gb_caller_t caller;
@@ -325,7 +334,7 @@ static void begin(admin_page_t *page, request_rec *r, const char *mount)
     memset(&caller, 0, sizeof(caller));
     admin_core.caller_get(r, &caller, &err); /* an administrator need be no client */
     page->r = r;
-    page->mount = apr_pstrmemdup(r->pool, mount, (apr_size_t)(strrchr(mount, '/') - mount) + 1);
+    page->mount = mount_of(mount, r->pool);
     page->path = r->uri + strlen(page->mount) - 1;
     page->base = base_of(page->path, r->pool);
     page->pool = caller.pool ? caller.pool : "default";

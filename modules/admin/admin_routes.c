@@ -13,7 +13,9 @@ static const admin_route_t *const tables[] = {
     admin_logs_file_routes,
     admin_usage_routes,
     admin_playground_routes,
+    admin_api_compat_routes,
     admin_api_logs_routes,
+    admin_api_proxy_routes,
     admin_api_stats_routes,
     admin_keys_routes,
 };

@@ -21,6 +21,10 @@ static void admin_optional_fns(void)
     admin_core.caller_get = APR_RETRIEVE_OPTIONAL_FN(gbalance_caller_get);
     admin_core.body_read = APR_RETRIEVE_OPTIONAL_FN(gbalance_body_read);
     admin_core.mount = APR_RETRIEVE_OPTIONAL_FN(gbalance_mount);
+    admin_core.pool_settings = APR_RETRIEVE_OPTIONAL_FN(gbalance_pool_settings);
+    admin_core.tenant_get = APR_RETRIEVE_OPTIONAL_FN(gbalance_tenant_get);
+    admin_core.models_ask = APR_RETRIEVE_OPTIONAL_FN(gbalance_models_ask);
+    admin_core.proxies_check = APR_RETRIEVE_OPTIONAL_FN(gbalance_proxies_check);
     admin_core.job_make = APR_RETRIEVE_OPTIONAL_FN(gbalance_job_make);
     admin_core.job_pool = APR_RETRIEVE_OPTIONAL_FN(gbalance_job_pool);
     admin_core.job_run = APR_RETRIEVE_OPTIONAL_FN(gbalance_job_run);
@@ -64,6 +68,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_check_config(admin_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(admin_post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(admin_child_init, NULL, NULL, APR_HOOK_MIDDLE);
+    APR_OPTIONAL_HOOK(gbalance, segment_tenants, admin_proxy_tenants, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(admin_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
 

@@ -267,6 +267,10 @@ apr_status_t core_inner_start(const core_inner_t *call, apr_pool_t *pool);
 /* NULL when there is no such pool. */
 const gb_settings_t *core_pool_settings(const char *pool_name);
 
+/* ---- core_outside.c: see gbalance_models_ask and gbalance_proxies_check ---- */
+int core_models_ask(request_rec *r, const char *pool, const char **body);
+void core_proxies_check(request_rec *r, gb_proxy_check_t *checks, int n);
+
 /* ---- core_memory.c ---- */
 void core_memory_tenants(apr_array_header_t *specs);
 void core_memory_child_init(apr_pool_t *p);

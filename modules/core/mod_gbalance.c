@@ -89,6 +89,16 @@ static int gbalance_client_left(request_rec *r)
     return core_client_left(r);
 }
 
+static int gbalance_models_ask(request_rec *r, const char *pool, const char **body)
+{
+    return core_models_ask(r, pool, body);
+}
+
+static void gbalance_proxies_check(request_rec *r, gb_proxy_check_t *checks, int n)
+{
+    core_proxies_check(r, checks, n);
+}
+
 static int gbalance_events_start(request_rec *r, const gb_admin_t *admin, const char *topic,
                                  const char *text)
 {
@@ -197,6 +207,8 @@ static void register_optional_functions(void)
     APR_REGISTER_OPTIONAL_FN(gbalance_body_read);
     APR_REGISTER_OPTIONAL_FN(gbalance_client_left);
     APR_REGISTER_OPTIONAL_FN(gbalance_mount);
+    APR_REGISTER_OPTIONAL_FN(gbalance_models_ask);
+    APR_REGISTER_OPTIONAL_FN(gbalance_proxies_check);
     APR_REGISTER_OPTIONAL_FN(gbalance_events_start);
     APR_REGISTER_OPTIONAL_FN(gbalance_events_tell);
     APR_REGISTER_OPTIONAL_FN(gbalance_events_listeners);

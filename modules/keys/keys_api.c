@@ -273,6 +273,7 @@ static const struct route_t {
     {"",         M_GET,    keys_api_list        },
     {"",         M_POST,   keys_api_add         },
     {"/ids",     M_GET,    keys_api_ids         },
+    {"/all",     M_GET,    keys_api_all         },
     {"/preview", M_POST,   keys_api_preview     },
     {"/export",  M_GET,    keys_api_export      },
     {"/export",  M_POST,   keys_api_export_clear},

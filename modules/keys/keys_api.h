@@ -47,6 +47,9 @@ int keys_chosen(keys_ask_t *ask, const char *member, const char *const **ids, in
 /* ---- keys_api_list.c ---- */
 int keys_api_list(keys_ask_t *ask);
 int keys_api_ids(keys_ask_t *ask);
+/* ---- keys_compat.c: in gemini-balance's shapes ---- */
+int keys_api_all(keys_ask_t *ask);
+int keys_api_paged(keys_ask_t *ask);
 int keys_api_get(keys_ask_t *ask);
 int keys_api_export(keys_ask_t *ask);
 int keys_api_export_clear(keys_ask_t *ask);

@@ -298,6 +298,9 @@ static int list(keys_ask_t *ask, int everything)
 
 int keys_api_list(keys_ask_t *ask)
 {
+    if (keys_arg(ask, "page") || keys_arg(ask, "limit")) {
+        return keys_api_paged(ask); /* gemini-balance's way to ask */
+    }
     return list(ask, 0);
 }
 

@@ -60,6 +60,85 @@ static int keys_list(keys_ask_t *ask)
     return keys_answer(ask);
 }
 
+static void put_ids(gb_buf_t *out, const gb_keys_page_t *page, int states)
+{
+    int i, n = 0;
+
+    for (i = 0; i < page->n; i++) {
+        if (page->rows[i].state & states) {
+            gb_buf_puts(out, n++ ? "," : "");
+            gb_json_put_cstr(out, page->rows[i].key.id);
+        }
+    }
+}
+
+int keys_api_all(keys_ask_t *ask)
+{
+    gb_keys_page_t page;
+    apr_status_t rv = list(&page, ask, 0);
+
+    if (rv != APR_SUCCESS) {
+        return keys_refuse_rv(ask, rv);
+    }
+    gb_buf_puts(&ask->out, "{\"valid_keys\":[");
+    put_ids(&ask->out, &page, VALID);
+    gb_buf_puts(&ask->out, "],\"invalid_keys\":[");
+    put_ids(&ask->out, &page, INVALID);
+    gb_buf_printf(&ask->out, "],\"total_count\":%d}", page.n);
+    return keys_answer(ask);
+}
+
+/* A number of the query within bounds. */
+static int number(keys_ask_t *ask, const char *name, int otherwise, int max)
+{
+    const char *text = keys_arg(ask, name);
+    int n = text ? atoi(text) : otherwise;
+
+    return n < 0 ? 0 : n > max ? max : n;
+}
+
+static int states_of(const char *status)
+{
+    return !status                          ? 0
+           : strcmp(status, "valid") == 0   ? VALID
+           : strcmp(status, "invalid") == 0 ? INVALID
+                                            : 0;
+}
+
+/* ?page=, limit=, search=, fail_count_threshold=, status= */
+int keys_api_paged(keys_ask_t *ask)
+{
+    int limit = number(ask, "limit", 10, 1000), at = number(ask, "page", 1, GB_POOL_MAX_KEYS);
+    int least = number(ask, "fail_count_threshold", 0, 1000000), i, n = 0, shown = 0;
+    gb_keys_query_t query;
+    gb_keys_page_t page;
+    apr_status_t rv;
+
+    limit = limit ? limit : 10;
+    at = at ? at : 1;
+    memset(&query, 0, sizeof(query));
+    query.pool = ask->pool;
+    query.states = states_of(keys_arg(ask, "status"));
+    query.search = keys_arg(ask, "search");
+    query.order = GB_KEYS_BY_ADDED;
+    query.count = GB_POOL_MAX_KEYS;
+    rv = gbalance_keys_list(&page, &query, ask->r->pool);
+    if (rv != APR_SUCCESS) {
+        return keys_refuse_rv(ask, rv);
+    }
+    gb_buf_puts(&ask->out, "{\"keys\":{");
+    for (i = 0; i < page.n; i++) {
+        if (page.rows[i].key.failures >= least && n++ >= (at - 1) * limit && shown < limit) {
+            gb_buf_puts(&ask->out, shown++ ? "," : "");
+            gb_json_put_cstr(&ask->out, page.rows[i].key.id);
+            gb_buf_printf(&ask->out, ":%d", page.rows[i].key.failures);
+        }
+    }
+    gb_buf_printf(&ask->out, "},\"total_items\":%d,\"total_pages\":%d,\"current_page\":%d}", n,
+                  (n + limit - 1) / limit, at);
+    return keys_answer(ask);
+}
+
 /* ---- failure counts ---- */
 
 static int say_reset(keys_ask_t *ask, int n)

@@ -14,7 +14,7 @@ APLOG_USE_MODULE(gbalance_keys);
 #define KEY_MIN 16 /* characters of what may be a whole key */
 
 /* What stands before the key. */
-static const char *const words[] = {"verify-key", "reset-fail-count", "api/keys",
+static const char *const words[] = {"verify-key", "reset-fail-count", "api/keys", "config/keys",
                                     "api/key-usage-details"};
 
 /* Whether it is that word once httpd has decoded it. */
@@ -72,8 +72,9 @@ static const char *find_key(const char *text, apr_pool_t *p)
 }
 
 /* What /api/keys has below it beside keys. */
-static const char *const own[] = {"export", "reveal", "edit",   "enable", "disable",
-                                  "reset",  "delete", "verify", "ids",    "preview"};
+static const char *const own[] = {"export",  "reveal",  "edit",   "enable",
+                                  "disable", "reset",   "delete", "verify",
+                                  "ids",     "preview", "all",    "delete-selected"};
 
 /* An id or a word of our own may stay as it is. */
 static int is_harmless(const char *named)

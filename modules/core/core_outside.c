@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What administration asks the outside world for, while a worker waits: Google's
+ * list of models as this pool sees it, and whether proxies lead to the upstream.
+ * A worker that has waited long enough goes; what it waited for is freed by
+ * whoever is last.
+ */
+#include "core_live.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "apr_strings.h"
+#include "base/timeutil.h"
+#include "proto/openai.h"
+#include "upstream/call.h"
+
+APLOG_USE_MODULE(gbalance);
+
+#define PATIENCE apr_time_from_sec(30)
+#define SILENCE  apr_time_from_sec(15)
+
+/* ---- waiting ---- */
+
+/* Between a worker and the engine; from malloc, since either may be the last. */
+typedef struct errand_t {
+    pthread_mutex_t lock;
+    pthread_cond_t came;
+    int refs, left; /* left: answers that are still to come */
+    int status;
+    char *body;
+    int n;
+    struct result_t {
+        int works, status;
+        apr_interval_time_t took;
+        char why[200];
+    } results[GB_PROXY_CHECKS];
+} errand_t;
+
+static errand_t *errand_make(int left)
+{
+    errand_t *errand = calloc(1, sizeof(*errand));
+    pthread_condattr_t attr;
+
+    if (!errand) {
+        abort();
+    }
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&errand->lock, NULL);
+    pthread_cond_init(&errand->came, &attr);
+    pthread_condattr_destroy(&attr);
+    errand->refs = left + 1;
+    errand->n = errand->left = left;
+    return errand;
+}
+
+static void errand_unref(errand_t *errand)
+{
+    int refs;
+
+    pthread_mutex_lock(&errand->lock);
+    refs = --errand->refs;
+    pthread_mutex_unlock(&errand->lock);
+    if (!refs) {
+        pthread_mutex_destroy(&errand->lock);
+        pthread_cond_destroy(&errand->came);
+        free(errand->body);
+        free(errand);
+    }
+}
+
+/* One of the answers has come, and is written. */
+static void errand_came(errand_t *errand)
+{
+    pthread_mutex_lock(&errand->lock);
+    if (--errand->left == 0) {
+        pthread_cond_signal(&errand->came);
+    }
+    pthread_mutex_unlock(&errand->lock);
+    errand_unref(errand);
+}
+
+static void errand_await(errand_t *errand)
+{
+    apr_time_t until = gb_mono_now() + PATIENCE;
+    struct timespec at = {.tv_sec = (time_t)apr_time_sec(until),
+                          .tv_nsec = (long)apr_time_usec(until) * 1000};
+
+    while (errand->left && pthread_cond_timedwait(&errand->came, &errand->lock, &at) == 0) {
+    }
+}
+
+/* ---- models ---- */
+
+/* The engine's thread. */
+static void models_came(void *baton, int status, const char *body, apr_size_t len)
+{
+    errand_t *errand = baton;
+
+    pthread_mutex_lock(&errand->lock);
+    errand->status = status;
+    errand->body = strndup(body, len);
+    pthread_mutex_unlock(&errand->lock);
+    errand_came(errand);
+}
+
+static apr_status_t models_start(const char *pool_name, errand_t *errand)
+{
+    apr_pool_t *pool = gb_exchange_pool(core_engine());
+    core_inner_t call;
+    gb_request_t request;
+
+    memset(&call, 0, sizeof(call));
+    memset(&request, 0, sizeof(request));
+    request.method = "GET";
+    request.path = "/models";
+    request.body = "";
+    request.now = apr_time_now();
+    call.purpose = "models";
+    call.pool_name = pool_name;
+    call.settings = core_live_pool(pool_name, pool);
+    call.host = core_host();
+    call.dialect = &gb_openai_dialect;
+    call.request = &request;
+    call.done = models_came;
+    call.baton = errand;
+    return core_inner_start(&call, pool);
+}
+
+int core_models_ask(request_rec *r, const char *pool, const char **body)
+{
+    errand_t *errand;
+    int status;
+
+    *body = "";
+    if (!core_engine() || !core_pool_settings(pool)) {
+        return 0;
+    }
+    errand = errand_make(1);
+    if (models_start(pool, errand) != APR_SUCCESS) {
+        errand_came(errand);
+    }
+    pthread_mutex_lock(&errand->lock);
+    errand_await(errand);
+    status = errand->status;
+    *body = apr_pstrdup(r->pool, errand->body ? errand->body : "");
+    pthread_mutex_unlock(&errand->lock);
+    errand_unref(errand);
+    return status;
+}
+
+/* ---- proxies ---- */
+
+typedef struct check_t {
+    gb_msg_t msg; /* first: the start, then the end */
+    apr_pool_t *pool;
+    errand_t *errand;
+    struct result_t *result;
+    gb_call_conf_t conf;
+    apr_time_t began;
+    int status;
+} check_t;
+
+static void check_free(gb_msg_t *msg)
+{
+    apr_pool_destroy(((check_t *)msg)->pool);
+}
+
+static void check_head(void *baton, const gb_call_head_t *head)
+{
+    ((check_t *)baton)->status = head->status;
+}
+
+static void check_data(void *baton, const char *bytes, size_t len)
+{
+    (void)baton;
+    (void)bytes;
+    (void)len;
+}
+
+/* Any answer of the upstream's will do, above all that a key is missing; these are the proxy's own. */
+static int is_proxys(int status)
+{
+    return status == 407 || status == 502 || status == 503 || status == 504;
+}
+
+static void check_done(void *baton, gb_transport_t transport, const char *detail)
+{
+    check_t *check = baton;
+    struct result_t *result = check->result;
+
+    pthread_mutex_lock(&check->errand->lock);
+    result->took = gb_mono_now() - check->began;
+    result->status = check->status;
+    result->works = transport == GB_TRANSPORT_OK && check->status && !is_proxys(check->status);
+    if (!result->works && check->status) {
+        apr_snprintf(result->why, sizeof(result->why), "it answered %d", check->status);
+    }
+    else if (!result->works) {
+        apr_cpystrn(result->why, detail ? detail : "no answer", sizeof(result->why));
+    }
+    pthread_mutex_unlock(&check->errand->lock);
+    errand_came(check->errand);
+    check->msg.fn = check_free; /* the call is still on the stack */
+    gb_engine_post(core_engine(), &check->msg);
+}
+
+static const gb_call_events_t check_events = {check_head, check_data, check_done};
+
+static void check_start(gb_msg_t *msg)
+{
+    check_t *check = (check_t *)msg;
+
+    check->began = gb_mono_now();
+    gb_call_start(core_engine(), &check->conf, &check_events, check, check->pool);
+}
+
+static void check_send(const gb_settings_t *settings, const char *proxy, errand_t *errand,
+                       struct result_t *result)
+{
+    static const char *const no_headers[] = {NULL};
+    apr_pool_t *pool = gb_exchange_pool(core_engine());
+    check_t *check = apr_pcalloc(pool, sizeof(*check));
+
+    check->msg.fn = check_start;
+    check->pool = pool;
+    check->errand = errand;
+    check->result = result;
+    check->conf.method = "GET";
+    check->conf.url = apr_pstrcat(pool, settings->base_url, "/models?pageSize=1", NULL);
+    check->conf.headers = no_headers;
+    check->conf.proxy = apr_pstrdup(pool, proxy);
+    check->conf.connect_timeout = settings->time_out_connect;
+    check->conf.silence = SILENCE;
+    if (gb_engine_post(core_engine(), &check->msg) != APR_SUCCESS) {
+        apr_pool_destroy(pool);
+        errand_came(errand);
+    }
+}
+
+void core_proxies_check(request_rec *r, gb_proxy_check_t *checks, int n)
+{
+    const gb_settings_t *settings = core_view(r)->settings;
+    errand_t *errand;
+    int i;
+
+    n = n < GB_PROXY_CHECKS ? n : GB_PROXY_CHECKS;
+    if (!core_engine()) {
+        return;
+    }
+    errand = errand_make(n);
+    for (i = 0; i < n; i++) {
+        check_send(settings, checks[i].proxy, errand, &errand->results[i]);
+    }
+    pthread_mutex_lock(&errand->lock);
+    errand_await(errand);
+    for (i = 0; i < n; i++) {
+        const struct result_t *result = &errand->results[i];
+
+        checks[i].works = result->works;
+        checks[i].took = result->took;
+        checks[i].why = apr_pstrdup(
+            r->pool, *result->why || result->works ? result->why : "no answer within 30 seconds");
+    }
+    pthread_mutex_unlock(&errand->lock);
+    errand_unref(errand);
+}
