@@ -24,9 +24,9 @@ class Authority:
                  "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
     def issue(self, label, names=("localhost",)):
-        """(certificate file, key file)"""
+        """(certificate file, key file); for an address in both forms: httpd looks for it among the names"""
         base = os.path.join(self.folder, label)
-        alt = ",".join(f"DNS:{n}" for n in names)
+        alt = ",".join([f"DNS:{n}" for n in names] + [f"IP:{n}" for n in names if n[-1].isdigit()])
         with open(base + ".ext", "w", encoding="ascii") as f:
             f.write(f"subjectAltName={alt}\nextendedKeyUsage=serverAuth\n")
         _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",

@@ -278,7 +278,7 @@ class Google:
         if tls:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self.server.server_address[1]
-        self.origin_host = "localhost" if tls else host
+        self.origin_host = host
         self.url = f"{'https' if tls else 'http'}://{self.origin_host}:{self.port}"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()

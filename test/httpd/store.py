@@ -65,7 +65,7 @@ class MariaServer:
         self.databases = 0
         self.proc = None
         tools.run(["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
-                   "--skip-test-db", f"--datadir={self.folder}/data", *self.user], timeout=120)
+                   "--skip-test-db", "--skip-name-resolve", f"--datadir={self.folder}/data", *self.user], timeout=120)
         self.start()
         self.run("CREATE USER 'gb'@'%' IDENTIFIED BY 'gb-test-word'")
         self.run("CREATE USER 'gb'@'localhost' IDENTIFIED BY 'gb-test-word'")
@@ -74,7 +74,7 @@ class MariaServer:
         with open(os.path.join(self.folder, "log"), "ab") as log:
             self.proc = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "mariadbd", "--no-defaults", f"--datadir={self.folder}/data",
-                 f"--socket={self.socket}", f"--port={self.port}", "--bind-address=127.0.0.1",
+                 f"--socket={self.socket}", f"--port={self.port}", "--bind-address=127.0.0.1", "--skip-name-resolve",
                  f"--pid-file={self.folder}/pid", "--innodb-buffer-pool-size=64M", "--innodb-flush-log-at-trx-commit=2",
                  *self.user], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(self.answers, "the MariaDB server to answer", timeout=60)

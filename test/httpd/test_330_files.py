@@ -247,7 +247,7 @@ def tls_google():
     folder = tempfile.TemporaryDirectory(prefix="gbalance-ca-")
     os.chmod(folder.name, 0o755)        # children of httpd read it as another user
     authority = certs.Authority(folder.name)
-    right = Google(tls_context(authority, ("localhost",)))
+    right = Google(tls_context(authority, ("127.0.0.1",)))
     wrong = Google(tls_context(authority, ("elsewhere.example",)))
     yield authority, right, wrong
     right.stop()

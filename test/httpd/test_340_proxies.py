@@ -103,7 +103,7 @@ class TestWhoseFault:
     @pytest.mark.parametrize("kind", [Tinyproxy, Microsocks], ids=["http", "socks5"])
     def test_one_that_hangs(self, make_site, authority, kind):
         """It takes connections and makes no tunnel: its keys move to the other one."""
-        ways, google = [kind(), Tinyproxy()], Google(tls_context(authority, ("localhost",)))
+        ways, google = [kind(), Tinyproxy()], Google(tls_context(authority, ("127.0.0.1",)))
         try:
             urls = ",".join(w.url for w in ways)
             site = make_site(Conf(keys=MANY, claims=FAILED, upstream=google.url + "/v1beta", main=f"GBalanceCAFile {authority.ca}",
