@@ -548,8 +548,15 @@ static void set_guard(gb_call_t *call, const gb_call_conf_t *conf)
     curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETDATA, call);
     curl_easy_setopt(call->easy, CURLOPT_PREREQFUNCTION, alone ? before_request : NULL);
     curl_easy_setopt(call->easy, CURLOPT_PREREQDATA, call);
-    curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, alone);
     curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, alone);
+}
+
+/* A kept connection may close just when it is used: what cannot be sent twice takes a new one. */
+static void set_fresh(gb_call_t *call, const gb_call_conf_t *conf)
+{
+    long fresh = conf->guard != NULL || (conf->feed && !conf->rewind);
+
+    curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, fresh);
 }
 
 gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
@@ -572,6 +579,7 @@ gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
         set_headers(call, conf);
         set_version(call, conf);
         set_guard(call, conf);
+        set_fresh(call, conf);
         curl_easy_setopt(call->easy, CURLOPT_URL, conf->url);
         curl_easy_setopt(call->easy, CURLOPT_PROXY, conf->proxy ? conf->proxy : "");
         curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS,

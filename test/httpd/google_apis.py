@@ -88,6 +88,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_one(self):
         google = self.server.google
+        with google.lock:
+            google.running += 1
+        try:
+            self.serve_one(google)
+        finally:
+            with google.lock:
+                google.running -= 1
+
+    def serve_one(self, google):
         path, _, query = self.path.partition("?")
         self.key = self.headers.get("x-goog-api-key")
         self.query = dict(urllib.parse.parse_qsl(query))
@@ -271,6 +280,7 @@ class Google:
 
     def __init__(self, tls=None, host="127.0.0.1"):
         self.lock, self.calls, self.things, self.uploads = threading.Lock(), [], {}, {}
+        self.running = 0        # requests whose end has not come
         self.fault, self.ended = None, threading.Event()     # "close" or "hang" where bytes come
         self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True

@@ -2,7 +2,9 @@
 """The database behind a site: SQLite in its state directory, or one on a private
 MariaDB server that the test run starts when it is first asked for.
 """
+import contextlib
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -15,6 +17,19 @@ import tools
 from tools import wait_until
 
 
+@contextlib.contextmanager
+def servers_user():
+    """What SQLite makes beside its file has to be the server's, also when it is us who open it first."""
+    if not tools.AS_ROOT:
+        yield
+        return
+    os.seteuid(pwd.getpwnam("www-data").pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 class Sqlite:
     """The file of a site."""
 
@@ -24,20 +39,13 @@ class Sqlite:
         self.path = path
 
     def rows(self, sql, *args):
-        with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10) as db:
+        with servers_user(), contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10)) as db:
             db.row_factory = sqlite3.Row
             return [dict(row) for row in db.execute(sql, args)]
 
     def run(self, sql, *args):
-        with sqlite3.connect(self.path, timeout=10) as db:
+        with servers_user(), contextlib.closing(sqlite3.connect(self.path, timeout=10)) as db, db:
             db.execute(sql, args)
-        self._give()
-
-    def _give(self):
-        if tools.AS_ROOT:
-            for suffix in ("", "-wal", "-shm"):
-                if os.path.exists(self.path + suffix):
-                    shutil.chown(self.path + suffix, "www-data", "www-data")
 
 
 class MariaServer:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Files API: uploads through mod_proxy, whose the files are, and TLS on the way."""
+"""The Files API: uploads through mod_proxy and through the engine, whose the files are, and TLS on the way."""
 import hashlib
 import json
 import os
@@ -13,6 +13,7 @@ import certs
 import tools
 from conf import KEYS, TOKEN, Conf
 from google_apis import GRANULARITY, Google
+from proxies import Tinyproxy
 from wire import Gemini
 
 OTHER = "sk-another-token-0123456789abcdef"
@@ -28,10 +29,14 @@ def google():
     made.stop()
 
 
-@pytest.fixture(scope="class")
-def files(google, make_site):
-    return make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta", modules=PROXY,
-                          claims=BROKEN_OFF), sim=False)
+@pytest.fixture(scope="class", params=["mod_proxy", "engine"])
+def files(request, google, make_site):
+    """Both ways that bytes take: the same tests run on both."""
+    proxy = Tinyproxy() if request.param == "engine" else None
+    yield make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta", modules=() if proxy else PROXY,
+                         api=f"GBalanceProxies {proxy.url}" if proxy else "", claims=(*BROKEN_OFF, r"GB5006:")), sim=False)
+    if proxy:
+        proxy.stop()
 
 
 def start(client, size, mime="text/plain", mount="/upload/v1beta/files", **meta):
@@ -90,15 +95,12 @@ class TestUpload:
         with files.api.connect() as conn:
             conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {len(data)}\r\n"
                       f"X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 0\r\n\r\n".encode() + data[:MEGABYTE])
-        received = -1
-
-        def settled():
-            nonlocal received
-            answer = send(files.api, address, b"", command="query")
-            assert answer.status == 200 and answer.headers.get("X-Goog-Upload-Status") == "active"
-            before, received = received, int(answer.headers.get("X-Goog-Upload-Size-Received"))
-            return received == before and received
-        tools.wait_until(settled, "the broken upload to settle", step=0.2)
+        sent = urllib.parse.parse_qs(urllib.parse.urlsplit(address).query)["upload_id"][0]
+        tools.wait_until(lambda: google.uploads[sent].size and not google.running, "the broken upload to end")
+        answer = send(files.api, address, b"", command="query")
+        assert answer.status == 200 and answer.headers.get("X-Goog-Upload-Status") == "active"
+        received = int(answer.headers.get("X-Goog-Upload-Size-Received"))
+        assert 0 < received <= MEGABYTE
         answer = send(files.api, address, data[received:], received)
         assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(data).hexdigest()
 
@@ -322,23 +324,25 @@ SIZE, HALF = 200_000, 100_000        # mod_proxy reads 16 KB before it connects
 
 
 class TestManyAtOnce:
-    def test_bounded(self, google, make_site):
+    @pytest.mark.parametrize("said,limit", [("GBalanceMaxConcurrentUploads 2", 2), ("", 6)], ids=["said", "a quarter of 25 threads"])
+    def test_bounded(self, google, make_site, said, limit):
         site = make_site(Conf(upstream=google.url + "/v1beta", modules=PROXY, claims=BROKEN_OFF,
                               mpm_lines="StartServers 1\nServerLimit 1\nMaxRequestWorkers 25\nMinSpareThreads 1",
-                              main="GBalanceMaxConcurrentUploads 2"), sim=False)
-        addresses = [session(site.api, 100) for _ in range(3)]
+                              main=said), sim=False)
+        addresses = [session(site.api, 100) for _ in range(limit + 1)]
         held = []
-        for address in addresses[:2]:
+        google.reset()
+        for address in addresses[:limit]:
             conn = site.api.connect()
             conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {SIZE}\r\nX-Goog-Upload-Offset: 0\r\n"
                       "X-Goog-Upload-Command: upload, finalize\r\n\r\n".encode() + b"x" * HALF)
             held.append(conn)
-        tools.wait_until(lambda: len([c for c in google.calls if "upload_id" in c["path"]]) >= 2, "two uploads to run")
-        answer = send(site.api, addresses[2], b"x" * 100)
+        tools.wait_until(lambda: len([c for c in google.calls if "upload_id" in c["path"]]) >= limit, "them to run")
+        answer = send(site.api, addresses[limit], b"x" * 100)
         Gemini.check_error(answer, 503)
         assert answer.headers.get("Retry-After")
         for conn in held:
             conn.send(b"y" * (SIZE - HALF))
             assert conn.answer(method="POST").status == 200
             conn.close()
-        tools.wait_until(lambda: send(site.api, addresses[2], b"x" * 100).status == 200, "room for another")
+        tools.wait_until(lambda: send(site.api, addresses[limit], b"x" * 100).status == 200, "room for another")
