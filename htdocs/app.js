@@ -79,13 +79,16 @@ export async function swap(element, name, url) {
 
 // ---- feedback ----
 
+// Above an open dialog, too: what lies outside of that cannot be clicked.
 function toasts() {
   let box = document.querySelector('.toasts');
   if (!box) {
     box = document.createElement('div');
     box.className = 'toasts';
-    document.body.append(box);
   }
+  const dialog = [...document.querySelectorAll('dialog[open]')].pop();
+  (dialog ?? document.body).append(box);
+  dialog?.addEventListener('close', () => document.body.append(box), { once: true });
   return box;
 }
 

@@ -15,7 +15,7 @@ const whys = {
 };
 const SHOWN = 500;
 
-const masked = (key) => key.replace('...', '…');
+const masked = (key) => key.replace(/\.\.\.(?!\.)/, '…');
 
 function why(row) {
   if (row.why === 'same') return t('same as line {line}', { line: row.same });

@@ -38,7 +38,7 @@ function counted(job) {
 }
 
 function resultRow(one) {
-  const pill = element('span', { class: `pill ${one.ok ? 'ok' : 'bad'}` }, icon(one.ok ? 'ok' : 'bad'), t(one.ok ? 'Done' : 'Failed'));
+  const pill = element('span', { class: `pill ${one.ok ? 'ok' : 'bad'}` }, icon(one.ok ? 'ok' : 'bad'), t(one.ok ? 'Done' : 'Went wrong'));
   return element('tr', { role: 'row' },
     element('td', { role: 'cell', class: 'main' }, element('span', { class: 'key' }, one.masked ?? one.id), element('span', { class: 'l2' }, one.id)),
     element('td', { role: 'cell', class: 'state' }, pill),
@@ -145,6 +145,11 @@ async function change(job, ids) {
   }
 }
 
+// What is broken off because the page is left goes on with the next one.
+let leaving = false;
+for (const name of ['beforeunload', 'pagehide']) addEventListener(name, () => { leaving = true; });
+addEventListener('pageshow', () => { leaving = false; });
+
 async function run(job) {
   const abort = new AbortController();
   let stopped = false;
@@ -155,6 +160,7 @@ async function run(job) {
     try {
       await (job.verb === 'verify' ? verify(job, ids, abort.signal, progress) : change(job, ids));
     } catch (fault) {
+      if (leaving) return job;
       if (!stopped) toast(fault.message, 'bad');
       break;
     }
@@ -171,7 +177,7 @@ async function run(job) {
 function outcome(job, stopped) {
   const { good, bad } = counted(job);
   if (stopped) return t('Stopped after {n} of {total}', { n: number(job.results.length), total: number(job.total) });
-  if (job.total === 1 && bad) return `${job.results[0]?.masked ?? ''}: ${job.results[0]?.text || t('Failed')}`;
+  if (job.total === 1 && bad) return `${job.results[0]?.masked ?? ''}: ${job.results[0]?.text || t('Went wrong')}`;
   const said = t(verbs[job.verb].done, { n: number(good + bad) });
   return bad ? `${said}. ${t('{good} went well, {bad} did not.', { good: number(good), bad: number(bad) })}` : said;
 }

@@ -2,7 +2,7 @@
 // The pages about keys: parts of the list exchanged without a reload, selection across pages, actions on
 // many keys, the drawer, live updates.  Without scripts the same links and forms lead to pages.
 
-import { actions, api, base, busy, icon, number, ready, shortcut, t, toast } from './app.js';
+import { actions, api, base, busy, icon, number, on, ready, shortcut, t, toast } from './app.js';
 import { draw } from './charts.js';
 import { enliven } from './keys-add.js';
 import { resume, start } from './keys-jobs.js';
@@ -102,7 +102,7 @@ document.addEventListener('input', (event) => {
 });
 
 document.addEventListener('submit', (event) => {
-  if (event.target.id !== 'filters') return;
+  if (event.target.getAttribute('id') !== 'filters') return;
   event.preventDefault();
   clearTimeout(typing);
   go('list', filtered(event.target));
@@ -268,7 +268,6 @@ async function act(verb, ids, button) {
   if (verb === 'delete') {
     for (const id of ids) chosen.delete(id);
     chosenAll = null;
-    if ($('drawer')?.open) $('drawer').close();
     if (!onList) { location.assign(`${base}/keys_status`); return; }
   }
   button?.focus?.();
@@ -277,7 +276,8 @@ async function act(verb, ids, button) {
 document.addEventListener('submit', async (event) => {
   const form = event.target;
   const verb = event.submitter?.value;
-  if (form.id !== 'do' && !form.dataset.act) return;
+  // its boxes are called "id", and stand in the way of form.id
+  if (form.getAttribute('id') !== 'do' && !form.dataset.act) return;
   event.preventDefault();
   const ids = await busy(event.submitter, async () => {
     if (form.dataset.act === 'one') return [form.elements.id.value];
@@ -288,7 +288,11 @@ document.addEventListener('submit', async (event) => {
   else if (ids) toast(t('No key was chosen.'), 'bad');
 });
 
-document.addEventListener('gb:job', () => { refresh(); refreshDrawer(); });
+document.addEventListener('gb:job', (event) => {
+  if (event.detail.verb === 'delete' && $('drawer')?.open) $('drawer').close();
+  refresh(event.detail.verb === 'delete');
+  refreshDrawer();
+});
 document.addEventListener('gb:added', () => refresh(true));
 
 // ---- copying and revealing ----
@@ -427,7 +431,7 @@ async function fillDrawer() {
     third.replaceWith(h3);
   }
   nodes.querySelector('header').classList.remove('keyhead');
-  $('drawer').replaceChildren(nodes);
+  $('drawer').replaceChildren(nodes, ...$('drawer').querySelectorAll('.toasts'));
   draw($('drawer'));
 }
 
@@ -576,17 +580,20 @@ export function refresh(force = false) {
   soon('heat', async () => { if (!$('heat').contains(document.activeElement)) await exchange('heat', listed(), true); });
 }
 
+// With "ready" the server begins to compare: what changed since the page was made, is not told.
+on('ready', () => {
+  if (onList) soon('list', () => refreshList(false));
+  refreshDrawer();
+});
 for (const name of ['keys', 'pool', 'settings']) {
-  document.addEventListener(`gb:${name}`, (event) => {
+  on(name, (data) => {
     refresh();
-    if (openId && (name !== 'keys' || !event.detail?.ids?.length || event.detail.ids.includes(openId))) refreshDrawer();
-    if (!onList) refreshDrawer();
+    if (!onList || (openId && (name !== 'keys' || !data.ids.length || data.ids.includes(openId)))) refreshDrawer();
   });
 }
-document.addEventListener('gb:logs', () => {
+on('logs', () => {
   if (!onList) return;
-  soon('tiles', () => exchange('tiles', listed(), true));
-  soon('chart', () => exchange('chart', listed(), true));
+  for (const name of ['tiles', 'chart']) soon(name, () => exchange(name, listed(), true));
 });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
 

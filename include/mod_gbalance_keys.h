@@ -164,6 +164,9 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_get,
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_reveal,
                         (const char **secret, const char *pool, const char *id, apr_pool_t *p));
 
+/* Grows with every change of any pool: who looks now and then sees whether there is news. */
+APR_DECLARE_OPTIONAL_FN(apr_uint64_t, gbalance_keys_changes, (void));
+
 /* Counts of a pool for one model ("" = none). */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_keys_census,
                         (gb_pool_census_t * census, const char *pool, const char *model));

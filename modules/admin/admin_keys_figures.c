@@ -261,7 +261,7 @@ static const struct measure_t {
      ADMIN_WORD("Calls"),
      0,                                  {{ADMIN_WORD("Succeeded"), "c1", succeeded},
       {ADMIN_WORD("Answered 429"), "c3", retried},
-      {ADMIN_WORD("Failed"), "bad", failed}}                                                                  },
+      {ADMIN_WORD("Failed calls"), "bad", failed}}                                                            },
     {"errors",  ADMIN_WORD("Errors"), 0, {{NULL, NULL, NULL}}                                                        },
     {"tokens",
      ADMIN_WORD("Tokens"),

@@ -91,6 +91,9 @@ const char *admin_key_masked(const char *masked, apr_pool_t *p)
 {
     const char *dots = strstr(masked, "...");
 
+    while (dots && dots[3] == '.') { /* "AQ." has one of its own */
+        dots++;
+    }
     return dots ? apr_pstrcat(p, apr_pstrmemdup(p, masked, (apr_size_t)(dots - masked)),
                               "\xe2\x80\xa6", dots + 3, NULL)
                 : masked;

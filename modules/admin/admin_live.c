@@ -6,7 +6,8 @@
  *   hello     {now, version, pid, pool}   first
  *   ready     {errors, requests, generation}   what later events are compared with
  *   pool      {total, active, cooling, trial, failed, invalid, off}   when a number changed
- *   keys      {ids: [...]}             keys that were used or changed, at most 50
+ *   keys      {ids: [...]}             keys that were used or changed, at most 50; none: others were,
+ *                                      by hand
  *   logs      {errors, requests}       the highest row ids, when they grew or the log was cleared
  *   settings  {generation}             settings were saved, here or on another machine
  */
@@ -32,6 +33,7 @@ typedef struct seen_t {
     int is_known;
     apr_uint32_t joined; /* streams that had begun by then */
     int total, by_state[6];
+    apr_uint64_t changes;
     apr_uint64_t generation;
     apr_int64_t errors, requests;
     char ids[KEYS_SEEN][GB_POOL_ID_LEN];
@@ -47,6 +49,7 @@ static struct {
     APR_OPTIONAL_FN_TYPE(gbalance_events_tell) * tell;
     APR_OPTIONAL_FN_TYPE(gbalance_events_listeners) * listeners;
     APR_OPTIONAL_FN_TYPE(gbalance_keys_list) * keys;
+    APR_OPTIONAL_FN_TYPE(gbalance_keys_changes) * changes;
     apr_pool_t *pool; /* of the child, for what was seen */
     apr_hash_t *seen; /* name of a pool -> seen_t; the watchdog's thread alone */
 } live;
@@ -149,6 +152,7 @@ static int look_at_keys(gb_keys_page_t *page, const char *pool, apr_pool_t *p)
 
 static int tell_keys(seen_t *seen, const char *pool, apr_pool_t *p)
 {
+    apr_uint64_t changes = live.changes ? live.changes() : 0;
     gb_keys_page_t page;
     json_t *ids;
     int told = 0;
@@ -164,12 +168,13 @@ static int tell_keys(seen_t *seen, const char *pool, apr_pool_t *p)
         tell(pool, "pool", pool_json(page.total, page.by_state));
         told = 1;
     }
-    if (seen->is_known && json_array_size(ids) > 0) {
+    if (seen->is_known && (json_array_size(ids) > 0 || (changes != seen->changes && !told))) {
         tell(pool, "keys", json_pack("{s:O}", "ids", ids));
         told = 1;
     }
     json_decref(ids);
     remember_keys(seen, &page);
+    seen->changes = changes;
     return told;
 }
 
@@ -331,6 +336,7 @@ void admin_live_register(apr_pool_t *pconf, server_rec *s)
     live.tell = APR_RETRIEVE_OPTIONAL_FN(gbalance_events_tell);
     live.listeners = APR_RETRIEVE_OPTIONAL_FN(gbalance_events_listeners);
     live.keys = APR_RETRIEVE_OPTIONAL_FN(gbalance_keys_list);
+    live.changes = APR_RETRIEVE_OPTIONAL_FN(gbalance_keys_changes);
     if (!get_instance || !register_callback
         || get_instance(&watchdog, "gbalance_admin", 0, 0, pconf) != APR_SUCCESS
         || register_callback(watchdog, STEP, NULL, watch) != APR_SUCCESS) {

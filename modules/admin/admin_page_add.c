@@ -390,6 +390,16 @@ static int is_ready(doing_t *doing, json_t *data)
     return typed && atoi(typed) == doing->n;
 }
 
+static json_t *done_of(const doing_t *doing)
+{
+    json_t *done = json_pack("{s:i, s:i, s:i, s:o}", "n", doing->good + doing->bad, "good",
+                             doing->good, "bad", doing->bad, "results", doing->failures);
+
+    json_object_set_new(done, "heading",
+                        json_string(admin_words(doing->page, doing->verb->done, done)));
+    return done;
+}
+
 apr_status_t admin_keys_do(admin_page_t *page, json_t *data)
 {
     doing_t doing = {.page = page, .edit = GB_POOL_EDIT_NONE};
@@ -415,9 +425,6 @@ apr_status_t admin_keys_do(admin_page_t *page, json_t *data)
     rv = doing.verb->fn(&doing);
     json_array_extend(doing.failures, doing.results);
     json_decref(doing.results);
-    json_object_set_new(data, "done",
-                        json_pack("{s:s, s:i, s:i, s:i, s:o}", "words", doing.verb->done, "n",
-                                  doing.good + doing.bad, "good", doing.good, "bad", doing.bad,
-                                  "results", doing.failures));
+    json_object_set_new(data, "done", done_of(&doing));
     return rv;
 }

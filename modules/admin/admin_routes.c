@@ -5,18 +5,10 @@
 #include "apr_strings.h"
 
 static const admin_route_t *const tables[] = {
-    admin_live_routes,
-    admin_login_routes,
-    admin_sessions_routes,
-    admin_config_routes,
-    admin_logs_routes,
-    admin_logs_file_routes,
-    admin_usage_routes,
-    admin_playground_routes,
-    admin_api_compat_routes,
-    admin_api_logs_routes,
-    admin_api_proxy_routes,
-    admin_api_stats_routes,
+    admin_live_routes,     admin_login_routes,      admin_sessions_routes,
+    admin_config_routes,   admin_logs_routes,       admin_logs_file_routes,
+    admin_usage_routes,    admin_playground_routes, admin_api_compat_routes,
+    admin_api_logs_routes, admin_api_proxy_routes,  admin_api_stats_routes,
     admin_keys_routes,
 };
 

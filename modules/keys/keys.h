@@ -136,6 +136,7 @@ APR_OPTIONAL_FN_TYPE(gbalance_keys_heat) gbalance_keys_heat;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_get) gbalance_keys_get;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_reveal) gbalance_keys_reveal;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_census) gbalance_keys_census;
+APR_OPTIONAL_FN_TYPE(gbalance_keys_changes) gbalance_keys_changes;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_add) gbalance_keys_add;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_preview) gbalance_keys_preview;
 APR_OPTIONAL_FN_TYPE(gbalance_keys_do) gbalance_keys_do;

@@ -285,7 +285,8 @@ static int fill_row(gb_keys_heat_row_t *row, const gb_keys_heat_t *heat, const p
     keys_enter();
     rv = gb_pool_get_locked(keys_pool, project->key_slot, &shown.key, &mapper->clock);
     if (rv == APR_SUCCESS) {
-        n = gb_pool_key_cells_locked(keys_pool, project->key_slot, cells, AT_A_TIME, &mapper->clock);
+        n = gb_pool_key_cells_locked(keys_pool, project->key_slot, cells, AT_A_TIME,
+                                     &mapper->clock);
     }
     keys_leave();
     if (rv != APR_SUCCESS) {

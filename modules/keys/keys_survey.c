@@ -229,7 +229,20 @@ apr_status_t gbalance_keys_survey(gb_keys_survey_t *survey, const char *pool, ap
     return APR_SUCCESS;
 }
 
+apr_uint64_t gbalance_keys_changes(void)
+{
+    apr_uint64_t n = 0;
+
+    if (keys_pool) {
+        keys_enter();
+        n = gb_pool_changes_locked(keys_pool);
+        keys_leave();
+    }
+    return n;
+}
+
 void keys_survey_register(void)
 {
+    APR_REGISTER_OPTIONAL_FN(gbalance_keys_changes);
     APR_REGISTER_OPTIONAL_FN(gbalance_keys_survey);
 }

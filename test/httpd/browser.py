@@ -95,6 +95,8 @@ class Window:
         """A picture below the build folder."""
         os.makedirs(SCREENS, exist_ok=True)
         path = os.path.join(SCREENS, f"{name}-{self.label}.png")
+        if full:
+            self.page.evaluate("scrollTo(0, 0)")
         self.page.screenshot(path=path, full_page=full)
         return path
 
