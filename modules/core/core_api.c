@@ -104,21 +104,17 @@ typedef struct route_t {
 
 /* Below /api. */
 static const route_t routes[] = {
-    {"/config",                   M_GET,  0, core_api_config_get       },
-    {"/config",                   M_PUT,  1, core_api_config_put       },
-    {"/config/schema",            M_GET,  0, core_api_config_schema    },
-    {"/config/reset",             M_POST, 0, core_api_config_reset     },
-    {"/config/reveal",            M_POST, 1, core_api_config_reveal    },
-    {"/config/export",            M_GET,  0, core_api_config_export    },
-    {"/config/export",            M_POST, 1, core_api_config_export    },
-    {"/config/import",            M_POST, 1, core_api_config_import    },
-    {"/config/history",           M_GET,  0, core_api_history_get      },
-    {"/config/restore",           M_POST, 1, core_api_history_restore  },
-    {"/config/proxy/check",       M_POST, 1, core_api_proxy_check      },
-    {"/config/proxy/check-all",   M_POST, 1, core_api_proxy_check_all  },
-    {"/config/proxy/cache-stats", M_GET,  0, core_api_proxy_cache_stats},
-    {"/config/proxy/clear-cache", M_POST, 0, core_api_proxy_clear_cache},
-    {"/store",                    M_GET,  0, core_api_store_get        },
+    {"/config",         M_GET,  0, core_api_config_get     },
+    {"/config",         M_PUT,  1, core_api_config_put     },
+    {"/config/schema",  M_GET,  0, core_api_config_schema  },
+    {"/config/reset",   M_POST, 0, core_api_config_reset   },
+    {"/config/reveal",  M_POST, 1, core_api_config_reveal  },
+    {"/config/export",  M_GET,  0, core_api_config_export  },
+    {"/config/export",  M_POST, 1, core_api_config_export  },
+    {"/config/import",  M_POST, 1, core_api_config_import  },
+    {"/config/history", M_GET,  0, core_api_history_get    },
+    {"/config/restore", M_POST, 1, core_api_history_restore},
+    {"/store",          M_GET,  0, core_api_store_get      },
 };
 
 #define N_ROUTES (sizeof(routes) / sizeof(routes[0]))

@@ -51,11 +51,6 @@ int core_api_config_import(core_api_t *api);
 void core_api_note_reveal(core_api_t *api, const gb_saved_t *values, int n, const char *names);
 /* ---- core_api_export.c ---- */
 int core_api_config_export(core_api_t *api);
-/* ---- core_api_proxy.c ---- */
-int core_api_proxy_check(core_api_t *api);
-int core_api_proxy_check_all(core_api_t *api);
-int core_api_proxy_cache_stats(core_api_t *api);
-int core_api_proxy_clear_cache(core_api_t *api);
 /* ---- core_api_store.c ---- */
 int core_api_store_get(core_api_t *api);
 /* ---- core_api_history.c ---- */

@@ -15,6 +15,7 @@
 #include "base/timeutil.h"
 #include "proto/openai.h"
 #include "upstream/call.h"
+#include "upstream/proxies.h"
 
 APLOG_USE_MODULE(gbalance);
 
@@ -32,7 +33,7 @@ typedef struct errand_t {
     char *body;
     int n;
     struct result_t {
-        int works, status;
+        int works;
         apr_interval_time_t took;
         char why[200];
     } results[GB_PROXY_CHECKS];
@@ -180,27 +181,34 @@ static void check_data(void *baton, const char *bytes, size_t len)
     (void)len;
 }
 
-/* Any answer of the upstream's will do, above all that a key is missing; these are the proxy's own. */
-static int is_proxys(int status)
+/* Any answer of the upstream's will do, above all that a key is missing; NULL: it is one. */
+static const char *fault_of(const check_t *check, gb_transport_t transport, const char *detail)
 {
-    return status == 407 || status == 502 || status == 503 || status == 504;
+    if (transport != GB_TRANSPORT_OK) {
+        return detail && *detail ? detail : "There was no answer.";
+    }
+    /* Without a tunnel some proxies say 401 for it, too. */
+    if (check->status == HTTP_PROXY_AUTHENTICATION_REQUIRED
+        || (check->status == HTTP_UNAUTHORIZED && strncmp(check->conf.url, "http:", 5) == 0)) {
+        return "The proxy wants another user name or password.";
+    }
+    return check->status < 500 ? NULL
+                               : apr_psprintf(check->pool, "It was answered %d.", check->status);
 }
 
 static void check_done(void *baton, gb_transport_t transport, const char *detail)
 {
     check_t *check = baton;
     struct result_t *result = check->result;
+    const char *fault = fault_of(check, transport, detail);
 
+    if (!fault) { /* calls may take it again at once */
+        gb_proxies_worked(gb_engine_proxies(core_engine()), check->conf.proxy);
+    }
     pthread_mutex_lock(&check->errand->lock);
     result->took = gb_mono_now() - check->began;
-    result->status = check->status;
-    result->works = transport == GB_TRANSPORT_OK && check->status && !is_proxys(check->status);
-    if (!result->works && check->status) {
-        apr_snprintf(result->why, sizeof(result->why), "it answered %d", check->status);
-    }
-    else if (!result->works) {
-        apr_cpystrn(result->why, detail ? detail : "no answer", sizeof(result->why));
-    }
+    result->works = !fault;
+    apr_cpystrn(result->why, fault ? fault : "", sizeof(result->why));
     pthread_mutex_unlock(&check->errand->lock);
     errand_came(check->errand);
     check->msg.fn = check_free; /* the call is still on the stack */
@@ -217,13 +225,36 @@ static void check_start(gb_msg_t *msg)
     gb_call_start(core_engine(), &check->conf, &check_events, check, check->pool);
 }
 
+static int is_proxy(const char *url)
+{
+    static const char *const schemes[] = {"http://", "https://", "socks5://", "socks5h://"};
+    size_t i;
+
+    for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (strncasecmp(url, schemes[i], strlen(schemes[i])) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void check_send(const gb_settings_t *settings, const char *proxy, errand_t *errand,
                        struct result_t *result)
 {
     static const char *const no_headers[] = {NULL};
-    apr_pool_t *pool = gb_exchange_pool(core_engine());
-    check_t *check = apr_pcalloc(pool, sizeof(*check));
+    apr_pool_t *pool;
+    check_t *check;
 
+    if (!is_proxy(proxy)) {
+        apr_cpystrn(result->why,
+                    "A proxy is http://, https:// or socks5://, with user:password@ if it wants "
+                    "them, and host:port.",
+                    sizeof(result->why));
+        errand_came(errand);
+        return;
+    }
+    pool = gb_exchange_pool(core_engine());
+    check = apr_pcalloc(pool, sizeof(*check));
     check->msg.fn = check_start;
     check->pool = pool;
     check->errand = errand;
@@ -261,8 +292,9 @@ void core_proxies_check(request_rec *r, gb_proxy_check_t *checks, int n)
 
         checks[i].works = result->works;
         checks[i].took = result->took;
-        checks[i].why = apr_pstrdup(
-            r->pool, *result->why || result->works ? result->why : "no answer within 30 seconds");
+        checks[i].why = apr_pstrdup(r->pool, *result->why || result->works
+                                                 ? result->why
+                                                 : "There was no answer within 30 seconds.");
     }
     pthread_mutex_unlock(&errand->lock);
     errand_unref(errand);
