@@ -443,6 +443,17 @@ void gb_segment_lease_end(gb_segment_t *segment, int which)
     gb_segment_unlock(segment);
 }
 
+apr_uint32_t gb_segment_lease_holder(gb_segment_t *segment, int which)
+{
+    const lease_t *lease = &segment->header->leases[which];
+    apr_uint32_t pid;
+
+    gb_segment_lock(segment);
+    pid = lease->deadline > gb_mono_now() ? lease->pid : 0;
+    gb_segment_unlock(segment);
+    return pid;
+}
+
 /* ---- processes ---- */
 
 /*

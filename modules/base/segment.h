@@ -74,6 +74,8 @@ void gb_segment_clean_locked(gb_tenant_t *tenant);
  */
 apr_status_t gb_segment_lease(gb_segment_t *segment, int which, apr_interval_time_t ttl);
 void gb_segment_lease_end(gb_segment_t *segment, int which);
+/* The pid of who holds it; 0: nobody. */
+apr_uint32_t gb_segment_lease_holder(gb_segment_t *segment, int which);
 
 /* How often a dead owner was recovered from: for tests and the status page. */
 apr_uint64_t gb_segment_recoveries(gb_segment_t *segment);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /api/store: how the database is, what waits on its way there, and what was
- * lost, refused or dropped since httpd started.
+ * /api/store: how the database is, which process writes to it, what waits on its
+ * way there, and what was lost, refused or dropped since httpd started.
  */
 #include "core_api.h"
 
@@ -26,8 +26,9 @@ static void put_journal(gb_buf_t *out, apr_pool_t *p)
     memset(&none, 0, sizeof(none));
     gb_ring_counts(ring, &counts);
     gb_spool_bound(&core_store()->spool, APR_INT64_MAX, &none, &size, p);
-    gb_buf_printf(out, ",\"journal\":{\"open\":%d,\"waiting\":%d", gb_ring_open(ring),
-                  gb_ring_waiting(ring));
+    gb_buf_printf(out, ",\"writer\":%u,\"journal\":{\"open\":%d,\"waiting\":%d",
+                  (unsigned)gb_segment_lease_holder(ring->segment, CORE_LEASE_JOURNAL),
+                  gb_ring_open(ring), gb_ring_waiting(ring));
     put_count(out, "begun", counts.begun);
     put_count(out, "written", counts.written);
     put_count(out, "lost", counts.lost);

@@ -19,7 +19,7 @@ from wire import Gemini, OpenAI, ask, begin
 
 CASES = [Case("POST", OpenAI.path(False), OpenAI.body("hi")),
          Case("POST", Gemini.path(True), Gemini.body("[[chunks=3 interval=10]]"))]
-OUTAGE = soak(8, 60)
+OUTAGE = soak(10, 60)
 AWAY = (r"GB8031: .*gbalance goes on",)
 
 

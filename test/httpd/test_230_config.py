@@ -277,11 +277,11 @@ class TestSaving:
 
 class TestManySaves:
     def test_no_request_sees_an_old_or_mixed_state(self, site):
-        """Under load, 1,000 times in the long run: the next request after a save, on whatever child, sees it; and
-        no request sees values of two saves."""
-        saves = soak(120, 1000)
+        """Under load, 1,000 times: the next request after a save, on whatever child, sees it; and no request sees
+        values of two saves.  (Fewer on the other database: what is saved is in force by the same way.)"""
+        saves = 1000 if site.db.maria is None else soak(150, 1000)
         load = Load(site.port, [Case("POST", OpenAI.path(False), OpenAI.body("hi"))], token=site.api.token,
-                    connections=10, duration=saves // 12 + 3, timeout=20)
+                    connections=10, rate=100, duration=saves // 50 + 3, timeout=20)
         watching = True
 
         def watch():
@@ -292,12 +292,12 @@ class TestManySaves:
                 seen += 1
             return seen
 
-        with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            watchers = [pool.submit(watch) for _ in range(3)]
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            watchers = [pool.submit(watch)]
             try:
                 for n in range(1, saves + 1):
                     put(site, MAX_FAILURES=n % 900 + 4, COOL_FIRST=n % 900 + 4, COOL_MAX=n % 900 + 5)
-                    for _ in range(3):
+                    for _ in range(2):
                         assert admin(site, "GET")["MAX_FAILURES"] == n % 900 + 4
             finally:
                 watching = False

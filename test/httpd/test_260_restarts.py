@@ -14,7 +14,8 @@ import tools
 from conf import Conf
 from load import Case, Load
 from store import Database
-from test_230_config import MOUNT, ADMIN, admin, put
+from test_230_config import ADMIN, MOUNT, admin, put
+from test_600_admin_login import Browser
 from tools import soak, wait_until
 from wire import Gemini, OpenAI, ask
 
@@ -38,16 +39,19 @@ class TestGraceful:
         wait_until(lambda: store_of(site)["journal"]["written"] == 1, "the row to be written")
         found = store_of(site)
         assert found["state"] == "ready" and found["database"].endswith("/state/gbalance.db") and found["sealed"] is False
+        assert found["writer"] in site.children()
         assert found["journal"] == {"open": 0, "waiting": 0, "begun": 1, "written": 1, "lost": 0, "rejected": 0, "spooled": 0,
                                     "spool_bytes": 0, "dropped": 0, "dropped_texts": 0, "dropped_rows": 0}
         assert site.api.request("GET", "/api/store", token="wrong").status == 401
 
     def test_restarts_in_a_row_under_load(self, site):
-        """Counters, settings and records that nobody has read yet survive; every attempt has one row."""
+        """Counters, sessions, settings and records that nobody has read yet survive; every attempt has one row."""
         db = Database("sqlite3").of(site)
         site.sim.reset()
         db.run("DELETE FROM t_request_log")
         put(site, MAX_FAILURES=7)
+        browser = Browser(site)
+        assert browser.login(ADMIN).status == 303
         before, restarts = store_of(site)["journal"]["begun"], soak(5, 30)
         load = Load(site.port, CASES, token=site.api.token, connections=10, duration=restarts * 0.7 + 2, timeout=30)
         for _ in range(restarts):
@@ -57,6 +61,7 @@ class TestGraceful:
             assert found >= before
             before = found
             assert admin(site, "GET")["MAX_FAILURES"] == 7
+            assert browser.get("/sessions").status == 200, "the session goes on"
         report = load.wait()
         assert set(report.statuses) == {"200"}
         site.sim.wait_quiet()
