@@ -188,14 +188,27 @@ static void learn_gone(const char *pool, const char *name)
 
 static void learn_made(const gb_exchange_t *x, const gb_attempt_t *attempt)
 {
+    const char *list = attempt->facts->made_list;
+    apr_pool_t *p = gb_exchange_own_pool(x);
+    gb_json_iter_t it;
     core_made_t made;
 
-    made.name = attempt->facts->made;
     made.pool = gb_exchange_conf(x)->pool_name;
     made.key_id = attempt->key_id;
     made.caller = gb_exchange_conf(x)->caller_name;
-    made.json = attempt->facts->made_json;
-    core_owners_note(&made);
+    if (attempt->facts->made) {
+        made.name = attempt->facts->made;
+        made.json = attempt->facts->made_json;
+        core_owners_note(&made);
+    }
+    for (gb_json_iter(&it, list ? gb_json_root(list, strlen(list)) : (gb_span_t){NULL, 0});
+         gb_json_next(&it);) {
+        made.name = gb_json_str(gb_json_get(it.value, "name"), NULL, p);
+        made.json = apr_pstrmemdup(p, it.value.p, it.value.len);
+        if (made.name) {
+            core_owners_note(&made);
+        }
+    }
 }
 
 void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt)
@@ -211,7 +224,7 @@ void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt)
     if (strcmp(plan->method, "DELETE") == 0 && plan->names) {
         learn_gone(gb_exchange_conf(x)->pool_name, APR_ARRAY_IDX(plan->names, 0, const char *));
     }
-    else if (attempt->facts->made) {
+    else {
         learn_made(x, attempt);
     }
 }

@@ -216,6 +216,11 @@ void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json
     gb_span_t object = gb_json_kind(file) == GB_JSON_OBJECT ? file : json;
     const char *name = text_member(object, "name", plan->pool);
     const char *id = text_member(json, "id", plan->pool);
+    gb_span_t list = gb_json_get(json, "files");
+
+    if (gb_json_kind(list) == GB_JSON_ARRAY && strncmp(plan->path, "/files:", 7) == 0) {
+        facts->made_list = apr_pstrmemdup(plan->pool, list.p, list.len); /* files:register */
+    }
 
     if (name == NULL && id != NULL) {
         name = named_by_id(plan, id);

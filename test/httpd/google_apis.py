@@ -98,6 +98,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def serve_one(self, google):
         path, _, query = self.path.partition("?")
+        path = path.removeprefix(google.prefix)
         self.key = self.headers.get("x-goog-api-key")
         self.query = dict(urllib.parse.parse_qsl(query))
         with google.lock:
@@ -120,6 +121,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if m := re.fullmatch(r"models/([^/:]+):(\w+)", name):
             return self.model_call(m[1], m[2], content, body)
         base, _, method = name.partition(":")
+        if name == "files:register":
+            return self.answer(200, {"files": [self.file_made(Upload(self.key, {}, "text/plain")) for _ in content["uris"]]})
         if self.command == "POST" and "/" not in base:
             return self.create(base, content)
         if self.command == "GET" and "/" not in base:
@@ -207,8 +210,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         made = secrets.token_hex(12)
         google.uploads[made] = Upload(self.key, meta, self.headers.get("X-Goog-Upload-Header-Content-Type"), store)
         return self.answer(200, None, [
-            ("X-Goog-Upload-URL", f"{google.url}/upload/v1beta/{target}?upload_id={made}&upload_protocol=resumable"),
-            ("X-Goog-Upload-Control-URL", f"{google.url}/upload/v1beta/{target}?upload_id={made}&upload_protocol=resumable"),
+            ("X-Goog-Upload-URL", f"{google.url}{google.prefix}/upload/v1beta/{target}?upload_id={made}&upload_protocol=resumable"),
+            ("X-Goog-Upload-Control-URL", f"{google.url}{google.prefix}/upload/v1beta/{target}?upload_id={made}&upload_protocol=resumable"),
             ("X-GUploader-UploadID", made), ("X-Goog-Upload-Status", "active"),
             ("X-Goog-Upload-Chunk-Granularity", str(GRANULARITY))])
 
@@ -280,6 +283,7 @@ class Google:
 
     def __init__(self, tls=None, host="127.0.0.1"):
         self.lock, self.calls, self.things, self.uploads = threading.Lock(), [], {}, {}
+        self.prefix = ""        # of a proxy of one's own
         self.running = 0        # requests whose end has not come
         self.fault, self.ended = None, threading.Event()     # "close" or "hang" where bytes come
         self.server = http.server.ThreadingHTTPServer((host, 0), Handler)

@@ -67,6 +67,27 @@ def with_schema(**words):
             "x": {"type": "string", "description": "x", **words}}}}]}]}
 
 
+class TestSpeech:
+    """One speaker or several: all that belongs to it goes up, and the sound comes down."""
+
+    ONE = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}, "languageCode": "en-US"}
+    TWO = {"multiSpeakerVoiceConfig": {"speakerVoiceConfigs": [
+        {"speaker": name, "voiceConfig": {"prebuiltVoiceConfig": {"voiceName": voice}}}
+        for name, voice in (("Joe", "Kore"), ("Jane", "Puck"))]}}
+
+    @pytest.mark.parametrize("speech", [ONE, TWO], ids=["single", "multi"])
+    @pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent?alt=sse"])
+    def test_passes(self, site, sim, speech, method):
+        sim.record(bodies=True)
+        text = json.dumps({"contents": [{"parts": [{"text": "Joe: Hi. Jane: Hi."}]}], "generationConfig": {
+            "responseModalities": ["AUDIO"], "speechConfig": speech}}, indent=1).encode()
+        answer = site.api.post(f"/v1beta/models/gemini-2.5-flash-preview-tts:{method}", body=text,
+                               headers={"Content-Type": "application/json"})
+        assert answer.status == 200 and b'"audio/' in answer.body, answer
+        (call,) = [c for c in sim.calls() if "enerateContent" in c["path"]]
+        assert call["body"].encode() == text
+
+
 class TestRefusedSchemas:
     """A word of a client's schema that the upstream refuses costs one more attempt, once for all children."""
 

@@ -84,6 +84,14 @@ class TestAffinity:
         assert all(name in error["message"] for name in names.values())
         assert google.calls == []
 
+    def test_registered_files(self, many, google):
+        for _ in range(3):
+            made = many.api.post("/v1beta/files:register", json={"uris": ["gs://b/1", "gs://b/2"]}).json()["files"]
+            assert len(made) == 2
+            for file in made:
+                assert many.api.get("/v1beta/" + file["name"]).status == 200
+                assert many.api.get("/v1beta/" + file["name"] + ":download?alt=media").status == 200
+
     def test_known_to_the_next_generation(self, many, google):
         names = [make(many, "cachedContents", {}, "name") for _ in range(3)]
         many.graceful()

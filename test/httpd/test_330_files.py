@@ -19,6 +19,7 @@ from wire import Gemini
 OTHER = "sk-another-token-0123456789abcdef"
 MEGABYTE = 1024 * 1024
 PROXY = ("proxy", "proxy_http")
+EXTRA = 'GBalanceCustomHeaders {"X-Extra":"of ours"}\n'
 BROKEN_OFF = (r"AH02608: read request body failed", r"AH01097: pass request body failed")
 
 
@@ -34,7 +35,7 @@ def files(request, google, make_site):
     """Both ways that bytes take: the same tests run on both."""
     proxy = Tinyproxy() if request.param == "engine" else None
     yield make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta", modules=() if proxy else PROXY,
-                         api=f"GBalanceProxies {proxy.url}" if proxy else "", claims=(*BROKEN_OFF, r"GB5006:")), sim=False)
+                         api=EXTRA + (f"GBalanceProxies {proxy.url}" if proxy else ""), claims=(*BROKEN_OFF, r"GB5006:")), sim=False)
     if proxy:
         proxy.stop()
 
@@ -125,6 +126,7 @@ class TestUpload:
         sessions = {}
         for call in google.calls:
             names = {n.lower() for n, _ in call["headers"]}
+            assert dict(call["headers"])["X-Extra"] == "of ours"
             assert not names & {"cookie", "authorization", "x-forwarded-for", "x-forwarded-host", "x-forwarded-server"}
             assert TOKEN not in json.dumps(call) and "gb_session" not in call["path"]
             assert call["key"] in KEYS
@@ -167,6 +169,7 @@ class TestIsolation:
         other = files.client_of(OTHER)
         google.reset()
         Gemini.check_error(other.get("/v1beta/" + made["name"]), 404)
+        Gemini.check_error(other.get("/v1beta/" + made["name"] + ":download?alt=media"), 404)
         Gemini.check_error(other.request("DELETE", "/v1beta/" + made["name"]), 404)
         body = {"contents": [{"parts": [{"fileData": {"fileUri": made["uri"]}}]}]}
         Gemini.check_error(other.post(Gemini.path(), json=body), 404)
@@ -225,6 +228,26 @@ class TestOwners:
         files.graceful()
         assert files.api.get("/v1beta/" + made["name"]).status == 200
         assert send(files.api, address, b"data").status == 200
+
+
+class TestPathPrefix:
+    """BASE_URL of a proxy of one's own, with a path."""
+
+    @pytest.mark.parametrize("way", ["mod_proxy", "engine"])
+    def test_upload(self, make_site, way):
+        google, proxy = Google(), Tinyproxy() if way == "engine" else None
+        google.prefix = "/a/b"
+        site = make_site(Conf(keys=KEYS[:1], upstream=google.url + "/a/b/v1beta", modules=PROXY,
+                              api=f"GBalanceProxies {proxy.url}" if proxy else ""), sim=False)
+        made = upload(site.api, b"data")
+        assert site.api.get("/v1beta/" + made["name"]).status == 200
+        body = b"--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: a/b\r\n\r\nx\r\n--b--\r\n"
+        assert site.api.request("POST", "/upload/v1beta/files", body=body, headers={
+            "X-Goog-Upload-Protocol": "multipart", "Content-Type": "multipart/related; boundary=b"}).status == 200
+        assert all(call["path"].startswith("/a/b/") for call in google.calls)
+        google.stop()
+        if proxy:
+            proxy.stop()
 
 
 class TestShared:
