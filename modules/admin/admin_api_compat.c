@@ -29,7 +29,7 @@ static int delete_keys(admin_page_t *page, const char *const *ids, int n, int *d
         return admin_refuse(page, HTTP_INTERNAL_SERVER_ERROR, NULL,
                             "The keys were not (or not all) deleted. See httpd's error log.");
     }
-    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, page->r, GBLOGNO(4020) "%d keys deleted by %s", *done,
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, page->r, GBLOGNO(4030) "%d keys deleted by %s", *done,
                   page->admin.who);
     return HTTP_OK;
 }

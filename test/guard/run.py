@@ -14,10 +14,11 @@ import exports
 import install
 import layers
 import lognos
+import openapi
 import settings
 import words
 
-GUARDS = [layers, exports, lognos, settings, words, conf, install]
+GUARDS = [layers, exports, lognos, settings, words, openapi, conf, install]
 
 
 def output(*argv):
