@@ -55,7 +55,7 @@ export function showResults(job) {
   const head = element('tr', { role: 'row' }, ...[t('Key'), t('State'), t('Result')].map((text) => element('th', { scope: 'col' }, text)));
   dialog.replaceChildren(
     element('header', {}, element('div', {}, element('h2', { id: 'results-h' }, t(verbs[job.verb].done, { n: number(job.results.length) })),
-      element('p', {}, `${t('{good} went well, {bad} did not.', { good: number(good), bad: number(bad) })} ${t('failures first')}`)), element('div', { class: 'end' }, close)),
+      element('p', {}, `${t('{good} went well, {bad} did not.', { good: number(good), bad: number(bad) })} ${t('Failures first.')}`)), element('div', { class: 'end' }, close)),
     element('div', { class: 'body scroll', tabindex: '0' }, element('table', { class: 't cards nochk', role: 'table' },
       element('thead', {}, head), element('tbody', {}, ...sorted.slice(0, SHOWN).map(resultRow))),
     sorted.length > SHOWN ? element('p', { class: 'muted xs gap' }, t('and {n} more', { n: number(sorted.length - SHOWN) })) : ''));

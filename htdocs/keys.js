@@ -206,7 +206,7 @@ const names = () => Object.fromEntries([...document.querySelectorAll('#rows tr[d
 /** A small dialog; answers the form's fields, or null. */
 function ask(title, say, body, buttons) {
   const dialog = $('ask');
-  const form = element('form', { method: 'dialog' }, element('header', {}, element('div', {}, element('h2', { id: 'ask-h' }, title), element('p', {}, say))),
+  const form = element('form', { method: 'dialog', class: 'addform' }, element('header', {}, element('div', {}, element('h2', { id: 'ask-h' }, title), element('p', {}, say))),
     element('div', { class: 'body stack' }, ...body), element('footer', {}, element('div', { class: 'end' }, ...buttons)));
   const opener = document.activeElement;
   form.noValidate = true;

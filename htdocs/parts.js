@@ -26,7 +26,8 @@ export async function fragment(name, url) {
   const holder = document.createElement('template');
   holder.innerHTML = await answer.text();
   address.searchParams.delete('part');
-  for (const attribute of ADDRESSES) {
+  const elsewhere = new URL('.', address).href !== new URL('.', location.href).href;
+  for (const attribute of elsewhere ? ADDRESSES : []) {
     for (const node of holder.content.querySelectorAll(`[${attribute}]`)) {
       const value = node.getAttribute(attribute);
       if (!/^(#|[a-z]+:)/i.test(value)) node.setAttribute(attribute, new URL(value, address).href);

@@ -103,6 +103,7 @@ apr_status_t admin_keys_heat(admin_page_t *page, json_t *data)
     put_models(json, &heat);
     json_object_set_new(json, "rows", rows);
     json_object_set_new(json, "by_key", json_boolean(by_key));
+    json_object_set_new(json, "known", json_boolean(heat.n_models > 0));
     json_object_set_new(json, "total", json_integer(heat.total));
     json_object_set_new(json, "from", json_integer(heat.n ? from + 1 : 0));
     json_object_set_new(json, "to", json_integer(from + heat.n));

@@ -598,6 +598,29 @@ class TestNoDatabase:
         page.shot("keys-no-database")
 
 
+class TestBelowAPath:
+    """All addresses are relative: the same pages behind a prefix."""
+    CONF = Conf(keys=KEYS, api=ADMIN_API, prefix="/llm/gate", claims=NEWS)
+
+    def test_parts_and_pages(self, site, window):
+        page = window(signed=False)
+        page.goto("/llm/gate/")
+        page.fill("input[type=password]", ADMIN_TOKEN)
+        page.press("input[type=password]", "Enter")
+        page.wait_for_selector("#rows")
+        page.select_option("#f-state", "off")
+        page.wait_for_selector("#list .empty")
+        page.get_by_role("link", name="Clear filters").click()
+        row(page, KEYS[1]).locator("a.key").click()
+        page.wait_for_selector("#drawer[open]")
+        page.locator("#drawer").get_by_role("link", name="Next key").click()
+        page.locator("#drawer").get_by_role("button", name="Turn off").click()
+        told(page, "1 key turned off")
+        page.locator("#drawer .pill.off").first.wait_for()
+        link = page.locator("#drawer").get_by_role("link", name="All in the log").evaluate("a => new URL(a.href).pathname")
+        assert link == "/llm/gate/logs"
+
+
 class TestWithoutScripts:
     CONF = Conf(keys=KEYS, api=ADMIN_API, claims=NEWS)
 
@@ -668,6 +691,7 @@ class TestWithoutScripts:
         page.fill("#ak-t", f"{NEW}\n{KEYS[0]}")
         page.fill("#ak-g", "sheet")
         page.get_by_role("button", name="Look first").click()
+        expect(page.locator("#ak-rows .pill")).to_have_count(2)
         assert [p.strip() for p in page.locator("#ak-rows .pill").all_inner_texts()] == ["Known", "New"]
         page.get_by_role("button", name="Add 1 key").click()
         page.get_by_text("1 key added").wait_for()
