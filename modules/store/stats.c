@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What pages ask of the roll-ups.  Each question is a range of a key: no table is
- * ever read as a whole.  Prices are prices.c's.
+ * What pages ask of the roll-ups: tiles, series, keys.  Each question is a range of
+ * a key: no table is ever read as a whole.  Usage is usage.c's, prices prices.c's.
  */
 #include "store/stats.h"
 
@@ -12,58 +12,51 @@
 #include <apr_strings.h>
 #include <apr_tables.h>
 
+#include "store/stats_int.h"
+
 #define HOUR apr_time_from_sec(GB_PERIOD_HOUR)
 #define DAY  apr_time_from_sec(GB_PERIOD_DAY)
 
-#define SUMS                                                                                       \
-    "SUM(attempts), SUM(failures), SUM(quota), SUM(calls), SUM(successes), SUM(call_failures), "   \
-    "SUM(prompt_tokens), SUM(completion_tokens), SUM(thought_tokens), SUM(cached_tokens), "        \
-    "SUM(latency_ms), SUM(first_byte_ms), SUM(first_bytes)"
-
-/* A range of everything, and of a key or a caller. */
-#define OF_ALL "period = %s AND part = %s AND start >= %s AND start < %s AND pool = %s"
-#define OF_NAME                                                                                    \
-    "part = %s AND name = %s AND period = %s AND start >= %s AND start < %s AND pool = %s"
-#define OF_MODEL " AND (%s = '' OR model = %s)"
-
 /* ---- arguments ---- */
 
-typedef struct args_t {
-    const char *list[64];
-    int n;
-} args_t;
-
-static void arg(args_t *args, const char *value)
+void gb_stats_arg(gb_args_t *args, const char *value)
 {
     args->list[args->n++] = value;
 }
 
-/* Of OF_ALL and OF_NAME. */
-static void range_args(args_t *args, const gb_stats_ask_t *ask, apr_pool_t *p)
+static void put_range(gb_args_t *args, const gb_stats_ask_t *ask, apr_pool_t *p)
 {
-    const char *period = apr_itoa(p, ask->period);
+    gb_stats_arg(args, gb_db_int(apr_time_sec(ask->from), p));
+    gb_stats_arg(args, gb_db_int((ask->to + APR_USEC_PER_SEC - 1) / APR_USEC_PER_SEC, p));
+    gb_stats_arg(args, ask->pool);
+}
 
+void gb_stats_names(gb_args_t *args, const gb_stats_ask_t *ask, gb_of_t of, apr_pool_t *p)
+{
+    gb_stats_arg(args, apr_itoa(p, ask->period));
+    gb_stats_arg(args, gb_of_names[of]);
+    put_range(args, ask, p);
+}
+
+void gb_stats_range(gb_args_t *args, const gb_stats_ask_t *ask, apr_pool_t *p)
+{
     if (ask->of == GB_OF_ALL) {
-        arg(args, period);
-        arg(args, gb_of_names[ask->of]);
+        gb_stats_names(args, ask, GB_OF_ALL, p);
+        return;
     }
-    else {
-        arg(args, gb_of_names[ask->of]);
-        arg(args, ask->name ? ask->name : "");
-        arg(args, period);
-    }
-    arg(args, gb_db_int(apr_time_sec(ask->from), p));
-    arg(args, gb_db_int((ask->to + APR_USEC_PER_SEC - 1) / APR_USEC_PER_SEC, p));
-    arg(args, ask->pool);
+    gb_stats_arg(args, gb_of_names[ask->of]);
+    gb_stats_arg(args, ask->name ? ask->name : "");
+    gb_stats_arg(args, apr_itoa(p, ask->period));
+    put_range(args, ask, p);
 }
 
-static void model_args(args_t *args, const char *model)
+void gb_stats_model(gb_args_t *args, const char *model)
 {
-    arg(args, model ? model : "");
-    arg(args, model ? model : "");
+    gb_stats_arg(args, model ? model : "");
+    gb_stats_arg(args, model ? model : "");
 }
 
-static void sums_of(gb_sums_t *sums, const gb_rows_t *rows, int row, int col)
+void gb_stats_sums(gb_sums_t *sums, const gb_rows_t *rows, int row, int col)
 {
     apr_int64_t *member = (apr_int64_t *)sums;
     int i;
@@ -74,7 +67,7 @@ static void sums_of(gb_sums_t *sums, const gb_rows_t *rows, int row, int col)
 }
 
 /* Down to where a period begins. */
-static apr_time_t period_begin(const gb_stats_ask_t *ask)
+apr_time_t gb_stats_begin(const gb_stats_ask_t *ask)
 {
     return ask->period == GB_PERIOD_DAY ? gb_midnight(ask->zone, ask->from)
                                         : ask->from - ask->from % apr_time_from_sec(ask->period);
@@ -88,7 +81,7 @@ static apr_status_t sum_range(gb_sums_t *sums, gb_db_t *db, const char *pool, in
                               apr_time_t from, apr_time_t to, apr_pool_t *p)
 {
     gb_stats_ask_t ask;
-    args_t args = {.n = 0};
+    gb_args_t args = {.n = 0};
     gb_sums_t found;
     gb_rows_t rows;
     apr_status_t rv;
@@ -101,10 +94,10 @@ static apr_status_t sum_range(gb_sums_t *sums, gb_db_t *db, const char *pool, in
     ask.period = period;
     ask.from = from;
     ask.to = to;
-    range_args(&args, &ask, p);
+    gb_stats_range(&args, &ask, p);
     rv = gb_db_query(db, &sql_sums, args.list, &rows, p);
     if (rv == APR_SUCCESS && rows.n) {
-        sums_of(&found, &rows, 0, 0);
+        gb_stats_sums(&found, &rows, 0, 0);
         gb_sums_add(sums, &found);
     }
     return rv;
@@ -235,7 +228,7 @@ static void make_points(series_t *series)
 {
     const gb_stats_ask_t *ask = series->ask;
     apr_array_header_t *list = apr_array_make(series->p, 64, sizeof(gb_point_t));
-    apr_time_t at = period_begin(ask);
+    apr_time_t at = gb_stats_begin(ask);
 
     while (at < ask->to) {
         gb_point_t *point = apr_array_push(list);
@@ -265,17 +258,17 @@ static gb_point_t *point_of(series_t *series, const gb_rows_t *rows, int row, in
 static apr_status_t read_sums(series_t *series)
 {
     const gb_stats_ask_t *ask = series->ask;
-    args_t args = {.n = 0};
+    gb_args_t args = {.n = 0};
     gb_sums_t sums;
     gb_rows_t rows;
     apr_status_t rv;
     int i, at = 0;
 
-    range_args(&args, ask, series->p);
-    model_args(&args, ask->model);
+    gb_stats_range(&args, ask, series->p);
+    gb_stats_model(&args, ask->model);
     rv = gb_db_query(series->db, &sql_series[ask->of != GB_OF_ALL], args.list, &rows, series->p);
     for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
-        sums_of(&sums, &rows, i, 1);
+        gb_stats_sums(&sums, &rows, i, 1);
         gb_sums_add(&point_of(series, &rows, i, &at)->sums, &sums);
     }
     return rv;
@@ -284,11 +277,11 @@ static apr_status_t read_sums(series_t *series)
 static apr_status_t ask_tallies(gb_rows_t *rows, series_t *series, const char *kind)
 {
     const gb_stats_ask_t *ask = series->ask;
-    args_t args = {.n = 0};
+    gb_args_t args = {.n = 0};
 
-    range_args(&args, ask, series->p);
-    arg(&args, kind);
-    model_args(&args, ask->of == GB_OF_ALL ? ask->model : NULL);
+    gb_stats_range(&args, ask, series->p);
+    gb_stats_arg(&args, kind);
+    gb_stats_model(&args, ask->of == GB_OF_ALL ? ask->model : NULL);
     return gb_db_query(series->db, &sql_tallies[ask->of != GB_OF_ALL], args.list, rows, series->p);
 }
 
@@ -329,7 +322,7 @@ static void put_first_byte(gb_point_t *point, apr_int64_t p50, apr_int64_t p99)
     point->first_byte_p99 = p99;
 }
 
-static void add_bucket(apr_int64_t *buckets, const gb_rows_t *rows, int row, int col)
+void gb_stats_bucket(apr_int64_t *buckets, const gb_rows_t *rows, int row, int col)
 {
     apr_int64_t bucket = gb_rows_int(rows, row, col, -1);
 
@@ -349,7 +342,7 @@ static apr_status_t read_percentiles(series_t *series, const char *kind, percent
     for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
         gb_point_t *point = point_of(series, &rows, i, &at);
 
-        add_bucket(buckets, &rows, i, 1);
+        gb_stats_bucket(buckets, &rows, i, 1);
         if (i + 1 == rows.n || gb_rows_int(&rows, i + 1, 0, 0) != gb_rows_int(&rows, i, 0, 0)) {
             put(point, gb_percentile(buckets, 0.5), gb_percentile(buckets, 0.99));
             memset(buckets, 0, sizeof(buckets));
@@ -369,7 +362,7 @@ apr_status_t gb_stats_series(gb_point_t **ppoints, int *n, gb_db_t *db, const gb
     if (ask.to - ask.from > longest) {
         ask.from = ask.to - longest;
     }
-    ask.from = period_begin(&ask);
+    ask.from = gb_stats_begin(&ask);
     make_points(&series);
     rv = series.n ? read_sums(&series) : APR_EINVAL;
     if (rv == APR_SUCCESS) {
@@ -401,16 +394,16 @@ apr_status_t gb_stats_counts(const gb_count_t **pcounts, int *n, gb_db_t *db,
 {
     static const char *const names[] = {"class", "status"};
     gb_stats_ask_t ask = *asked;
-    args_t args = {.n = 0};
+    gb_args_t args = {.n = 0};
     gb_count_t *counts;
     gb_rows_t rows;
     apr_status_t rv;
     int i;
 
-    ask.from = period_begin(&ask);
-    range_args(&args, &ask, p);
-    arg(&args, names[kind]);
-    model_args(&args, ask.of == GB_OF_ALL ? ask.model : NULL);
+    ask.from = gb_stats_begin(&ask);
+    gb_stats_range(&args, &ask, p);
+    gb_stats_arg(&args, names[kind]);
+    gb_stats_model(&args, ask.of == GB_OF_ALL ? ask.model : NULL);
     rv = gb_db_query(db, &sql_counts[ask.of != GB_OF_ALL], args.list, &rows, p);
     if (rv != APR_SUCCESS) {
         return rv;
@@ -424,184 +417,6 @@ apr_status_t gb_stats_counts(const gb_count_t **pcounts, int *n, gb_db_t *db,
     *pcounts = counts;
     *n = rows.n;
     return APR_SUCCESS;
-}
-
-/* ---- usage ---- */
-
-/*
- * Both databases like to walk the index by name, to have the groups in order: from the first day on.
- * So SQLite groups by what it has no index for, and MySQL is told.
- */
-#define BY_RANGE(FORM, table, index)                                                               \
-    {                                                                                              \
-        FORM(table, "+name"), FORM(table " IGNORE INDEX (" index ")", "name")                      \
-    }
-
-typedef struct usage_sql_t {
-    gb_sql_t all, named;
-    int has_top;
-} usage_sql_t;
-
-#define BY(column)                                                                                 \
-    "SELECT " column ", model, " SUMS " FROM gb_totals WHERE " OF_ALL OF_MODEL " GROUP BY " column \
-    ", model"
-#define BY_OF_NAME(column)                                                                         \
-    "SELECT " column ", model, " SUMS " FROM gb_totals WHERE " OF_NAME OF_MODEL                    \
-    " GROUP BY " column ", model"
-/* The names that count, and their sums by model, which alone have a price. */
-#define BY_NAME(table, name)                                                                       \
-    "SELECT name, model, " SUMS " FROM " table                                                     \
-    " JOIN (SELECT name AS top, SUM(calls) AS n FROM " table " WHERE " OF_ALL OF_MODEL             \
-    " GROUP BY " name " ORDER BY n DESC LIMIT %s) AS t ON t.top = name WHERE " OF_ALL OF_MODEL     \
-    " GROUP BY " name ", model"
-
-static const usage_sql_t usage_sql[GB_BY_N] = {
-    {{BY("model"), NULL}, {BY_OF_NAME("model"), NULL}, 0              },
-    {                             {BY("start"), NULL},                                            {BY_OF_NAME("start"), NULL},                                             0},
-    { BY_RANGE(BY_NAME, "gb_totals",                                             "gb_totals_name"),                                             {NULL, NULL}, 1},
-    {                                             BY_RANGE(BY_NAME, "gb_totals",                                             "gb_totals_name"),                                                 {NULL, NULL}, 1},
-};
-
-static apr_status_t ask_usage(gb_rows_t *rows, gb_db_t *db, const gb_stats_ask_t *ask, gb_by_t by,
-                              apr_pool_t *p)
-{
-    const usage_sql_t *sql = &usage_sql[by];
-    gb_stats_ask_t range = *ask;
-    args_t args = {.n = 0};
-
-    if (sql->has_top) {
-        int of = by == GB_BY_KEY ? GB_OF_KEY : GB_OF_CALLER, i;
-
-        /* The range of all of a part's names, twice: OF_ALL takes part where it names it. */
-        range.of = GB_OF_ALL;
-        for (i = 0; i < 2; i++) {
-            range_args(&args, &range, p);
-            args.list[args.n - 4] = gb_of_names[of];
-            model_args(&args, ask->model);
-            if (!i) {
-                arg(&args, apr_itoa(p, GB_USAGE_MAX));
-            }
-        }
-        return gb_db_query(db, &sql->all, args.list, rows, p);
-    }
-    range_args(&args, &range, p);
-    model_args(&args, ask->model);
-    return gb_db_query(db, ask->of == GB_OF_ALL ? &sql->all : &sql->named, args.list, rows, p);
-}
-
-static const char *value_of(const gb_stats_ask_t *ask, gb_by_t by, const char *text, apr_pool_t *p)
-{
-    apr_time_t at;
-    char day[20];
-
-    if (by != GB_BY_DAY) {
-        return text;
-    }
-    at = apr_time_from_sec(apr_atoi64(text));
-    gb_db_time(day, at, ask->zone ? gb_zone_offset(ask->zone, at) : 0);
-    return apr_pstrndup(p, day, 10);
-}
-
-/* The entry of that name in the list. */
-static gb_usage_t *usage_of(apr_array_header_t *list, apr_hash_t *places, const char *value)
-{
-    int *place = apr_hash_get(places, value, APR_HASH_KEY_STRING);
-    gb_usage_t *usage;
-
-    if (place) {
-        return &APR_ARRAY_IDX(list, *place, gb_usage_t);
-    }
-    place = apr_palloc(list->pool, sizeof(*place));
-    *place = list->nelts;
-    apr_hash_set(places, value, APR_HASH_KEY_STRING, place);
-    usage = apr_array_push(list);
-    memset(usage, 0, sizeof(*usage));
-    usage->value = value;
-    usage->latency_p50 = usage->latency_p99 = -1;
-    return usage;
-}
-
-static void add_usage(gb_usage_t *usage, const gb_sums_t *sums, const gb_price_t *price)
-{
-    gb_sums_add(&usage->sums, sums);
-    usage->cost += gb_price_of(price, sums);
-    usage->unpriced |= !price && sums->calls > 0;
-}
-
-static const gb_sql_t sql_model_latencies = {
-    "SELECT model, value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_ALL
-    " AND kind = 'latency'" OF_MODEL " GROUP BY model, value ORDER BY model",
-    NULL};
-
-static apr_status_t add_latencies(apr_array_header_t *list, apr_hash_t *places, gb_db_t *db,
-                                  const gb_stats_ask_t *ask, apr_pool_t *p)
-{
-    apr_int64_t buckets[GB_BUCKETS];
-    args_t args = {.n = 0};
-    gb_rows_t rows;
-    apr_status_t rv;
-    int i;
-
-    range_args(&args, ask, p);
-    model_args(&args, ask->model);
-    rv = gb_db_query(db, &sql_model_latencies, args.list, &rows, p);
-    memset(buckets, 0, sizeof(buckets));
-    for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
-        const char *model = gb_rows_text(&rows, i, 0);
-
-        add_bucket(buckets, &rows, i, 1);
-        if (i + 1 == rows.n || strcmp(model, gb_rows_text(&rows, i + 1, 0)) != 0) {
-            gb_usage_t *usage = usage_of(list, places, model);
-
-            usage->latency_p50 = gb_percentile(buckets, 0.5);
-            usage->latency_p99 = gb_percentile(buckets, 0.99);
-            memset(buckets, 0, sizeof(buckets));
-        }
-    }
-    return rv;
-}
-
-static int by_calls(const void *a, const void *b)
-{
-    const gb_usage_t *x = a, *y = b;
-
-    return x->sums.calls != y->sums.calls ? (x->sums.calls < y->sums.calls ? 1 : -1)
-                                          : strcmp(x->value, y->value);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    return strcmp(((const gb_usage_t *)a)->value, ((const gb_usage_t *)b)->value);
-}
-
-apr_status_t gb_stats_usage(gb_usage_t **pusage, int *n, gb_db_t *db, const gb_stats_ask_t *asked,
-                            gb_by_t by, const gb_prices_t *prices, apr_pool_t *p)
-{
-    apr_array_header_t *list = apr_array_make(p, 64, sizeof(gb_usage_t));
-    apr_hash_t *places = apr_hash_make(p);
-    gb_stats_ask_t ask = *asked;
-    gb_rows_t rows;
-    gb_sums_t sums;
-    apr_status_t rv;
-    int i;
-
-    ask.from = period_begin(&ask);
-    rv = ask_usage(&rows, db, &ask, by, p);
-    for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
-        const char *value = value_of(&ask, by, gb_rows_text(&rows, i, 0), p);
-
-        sums_of(&sums, &rows, i, 2);
-        add_usage(usage_of(list, places, value), &sums,
-                  gb_prices_get(prices, gb_rows_text(&rows, i, 1)));
-    }
-    if (rv == APR_SUCCESS && by == GB_BY_MODEL && ask.of == GB_OF_ALL) {
-        rv = add_latencies(list, places, db, &ask, p);
-    }
-    *pusage = (gb_usage_t *)list->elts;
-    *n = list->nelts;
-    qsort(*pusage, (size_t)*n, sizeof(**pusage), by == GB_BY_DAY ? by_value : by_calls);
-    *n = *n < GB_USAGE_MAX ? *n : GB_USAGE_MAX;
-    return rv;
 }
 
 /* ---- keys ---- */
@@ -620,7 +435,7 @@ static void put_key(gb_sums_t *sums, const char *const *ids, int n, const gb_row
 
     for (i = 0; i < n; i++) {
         if (strcmp(ids[i], gb_rows_text(rows, row, 0)) == 0) {
-            sums_of(&sums[i], rows, row, 1);
+            gb_stats_sums(&sums[i], rows, row, 1);
         }
     }
 }
@@ -628,16 +443,16 @@ static void put_key(gb_sums_t *sums, const char *const *ids, int n, const gb_row
 static apr_status_t some_keys(gb_sums_t *sums, gb_db_t *db, const char *pool,
                               const char *const *ids, int n, apr_time_t since, apr_pool_t *p)
 {
-    args_t args = {.n = 0};
+    gb_args_t args = {.n = 0};
     gb_rows_t rows;
     apr_status_t rv;
     int i;
 
     for (i = 0; i < AT_A_TIME; i++) {
-        arg(&args, i < n ? ids[i] : "");
+        gb_stats_arg(&args, i < n ? ids[i] : "");
     }
-    arg(&args, gb_db_int(apr_time_sec(since), p));
-    arg(&args, pool);
+    gb_stats_arg(&args, gb_db_int(apr_time_sec(since), p));
+    gb_stats_arg(&args, pool);
     rv = gb_db_query(db, &sql_keys, args.list, &rows, p);
     for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
         put_key(sums, ids, n, &rows, i);
@@ -743,18 +558,18 @@ static const gb_sql_t sql_attention[] = {
 apr_status_t gb_stats_attention(gb_key_count_t **pkeys, int *n, gb_db_t *db, const char *pool,
                                 int status, apr_time_t since, int max, apr_pool_t *p)
 {
-    args_t args = {.n = 0};
+    gb_args_t args = {.n = 0};
     gb_key_count_t *keys;
     gb_rows_t rows;
     apr_status_t rv;
     int i;
 
-    arg(&args, gb_db_int(apr_time_sec(since - since % HOUR), p));
-    arg(&args, pool);
+    gb_stats_arg(&args, gb_db_int(apr_time_sec(since - since % HOUR), p));
+    gb_stats_arg(&args, pool);
     if (status >= 0) {
-        arg(&args, apr_itoa(p, status));
+        gb_stats_arg(&args, apr_itoa(p, status));
     }
-    arg(&args, apr_itoa(p, max < 500 ? max : 500));
+    gb_stats_arg(&args, apr_itoa(p, max < 500 ? max : 500));
     rv = gb_db_query(db, &sql_attention[status >= 0], args.list, &rows, p);
     if (rv != APR_SUCCESS) {
         return rv;
