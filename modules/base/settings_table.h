@@ -142,6 +142,8 @@ GB_SETTING(UPLOAD_PROVIDER, "GBalanceUploadProvider", upload_provider, ENUM, POO
            "where pictures are kept that clients get by address")
 GB_SETTING(SMMS_SECRET_TOKEN, "GBalanceSmmsSecretToken", smms_secret_token, SECRET, POOL, "", 1, 0, NULL, "Images",
            "token of sm.ms")
+GB_SETTING(SMMS_API_URL, "GBalanceSmmsApiUrl", smms_api_url, URL, POOL, "https://sm.ms/api/v2/upload", 1, 0, "query", "Images",
+           "upload address of sm.ms, or of a server that speaks as it does")
 GB_SETTING(PICGO_API_KEY, "GBalancePicgoApiKey", picgo_api_key, SECRET, POOL, "", 1, 0, NULL, "Images",
            "key of PicGo")
 GB_SETTING(PICGO_API_URL, "GBalancePicgoApiUrl", picgo_api_url, URL, POOL, "https://www.picgo.net/api/1/upload", 1, 0, "query", "Images",
@@ -164,6 +166,16 @@ GB_SETTING(OSS_BUCKET_NAME, "GBalanceOssBucketName", oss_bucket_name, STRING, PO
            "Aliyun OSS: bucket")
 GB_SETTING(OSS_REGION, "GBalanceOssRegion", oss_region, STRING, POOL, "", 1, 0, NULL, "Images",
            "Aliyun OSS: region")
+GB_SETTING(LOCAL_IMAGE_URL, "GBalanceLocalImageUrl", local_image_url, URL, POOL, "", 1, 0, NULL, "Images",
+           "provider local: address at which LOCAL_IMAGE_DIR is served, as https://host/gbalance-images")
+GB_SETTING(LOCAL_IMAGE_DIR, "GBalanceLocalImageDir", local_image_dir, STRING, SERVER, "images", 1, 0, NULL, "Images",
+           "provider local: directory of the pictures, below the state directory unless absolute")
+GB_SETTING(LOCAL_IMAGE_EXPIRE, "GBalanceLocalImageExpire", local_image_expire, SECONDS, SERVER, "86400", 1, 315360000, NULL, "Images",
+           "provider local: seconds that a picture is kept")
+GB_SETTING(LOCAL_IMAGE_MAX_MB, "GBalanceLocalImageMaxMb", local_image_max_mb, INT, SERVER, "1024", 1, 1048576, NULL, "Images",
+           "provider local: megabytes of all pictures together; over it clients get data URLs")
+GB_SETTING(LOCAL_IMAGE_MAX_FILE_MB, "GBalanceLocalImageMaxFileMb", local_image_max_file_mb, INT, POOL, "32", 1, 1024, NULL, "Images",
+           "provider local: megabytes of one picture")
 
 /* ---- Speech ---- */
 GB_SETTING(TTS_MODEL, "GBalanceTtsModel", tts_model, STRING, POOL, "gemini-2.5-flash-preview-tts", 1, 0, NULL, "Speech",

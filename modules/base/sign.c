@@ -67,3 +67,15 @@ const char *gb_signed_text(const unsigned char key[GB_SIGN_KEY], const char *wor
     apr_base64_decode(text, encoded);
     return text;
 }
+
+const char *gb_hmac_sha1(const char *key, const char *text, apr_pool_t *p)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int n = 0;
+    char *word;
+
+    HMAC(EVP_sha1(), key, (int)strlen(key), (const unsigned char *)text, strlen(text), digest, &n);
+    word = apr_palloc(p, (apr_size_t)apr_base64_encode_len((int)n));
+    apr_base64_encode_binary(word, digest, (int)n);
+    return word;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Texts that we give away and want back unchanged: HMAC-SHA-256, shortened to 128 bits. */
+/* Texts that we give away and want back unchanged: HMAC-SHA-256, shortened to 128 bits; and signatures that others want. */
 #ifndef GB_SIGN_H
 #define GB_SIGN_H
 
@@ -12,5 +12,8 @@ const char *gb_sign(const unsigned char key[GB_SIGN_KEY], const char *text, apr_
 
 /* What was signed; NULL when the word is not what gb_sign gave.  From p. */
 const char *gb_signed_text(const unsigned char key[GB_SIGN_KEY], const char *word, apr_pool_t *p);
+
+/* HMAC-SHA-1 in base64, as older APIs want their calls signed.  From p. */
+const char *gb_hmac_sha1(const char *key, const char *text, apr_pool_t *p);
 
 #endif

@@ -197,6 +197,13 @@ int core_play_is(request_rec *r, const char *credential);
 /* The key that the page asks for, and only the page may. */
 void core_play_bind(request_rec *r, gb_plan_t *plan, const gb_caller_t *caller);
 
+/* ---- core_gallery.c ---- */
+
+/* Where pictures lie that we keep ourselves; NULL: nowhere.  Any thread of a child. */
+const gb_shelf_t *core_shelf(void);
+void core_gallery_tenants(apr_array_header_t *specs);
+void core_gallery_post_config(server_rec *s, apr_pool_t *pconf);
+
 /* ---- core_body.c ---- */
 
 /* Reads the whole body into memory or, above 1 MiB, a mapped temporary file; both belong to pool. */

@@ -126,6 +126,7 @@ static gb_exchange_conf_t *exchange_conf(request_rec *r, const gb_plan_t *plan,
     conf->caller = core_caller_hash(caller->name);
     conf->caller_name = apr_pstrdup(pool, caller->name);
     conf->headers = upstream_headers(r, plan, settings, pool);
+    conf->shelf = core_shelf();
     return conf;
 }
 
@@ -179,6 +180,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
     gb_request_t req;
     gb_plan_t *plan = NULL;
     gb_error_t err;
+    apr_status_t rv;
 
     if (!core_request_get(r)) {
         return DECLINED;
@@ -212,7 +214,9 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         settings = core_vertex_settings(settings, pool);
         caller.pool = core_vertex_pool(caller.pool, pool);
     }
-    if (request_read(&req, r, dialect, path, caller.pool, &err, pool) != APR_SUCCESS
+    rv = request_read(&req, r, dialect, path, caller.pool, &err, pool);
+    req.can_host = gb_hosting_is_set(settings);
+    if (rv != APR_SUCCESS
         || dialect->parse_request(&plan, &req, settings, &err, pool) != APR_SUCCESS
         || core_owners_bind(plan, &caller, settings, &err) != APR_SUCCESS) {
         int rc = core_answer_error(r, dialect, plan, &err);

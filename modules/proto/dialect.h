@@ -64,6 +64,7 @@ typedef struct gb_request_t {
     apr_time_t now;                 /* wall clock: for `created` and ids */
     unsigned char entropy[16];      /* random bytes: for ids */
     const gb_memory_t *memory;      /* NULL: none */
+    int can_host;                   /* whether pictures can be had by address */
     int can_fetch; /* whether plan->fetches will be served; else URLs go upstream */
 } gb_request_t;
 
@@ -90,6 +91,12 @@ typedef struct gb_facts_t {
     const char *made_json; /* that description, of files only */
     const char *made_list; /* the same of several files at once: a JSON array; NULL */
 } gb_facts_t;
+
+/* A picture that the client gets by address. */
+typedef struct gb_upload_t {
+    gb_span_t type, data; /* "image/png" and base64, without quotes; live as long as the plan */
+    const char *mark;     /* stands for the address in the answer, until it is known */
+} gb_upload_t;
 
 /* A stretch of a body that is made while it is sent: so it takes no memory. */
 typedef struct gb_piece_t {
@@ -145,8 +152,10 @@ struct gb_plan_t {
     apr_array_header_t *fetches;
 
     /* the client's answer */
-    const char *answer_type; /* Content-Type of a successful answer; NULL = the upstream's */
-    const char *stream_type; /* of a stream that we may begin by ourselves; NULL: never */
+    const char *answer_type;     /* Content-Type of a successful answer; NULL = the upstream's */
+    const char *mark;            /* how every upload's mark begins; NULL: pictures are data URLs */
+    apr_array_header_t *uploads; /* of gb_upload_t, as translators find them; NULL: none */
+    const char *stream_type;     /* of a stream that we may begin by ourselves; NULL: never */
 
     /*
      * What takes longer than the engine has time for (encoding sound), NULL for nothing: a
@@ -235,6 +244,14 @@ struct gb_dialect_t {
      */
     int (*split)(const gb_plan_t *plan, gb_span_t event, gb_split_t *split);
 };
+
+/* Lets pictures of the answer go by address where the request can_host. */
+void gb_plan_hosts(gb_plan_t *plan, const gb_request_t *request);
+/* What stands for the address of a picture, whose type and base64 are raw JSON strings; NULL: it goes
+ * as a data URL. */
+const char *gb_plan_picture(gb_plan_t *plan, gb_span_t type, gb_span_t data);
+/* The mark, or the data URL where there is none. */
+void gb_plan_picture_put(gb_buf_t *out, const char *mark, gb_span_t type, gb_span_t data);
 
 /* A plan with its defaults. */
 gb_plan_t *gb_plan_make(const gb_dialect_t *dialect, apr_pool_t *p);

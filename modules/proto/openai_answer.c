@@ -228,6 +228,7 @@ static void image_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t t
     const char *where = a->call->settings->image_output;
     gb_buf_t *out = &a->scratch;
 
+    a->picture = gb_plan_picture(a->call->plan, type, data);
     if (strcmp(where, "markdown") != 0) {
         c->delivered = 1;
         a->writer->image(a, c, type, data);
@@ -236,11 +237,9 @@ static void image_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t t
     if (strcmp(where, "images") != 0) {
         gb_buf_reset(out);
         gb_buf_puts(out, c->text.len > 0 && c->text.data[c->text.len - 1] != '\n'
-                             ? "\"\\n\\n![image](data:"
-                             : "\"![image](data:");
-        gb_buf_append(out, type.p + 1, type.len - 2);
-        gb_buf_puts(out, ";base64,");
-        gb_buf_append(out, data.p + 1, data.len - 2);
+                             ? "\"\\n\\n![image]("
+                             : "\"![image](");
+        gb_plan_picture_put(out, a->picture, type, data);
         gb_buf_puts(out, ")\"");
         if (out->rv == APR_SUCCESS) {
             content_tell(a, c, scratch_span(a));

@@ -424,6 +424,9 @@ static apr_status_t images_plan(gb_openai_call_t *call, gb_openai_images_t *imag
     plan->stream = gb_openai_flag(images->stream);
     plan->answer_type = plan->stream ? "text/event-stream; charset=utf-8" : "application/json";
     call->remake = body_make;
+    if (images->wants_url) {
+        gb_plan_hosts(plan, &call->request);
+    }
     return call_plan(call);
 }
 

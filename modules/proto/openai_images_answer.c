@@ -12,7 +12,7 @@
 
 #define MAX_TEXT 4096 /* of what a model says beside a picture */
 
-/* One picture; both spans are base64 and type without quotes, from the plan's pool. */
+/* One picture; both spans are raw JSON strings from the plan's pool. */
 typedef struct picture_t {
     gb_span_t type, data;
 } picture_t;
@@ -27,9 +27,9 @@ typedef struct answer_t {
 
 /* ---- reading ---- */
 
-static gb_span_t inner_copy(gb_span_t string, apr_pool_t *p)
+static gb_span_t span_copy(gb_span_t string, apr_pool_t *p)
 {
-    return (gb_span_t){apr_pstrmemdup(p, string.p + 1, string.len - 2), string.len - 2};
+    return (gb_span_t){apr_pstrmemdup(p, string.p, string.len), string.len};
 }
 
 static void picture_add(gb_translator_t *t, gb_span_t type, gb_span_t data)
@@ -41,9 +41,9 @@ static void picture_add(gb_translator_t *t, gb_span_t type, gb_span_t data)
         return;
     }
     picture = apr_array_push(a->pictures);
-    picture->data = inner_copy(data, t->plan->pool);
-    picture->type = gb_openai_empty(type) ? (gb_span_t){"image/png", 9}
-                                          : inner_copy(type, t->plan->pool);
+    picture->data = span_copy(data, t->plan->pool);
+    picture->type = gb_openai_empty(type) ? (gb_span_t){"\"image/png\"", 11}
+                                          : span_copy(type, t->plan->pool);
 }
 
 static void part_read(gb_translator_t *t, gb_span_t part)
@@ -181,7 +181,7 @@ static const char *format_of(gb_span_t type)
     for (i = 0; i < sizeof(formats) / sizeof(*formats); i++) {
         size_t n = strlen(formats[i]);
 
-        if (type.len == 6 + n && memcmp(type.p + 6, formats[i], n) == 0) {
+        if (type.len == 8 + n && memcmp(type.p + 7, formats[i], n) == 0) {
             return formats[i];
         }
     }
@@ -227,20 +227,18 @@ static void usage_put(gb_buf_t *out, const answer_t *a)
                   text, a->of_images);
 }
 
-static void b64_put(gb_buf_t *out, const picture_t *picture)
+static void b64_put(gb_translator_t *t, const picture_t *picture)
 {
-    gb_buf_puts(out, "\"b64_json\":\"");
-    gb_buf_append(out, picture->data.p, picture->data.len);
-    gb_buf_putc(out, '"');
+    gb_buf_puts(t->out, "\"b64_json\":");
+    gb_json_put_span(t->out, picture->data);
 }
 
-static void url_put(gb_buf_t *out, const picture_t *picture)
+static void url_put(gb_translator_t *t, const picture_t *picture)
 {
-    gb_buf_puts(out, "\"url\":\"data:");
-    gb_buf_append(out, picture->type.p, picture->type.len);
-    gb_buf_puts(out, ";base64,");
-    gb_buf_append(out, picture->data.p, picture->data.len);
-    gb_buf_putc(out, '"');
+    gb_buf_puts(t->out, "\"url\":\"");
+    gb_plan_picture_put(t->out, gb_plan_picture(t->plan, picture->type, picture->data),
+                        picture->type, picture->data);
+    gb_buf_putc(t->out, '"');
 }
 
 static void object_put(gb_translator_t *t, const gb_openai_images_t *images, apr_int64_t created)
@@ -254,7 +252,7 @@ static void object_put(gb_translator_t *t, const gb_openai_images_t *images, apr
     gb_buf_printf(out, "{\"created\":%" APR_INT64_T_FMT ",\"data\":[", created);
     for (i = 0; i < a->pictures->nelts; i++) {
         gb_buf_puts(out, i > 0 ? ",{" : "{");
-        (images->wants_url ? url_put : b64_put)(out, &APR_ARRAY_IDX(a->pictures, i, picture_t));
+        (images->wants_url ? url_put : b64_put)(t, &APR_ARRAY_IDX(a->pictures, i, picture_t));
         if (i == 0 && a->text.len > 0) {
             gb_buf_puts(out, ",\"revised_prompt\":\"");
             gb_buf_append(out, a->text.data, a->text.len);
@@ -292,7 +290,7 @@ static void events_put(gb_translator_t *t, const gb_openai_images_t *images, apr
         const char *format = format_of(picture->type);
 
         gb_buf_printf(t->out, "event: %s\ndata: {\"type\":\"%s\",", name, name);
-        b64_put(t->out, picture);
+        b64_put(t, picture);
         gb_buf_printf(t->out,
                       ",\"created_at\":%" APR_INT64_T_FMT
                       ",\"size\":\"%s\",\"quality\":\"%s\",\"background\":\"opaque\","

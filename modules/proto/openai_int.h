@@ -460,6 +460,7 @@ struct gb_openai_answer_t {
     gb_openai_usage_t usage, usage_before;
     gb_facts_t facts_before;
     gb_openai_name_t name;
+    const char *picture; /* stands for the address of the image that is told; NULL: a data URL */
     apr_int64_t created;
     const char *chunk_head, *chunk_tail, *chunk_close;
     unsigned serial; /* of ids that we made */

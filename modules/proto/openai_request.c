@@ -227,6 +227,7 @@ apr_status_t gb_openai_chat(gb_openai_call_t *call)
     call->stream = gb_openai_flag(call->field[GB_OPENAI_STREAM]);
     call->remake = gb_openai_body_make;
     plan->paid = (call->variant & GB_VARIANT_PAID) != 0;
+    gb_plan_hosts(plan, &call->request);
     plan->method = "POST";
     plan->content_type = "application/json";
     plan->operation = "chat";

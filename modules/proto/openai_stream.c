@@ -160,12 +160,10 @@ static void on_image(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t typ
 {
     role_tell(a, c);
     delta_begin(a, c);
-    gb_buf_printf(
-        a->out, "{\"images\":[{\"type\":\"image_url\",\"index\":%d,\"image_url\":{\"url\":\"data:",
-        c->n_images);
-    gb_buf_append(a->out, type.p + 1, type.len - 2);
-    gb_buf_puts(a->out, ";base64,");
-    gb_buf_append(a->out, data.p + 1, data.len - 2);
+    gb_buf_printf(a->out,
+                  "{\"images\":[{\"type\":\"image_url\",\"index\":%d,\"image_url\":{\"url\":\"",
+                  c->n_images);
+    gb_plan_picture_put(a->out, a->picture, type, data);
     gb_buf_puts(a->out, "\"}}]}");
     logprobs_or_null(a, c);
     gb_buf_puts(a->out, a->chunk_close);

@@ -35,13 +35,9 @@ static void on_call(gb_openai_answer_t *a, gb_openai_choice_t *c, const gb_opena
 
 static void on_image(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t type, gb_span_t data)
 {
-    (void)a;
-    gb_buf_printf(&c->images,
-                  "%s{\"type\":\"image_url\",\"index\":%d,\"image_url\":{\"url\":\"data:",
+    gb_buf_printf(&c->images, "%s{\"type\":\"image_url\",\"index\":%d,\"image_url\":{\"url\":\"",
                   c->n_images > 0 ? "," : "", c->n_images);
-    gb_buf_append(&c->images, type.p + 1, type.len - 2);
-    gb_buf_puts(&c->images, ";base64,");
-    gb_buf_append(&c->images, data.p + 1, data.len - 2);
+    gb_plan_picture_put(&c->images, a->picture, type, data);
     gb_buf_puts(&c->images, "\"}}");
 }
 

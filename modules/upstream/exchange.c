@@ -17,6 +17,7 @@
 #include "base/timeutil.h"
 #include "upstream/beat.h"
 #include "upstream/fetch.h"
+#include "upstream/gallery.h"
 #include "upstream/leg.h"
 #include "upstream/optimizer.h"
 
@@ -686,7 +687,9 @@ apr_status_t gb_exchange_start(gb_exchange_t *x, gb_sink_t *sink)
 {
     apr_status_t rv;
 
-    x->sink = gb_optimizer_before(gb_beat_before(sink, x, x->engine), x, x->engine);
+    sink = gb_beat_before(sink, x, x->engine);
+    sink = gb_optimizer_before(sink, x, x->engine);
+    x->sink = gb_gallery_before(sink, x, x->engine);
     gb_exchange_ref(x); /* the engine's, until end */
     rv = post(x, &x->start);
     if (rv != APR_SUCCESS) {

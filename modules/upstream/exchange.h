@@ -14,6 +14,7 @@
 
 #include "proto/dialect.h"
 #include "upstream/engine.h"
+#include "upstream/hosting.h"
 #include "upstream/key.h"
 #include "upstream/sink.h"
 
@@ -76,6 +77,7 @@ typedef struct gb_exchange_conf_t {
     apr_uint64_t caller;        /* hash of who calls */
     const char *caller_name;    /* for the journal: the token's id or the user */
     const char *const *headers; /* "Name: value" to send upstream, NULL at the end */
+    const gb_shelf_t *shelf;    /* for pictures that we keep ourselves; NULL: nowhere */
 } gb_exchange_conf_t;
 
 /* What the access log and the journal want to know at the end. */
