@@ -402,3 +402,11 @@ shortcut('?', () => t('Show this list'), help);
 shortcut('/', () => t('Search'), () => document.querySelector('input[type="search"]')?.focus());
 
 if (mark) ready.then(connect);
+
+// ---- installable ----
+
+// Only where browsers allow it (TLS, localhost) and the server lets it (mod_headers).
+if (window.isSecureContext && navigator.serviceWorker) {
+  navigator.serviceWorker.register(`${base}/gbalance/sw.js`, { scope: new URL(`${base}/`, location.href).pathname })
+    .catch(() => {});
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// What makes the pages installable.  It keeps what pages consist of (scripts, styles, icons) for the
+// moment in which the server cannot be reached, and says then that it cannot.  Pages, figures and
+// everything below api never go into its cache.
+
+const CACHE = 'gbalance-parts';
+const home = new URL('./', self.location).pathname; // "/llm/gbalance/"
+
+self.addEventListener('install', (event) => {
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(['offline.html', 'gbalance.css', 'logo.svg'])));
+  self.skipWaiting();
+});
+
+self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
+
+async function part(request) {
+  const cache = await caches.open(CACHE);
+  try {
+    const answer = await fetch(request);
+    if (answer.ok) await cache.put(request, answer.clone());
+    return answer;
+  } catch (fault) {
+    const kept = await cache.match(request);
+    if (kept) return kept;
+    throw fault;
+  }
+}
+
+const page = (request) => fetch(request).catch(() => caches.match(`${home}offline.html`));
+
+self.addEventListener('fetch', (event) => {
+  const url = new URL(event.request.url);
+  if (event.request.method !== 'GET' || url.origin !== self.location.origin) return;
+  if (event.request.mode === 'navigate') event.respondWith(page(event.request));
+  else if (url.pathname.startsWith(home)) event.respondWith(part(event.request));
+});
