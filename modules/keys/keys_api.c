@@ -118,7 +118,7 @@ int keys_ask_begin(keys_ask_t *ask, request_rec *r, int *rc)
         *rc = HTTP_INTERNAL_SERVER_ERROR;
         return DECLINED;
     }
-    if (admin(r, NULL, &err) != APR_SUCCESS) {
+    if (admin(r, &ask->admin, &err) != APR_SUCCESS) {
         *rc = refuse_stranger(ask, &err);
         return DECLINED;
     }

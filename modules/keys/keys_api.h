@@ -16,6 +16,7 @@
 typedef struct keys_ask_t {
     request_rec *r;
     const char *pool;  /* of this VirtualHost */
+    gb_admin_t admin;  /* who asks */
     const char *named; /* the key that the path names, NULL */
     gb_span_t body;    /* a checked JSON object; {NULL,0} for none */
     const char *text;  /* a body of text/plain, NULL */

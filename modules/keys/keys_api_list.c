@@ -422,7 +422,7 @@ static int reveal(keys_ask_t *ask, put_secret_fn *put, apr_status_t *rv)
     }
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, ask->r,
                   GBLOGNO(1080) "%d key(s) of the pool %s were revealed to %s", told, ask->pool,
-                  ask->r->useragent_ip);
+                  ask->admin.who);
     return OK;
 }
 
