@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records of files beyond the life of shared memory: what becomes known of a file
- * goes to the spool, whose reader writes it to t_file_records; what the table has
- * and shared memory has not (after a stop, after another machine's upload, after
+ * Records of files, caches and the like beyond the life of shared memory: what
+ * becomes known goes to the spool, whose reader writes it to t_file_records and
+ * gb_made; what the tables have and shared memory has not (after a stop, after another machine's upload, after
  * the adoption of a gemini-balance's rows) is loaded in the order of its rows.
  */
 #include "core_live.h"
@@ -21,10 +21,10 @@ APLOG_USE_MODULE(gbalance);
 #define LOAD_BATCH  500
 #define CLEAN_BATCH 20 /* with as many calls to Google, every few seconds */
 
-/* How far the table has been read. */
+/* How far the tables have been read. */
 typedef struct progress_t {
-    apr_int64_t last;    /* id of the last row, 0 = none */
-    apr_uint32_t opened; /* children may be at it */
+    apr_int64_t files, made; /* ids of the last rows, 0 = none */
+    apr_uint32_t opened;     /* children may be at it */
 } progress_t;
 
 void core_files_tenants(apr_array_header_t *specs)
@@ -33,24 +33,25 @@ void core_files_tenants(apr_array_header_t *specs)
 
     memset(spec, 0, sizeof(*spec));
     spec->name = TENANT;
-    spec->version = 1;
+    spec->version = 2;
     spec->size = sizeof(progress_t);
 }
 
-static apr_int64_t progress_get(gb_tenant_t *tenant)
+static progress_t progress_get(gb_tenant_t *tenant)
 {
-    apr_int64_t last;
+    progress_t progress;
 
     gb_segment_lock(tenant->segment);
-    last = ((progress_t *)tenant->block)->last;
+    progress = *(progress_t *)tenant->block;
     gb_segment_unlock(tenant->segment);
-    return last;
+    return progress;
 }
 
-static void progress_set(gb_tenant_t *tenant, apr_int64_t last)
+static void progress_set(gb_tenant_t *tenant, const progress_t *progress)
 {
     gb_segment_lock(tenant->segment);
-    ((progress_t *)tenant->block)->last = last;
+    ((progress_t *)tenant->block)->files = progress->files;
+    ((progress_t *)tenant->block)->made = progress->made;
     gb_segment_unlock(tenant->segment);
 }
 
@@ -120,16 +121,19 @@ static void remember(void *baton, const gb_file_t *file)
 apr_status_t core_files_load(gb_db_t *db, int *n, apr_pool_t *p)
 {
     gb_tenant_t *tenant = core_tenant_get(TENANT);
-    apr_int64_t last;
+    progress_t progress;
     apr_status_t rv;
 
     *n = 0;
     if (!tenant) {
         return APR_SUCCESS;
     }
-    last = progress_get(tenant);
-    rv = gb_files_load(db, &last, LOAD_BATCH, remember, NULL, n, p);
-    progress_set(tenant, last);
+    progress = progress_get(tenant);
+    rv = gb_files_load(db, &progress.files, LOAD_BATCH, remember, NULL, n, p);
+    if (rv == APR_SUCCESS && !*n) {
+        rv = gb_made_load(db, &progress.made, LOAD_BATCH, remember, NULL, n, p);
+    }
+    progress_set(tenant, &progress);
     return rv;
 }
 
@@ -267,7 +271,7 @@ static apr_status_t clean_pool(gb_db_t *db, const char *pool, apr_pool_t *p)
                : rv;
 }
 
-/* *n stays 0: the next batch has time.  A child that is just starting leaves it to its next step. */
+/* Of files *n stays 0: the next batch has time.  A child that is just starting leaves it to its next step. */
 apr_status_t core_files_clean(gb_db_t *db, int *n, apr_pool_t *p)
 {
     int n_pools, i;
@@ -275,6 +279,7 @@ apr_status_t core_files_clean(gb_db_t *db, int *n, apr_pool_t *p)
     apr_status_t rv = APR_SUCCESS;
 
     *n = 0;
+    rv = gb_made_expire(db, apr_time_now(), LOAD_BATCH, n, p);
     for (i = 0; core_engine() && rv == APR_SUCCESS && i < n_pools; i++) {
         rv = clean_pool(db, pools[i].name, p);
     }

@@ -137,6 +137,14 @@ static void fill(gb_owner_t *owner, const core_made_t *made, apr_time_t began, a
     owner->ends = ends;
 }
 
+/* Whether it is worth a write: what is used again stays a little longer each time. */
+static int lasts_longer(const gb_owner_t *owner, const gb_owner_t *before)
+{
+    apr_interval_time_t more = owner->ends - before->ends;
+
+    return is_file(owner->name) ? more != 0 : more > life_of(owner->name) / 8;
+}
+
 void core_owners_note(const core_made_t *made)
 {
     gb_tenant_t *tenant = core_tenant_get(TENANT);
@@ -149,9 +157,9 @@ void core_owners_note(const core_made_t *made)
     }
     fill(&owner, made, now, end_of(made, now));
     news = gb_owners_get(&before, tenant, owner.pool, owner.name, now) != APR_SUCCESS
-           || strcmp(before.json, owner.json) != 0 || before.ends != owner.ends;
+           || strcmp(before.json, owner.json) != 0 || lasts_longer(&owner, &before);
     gb_owners_put(tenant, &owner, now);
-    if (news && is_file(made->name)) {
+    if (news) {
         core_files_put(made, owner.made, owner.ends);
     }
 }
@@ -181,9 +189,7 @@ void core_owners_forget(const char *pool, const char *name)
 static void learn_gone(const char *pool, const char *name)
 {
     core_owners_forget(pool, name);
-    if (is_file(name)) {
-        core_files_gone(pool, name);
-    }
+    core_files_gone(pool, name);
 }
 
 static void learn_made(const gb_exchange_t *x, const gb_attempt_t *attempt)

@@ -160,6 +160,32 @@ static void row_args(gb_span_t line, gb_span_t file, const char **args, apr_pool
     args[n] = or_empty(member(line, "key_id", p));
 }
 
+/* ---- what is no file ---- */
+
+static const gb_sql_t sql_made_put = {
+    "INSERT INTO gb_made (pool, name, key_id, caller, made, ends) VALUES (%s, %s, %s, %s, %s, %s) "
+    "ON CONFLICT (pool, name) DO UPDATE SET ends = excluded.ends",
+    "INSERT INTO gb_made (pool, name, key_id, caller, made, ends) VALUES (%s, %s, %s, %s, %s, %s) "
+    "ON DUPLICATE KEY UPDATE ends = VALUES(ends)",
+};
+static const gb_sql_t sql_made_drop = {"DELETE FROM gb_made WHERE pool = %s AND name = %s", NULL};
+
+static apr_status_t write_made(gb_writer_t *writer, gb_span_t line, int is_there, apr_pool_t *p)
+{
+    const char *args[6];
+    apr_int64_t made = 0, ends = 0;
+
+    gb_json_int(gb_json_get(line, "made"), &made);
+    gb_json_int(gb_json_get(line, "ends"), &ends);
+    args[0] = member(line, "pool", p);
+    args[1] = member(line, "name", p);
+    args[2] = or_empty(member(line, "key_id", p));
+    args[3] = short_text(member(line, "caller", p), 100, p);
+    args[4] = gb_db_int(made, p);
+    args[5] = gb_db_int(ends, p);
+    return gb_db_run(writer->db, is_there ? &sql_made_put : &sql_made_drop, args, NULL);
+}
+
 apr_status_t gb_file_write(gb_writer_t *writer, const char *text, apr_pool_t *p)
 {
     const char *args[N_COLUMNS];
@@ -177,12 +203,15 @@ apr_status_t gb_file_write(gb_writer_t *writer, const char *text, apr_pool_t *p)
     if (!args[0] || !args[1]) {
         return APR_SUCCESS;
     }
+    if (!file.p && writer->file_gone) {
+        writer->file_gone(args[1], args[0]);
+    }
+    if (strncmp(args[0], "files/", 6) != 0) {
+        return write_made(writer, line, file.p != NULL, p);
+    }
     if (file.p) {
         row_args(line, file, args, p);
         return gb_db_run(writer->db, &sql_put, args, NULL);
-    }
-    if (writer->file_gone) {
-        writer->file_gone(args[1], args[0]);
     }
     return gb_db_run(writer->db, &sql_drop, args, NULL);
 }
@@ -330,4 +359,47 @@ apr_status_t gb_files_expire(gb_db_t *db, const char *pool, apr_time_t now, int 
         }
     }
     return rv;
+}
+
+/* ---- back: what is no file ---- */
+
+static const gb_sql_t sql_made_load = {
+    "SELECT id, name, pool, key_id, caller, made, ends FROM gb_made WHERE id > %s ORDER BY id "
+    "LIMIT %s",
+    NULL};
+static const gb_sql_t sql_made_expire = {
+    "DELETE FROM gb_made WHERE id IN (SELECT id FROM gb_made WHERE ends < %s ORDER BY ends "
+    "LIMIT %s)",
+    "DELETE FROM gb_made WHERE ends < %s ORDER BY ends LIMIT %s"};
+
+apr_status_t gb_made_load(gb_db_t *db, apr_int64_t *last, int batch, gb_file_fn *fn, void *baton,
+                          int *n, apr_pool_t *p)
+{
+    const char *args[] = {gb_db_int(*last, p), apr_itoa(p, batch)};
+    gb_rows_t rows;
+    apr_status_t rv = gb_db_query(db, &sql_made_load, args, &rows, p);
+    gb_file_t made;
+    int i;
+
+    *n = rv == APR_SUCCESS ? rows.n : 0;
+    for (i = 0; i < *n; i++) {
+        made.name = gb_rows_text(&rows, i, 1);
+        made.pool = gb_rows_text(&rows, i, 2);
+        made.key_id = gb_rows_text(&rows, i, 3);
+        made.caller = gb_rows_text(&rows, i, 4);
+        made.json = NULL;
+        made.made = apr_time_from_msec(gb_rows_int(&rows, i, 5, 0));
+        made.ends = apr_time_from_msec(gb_rows_int(&rows, i, 6, 0));
+        fn(baton, &made);
+        *last = gb_rows_int(&rows, i, 0, *last);
+    }
+    return rv;
+}
+
+apr_status_t gb_made_expire(gb_db_t *db, apr_time_t now, int batch, int *n, apr_pool_t *p)
+{
+    const char *args[] = {gb_db_int(apr_time_as_msec(now), p), apr_itoa(p, batch)};
+
+    *n = 0;
+    return gb_db_run(db, &sql_made_expire, args, n);
 }

@@ -11,7 +11,7 @@ from google_apis import Google
 from store import Database, MariaServer
 from test_330_files import OTHER, PROXY, upload
 from tools import wait_until
-from wire import Gemini
+from wire import MODEL, Gemini
 
 COLUMNS = ("name, mime_type, size_bytes, state, create_time, update_time, expiration_time, uri, api_key, user_token, key_id")
 
@@ -102,6 +102,20 @@ class TestRecords:
             wait_until(lambda: len(kept.api.get("/v1beta/files?pageSize=100").json().get("files", [])) >= 4, "the records")
         for one in made:
             usable(kept, one, google)
+
+    def test_caches_and_the_like_too(self, kept, google):
+        made = [kept.api.post("/v1beta/cachedContents", json={"model": f"models/{MODEL}"}).json()["name"] for _ in range(5)]
+        gone = made.pop()
+        assert kept.api.request("DELETE", "/v1beta/" + gone).status == 200
+        kept.kill()
+        kept.start()
+        if kept.db.maria:
+            wait_until(lambda: kept.db.value("SELECT COUNT(*) FROM gb_made") == 4, "what the spool had")
+            wait_until(lambda: all(kept.api.get("/v1beta/" + name).status == 200 for name in made), "it to be known", step=1)
+        for name in made:
+            for _ in range(3):
+                assert kept.api.get("/v1beta/" + name).status == 200
+        wait_until(lambda: kept.db.value("SELECT COUNT(*) FROM gb_made") == 4, "the one that was deleted to go")
 
     def test_a_new_state_is_written_once(self, kept, google):
         made = upload(kept.api, b"data")

@@ -338,7 +338,7 @@ static void rolled_up(const gb_db_conf_t *conf, apr_pool_t *p)
                     "INSERT INTO gb_rollup VALUES (3600, 1795154400, 'default', 'm', 'k1', 'c1', "
                     "3, 1, 2, 1, 10, 20, 0, 0, 5, 4, 1), (3600, 1795154400, 'default', 'm', "
                     "'k2', 'c1', 1, 0, 1, 0, 1, 2, 0, 0, 5, 4, 1)");
-    db_fixture_must(db, "DELETE FROM gb_schema WHERE version = 2");
+    db_fixture_must(db, "DELETE FROM gb_schema WHERE version >= 2");
     assert_int_equal(gb_schema_migrate(db, &found, p), APR_SUCCESS);
     assert_string_equal(db_fixture_cell(db, p, "SELECT COUNT(*) FROM gb_totals"), "4");
     assert_string_equal(

@@ -316,6 +316,21 @@ static void file_records(gb_writer_t *writer, apr_pool_t *p)
     assert_int_equal(gb_files_expire(db, "default", NOW, 10, see, &seen, &n, p), APR_SUCCESS);
     assert_int_equal(n, 1);
     assert_memory_equal(seen.text, "files/a", 7);
+    /* what is no file stands elsewhere */
+    write_file(writer, "cachedContents/x", "{}", "key1", p);
+    write_file(writer, "cachedContents/x", "{}", "key2", p);
+    seen.text = apr_pstrdup(p, "");
+    last = 0;
+    assert_int_equal(gb_made_load(db, &last, 10, see, &seen, &n, p), APR_SUCCESS);
+    assert_string_equal(seen.text, "cachedContents/x key1 alice;");
+    assert_true(seen.ends == NOW + 2 * DAY);
+    assert_int_equal(gb_made_expire(db, NOW, 10, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 0);
+    assert_int_equal(gb_made_expire(db, NOW + 3 * DAY, 10, &n, p), APR_SUCCESS);
+    assert_int_equal(n, 1);
+    write_file(writer, "batches/y", "{}", "key1", p);
+    write_file(writer, "batches/y", NULL, NULL, p);
+    assert_string_equal(CELL("SELECT COUNT(*) FROM gb_made"), "0");
     /* one that is deleted goes, and whoever knows it hears of it */
     writer->file_gone = note_gone;
     write_file(writer, "files/b", NULL, NULL, p);
@@ -333,6 +348,8 @@ static void keeps_records_of_files(void **state)
 /* What jobs and the history ask, in SQLite's words; the pages' are test_store_stats.c's. */
 static const char *const questions[] = {
     "SELECT * FROM t_file_records WHERE id > 5 ORDER BY id LIMIT 500",
+    "SELECT * FROM gb_made WHERE id > 5 ORDER BY id LIMIT 500",
+    "SELECT id FROM gb_made WHERE ends < 5 ORDER BY ends LIMIT 500",
     "SELECT * FROM t_file_records WHERE pool = 'a' AND expiration_time < 'b' AND key_id IS NOT "
     "NULL "
     "ORDER BY expiration_time LIMIT 20",
