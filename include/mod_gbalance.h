@@ -67,6 +67,9 @@ APR_DECLARE_OPTIONAL_FN(const char *, gbalance_mount, (request_rec * r));
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_body_read,
                         (request_rec * r, const char **body, apr_size_t *len, gb_error_t *err));
 
+/* What is left of a body that nobody will read, before an answer that does not wait for it. */
+APR_DECLARE_OPTIONAL_FN(void, gbalance_body_drop, (request_rec * r));
+
 /* Whether the client has left; without traffic nobody else would tell. */
 APR_DECLARE_OPTIONAL_FN(int, gbalance_client_left, (request_rec * r));
 

@@ -195,6 +195,7 @@ typedef struct admin_core_t {
     APR_OPTIONAL_FN_TYPE(gbalance_settings_get) * settings_get;
     APR_OPTIONAL_FN_TYPE(gbalance_caller_get) * caller_get;
     APR_OPTIONAL_FN_TYPE(gbalance_body_read) * body_read;
+    APR_OPTIONAL_FN_TYPE(gbalance_body_drop) * body_drop;
     APR_OPTIONAL_FN_TYPE(gbalance_mount) * mount;
     APR_OPTIONAL_FN_TYPE(gbalance_pool_settings) * pool_settings;
     APR_OPTIONAL_FN_TYPE(gbalance_tenant_get) * tenant_get;

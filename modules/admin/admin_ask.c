@@ -132,7 +132,7 @@ int admin_ask_read(admin_page_t *page)
         return 1;
     }
     if (length && apr_atoi64(length) > BODY_MAX) {
-        ap_discard_request_body(r);
+        admin_core.body_drop(r);
         return refused(page, HTTP_REQUEST_ENTITY_TOO_LARGE, "body",
                        apr_psprintf(r->pool, "A body here has at most %d bytes.", BODY_MAX));
     }

@@ -257,7 +257,7 @@ static int serve(admin_page_t *page)
     page->route = admin_route_find(page->path, page->r->method_number, &page->named, &allow,
                                    page->r->pool);
     if (!page->route) {
-        ap_discard_request_body(page->r);
+        admin_core.body_drop(page->r);
         page->args = apr_table_make(page->r->pool, 1);
         page->status = allow ? HTTP_METHOD_NOT_ALLOWED : HTTP_NOT_FOUND;
         page->message = allow ? apr_psprintf(page->r->pool, "Use %s here.", allow)

@@ -20,6 +20,7 @@ static void admin_optional_fns(void)
     admin_core.settings_get = APR_RETRIEVE_OPTIONAL_FN(gbalance_settings_get);
     admin_core.caller_get = APR_RETRIEVE_OPTIONAL_FN(gbalance_caller_get);
     admin_core.body_read = APR_RETRIEVE_OPTIONAL_FN(gbalance_body_read);
+    admin_core.body_drop = APR_RETRIEVE_OPTIONAL_FN(gbalance_body_drop);
     admin_core.mount = APR_RETRIEVE_OPTIONAL_FN(gbalance_mount);
     admin_core.pool_settings = APR_RETRIEVE_OPTIONAL_FN(gbalance_pool_settings);
     admin_core.tenant_get = APR_RETRIEVE_OPTIONAL_FN(gbalance_tenant_get);

@@ -84,6 +84,11 @@ static apr_status_t gbalance_body_read(request_rec *r, const char **body, apr_si
     return core_body_read(r, body, len, err, r->pool);
 }
 
+static void gbalance_body_drop(request_rec *r)
+{
+    core_body_drop(r);
+}
+
 static int gbalance_client_left(request_rec *r)
 {
     return core_client_left(r);
@@ -205,6 +210,7 @@ static void register_optional_functions(void)
     APR_REGISTER_OPTIONAL_FN(gbalance_session_end);
     APR_REGISTER_OPTIONAL_FN(gbalance_sessions);
     APR_REGISTER_OPTIONAL_FN(gbalance_body_read);
+    APR_REGISTER_OPTIONAL_FN(gbalance_body_drop);
     APR_REGISTER_OPTIONAL_FN(gbalance_client_left);
     APR_REGISTER_OPTIONAL_FN(gbalance_mount);
     APR_REGISTER_OPTIONAL_FN(gbalance_models_ask);

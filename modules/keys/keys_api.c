@@ -58,9 +58,18 @@ int keys_refuse(keys_ask_t *ask, int status, const char *field, const char *fmt,
     return send_json(ask, status);
 }
 
+static void drop_body(request_rec *r)
+{
+    APR_OPTIONAL_FN_TYPE(gbalance_body_drop) *drop = APR_RETRIEVE_OPTIONAL_FN(gbalance_body_drop);
+
+    if (drop) {
+        drop(r);
+    }
+}
+
 int keys_refuse_method(keys_ask_t *ask, const char *allow)
 {
-    ap_discard_request_body(ask->r);
+    drop_body(ask->r);
     apr_table_setn(ask->r->headers_out, "Allow", allow);
     return keys_refuse(ask, HTTP_METHOD_NOT_ALLOWED, NULL, "Use %s here.", allow);
 }
@@ -96,7 +105,7 @@ int keys_refuse_rv(keys_ask_t *ask, apr_status_t rv)
 
 static int refuse_stranger(keys_ask_t *ask, const gb_error_t *err)
 {
-    ap_discard_request_body(ask->r);
+    drop_body(ask->r);
     if (err->status == HTTP_UNAUTHORIZED) {
         apr_table_setn(ask->r->headers_out, "WWW-Authenticate", "Bearer realm=\"gbalance\"");
     }
@@ -342,7 +351,7 @@ static int serve(keys_ask_t *ask, const char *path)
 
     path = path_known(path);
     if (!path) {
-        ap_discard_request_body(ask->r);
+        drop_body(ask->r);
         return keys_refuse(ask, HTTP_NOT_FOUND, NULL, "There is nothing at this address.");
     }
     route = find_route(ask, path, &allow);

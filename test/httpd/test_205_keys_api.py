@@ -3,6 +3,8 @@
 import collections
 import hashlib
 import json
+import os
+import subprocess
 import threading
 import time
 
@@ -449,3 +451,23 @@ class TestBelowAPrefix:
         assert admin(site).post(f"/llm/gemini/v1beta/verify-key/{KEYS[0]}").json() == {"status": "valid"}
         assert admin(site).get("/api/keys").status == 404
         assert_nowhere(site, KEYS)
+
+
+class TestHttp2:
+    """Who is refused before his body has come hears why, and no broken stream."""
+    CONF = Conf(keys=KEYS, api=api(), tls=True, protocols="h2 http/1.1")
+
+    @pytest.mark.parametrize("method,path,token,status", [
+        ("POST", "/api/keys", "wrong", 401), ("POST", "/api/keys/nothing/here", ADMIN, 405), ("PUT", "/api/keys", ADMIN, 405),
+        ("POST", "/api/nothing", ADMIN, 404), ("PUT", "/api/config", "wrong", 401)])
+    def test_refused_with_a_body(self, site, method, path, token, status):
+        body = os.path.join(site.root, "body")
+        with open(body, "w", encoding="ascii") as f:
+            f.write('{"text": "' + "x" * 50_000 + '"}')
+        done = subprocess.run(
+            ["curl", "-sS", "--http2", "--cacert", site.authority.ca, "--max-time", "20", "-X", method, "--data-binary", "@" + body,
+             "-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json", "-w", "\n%{http_version} %{http_code}",
+             f"https://localhost:{site.port}{path}"], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        text, _, last = done.stdout.rpartition("\n")
+        assert last == f"2 {status}" and json.loads(text)["error"]["status"] == status
