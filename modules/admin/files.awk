@@ -5,7 +5,7 @@
 # catalogues from htdocs.
 
 function quoted(line) {
-    gsub(/\\/, "\\\\", line)
+    gsub(/\\/, "\\\\&", line)
     gsub(/"/, "\\\"", line)
     gsub(/\?\?/, "?\"\"?", line)
     return "    \"" line "\\n\""

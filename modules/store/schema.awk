@@ -4,7 +4,7 @@
 # with them and need no folder at run time.  Files come in order.
 
 function quoted(line) {
-    gsub(/\\/, "\\\\", line)
+    gsub(/\\/, "\\\\&", line)
     gsub(/"/, "\\\"", line)
     return "    \"" line "\\n\""
 }
