@@ -62,3 +62,21 @@ void gb_plan_picture_put(gb_buf_t *out, const char *mark, gb_span_t type, gb_spa
     gb_buf_puts(out, ";base64,");
     gb_buf_append(out, data.p + 1, data.len - 2);
 }
+void gb_facts_add_tokens(gb_facts_t *sum, const gb_facts_t *one)
+{
+    static const size_t tokens[] = {
+        offsetof(gb_facts_t, prompt_tokens),  offsetof(gb_facts_t, completion_tokens),
+        offsetof(gb_facts_t, thought_tokens), offsetof(gb_facts_t, cached_tokens),
+        offsetof(gb_facts_t, total_tokens),
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(tokens) / sizeof(*tokens); i++) {
+        apr_int64_t *n = (apr_int64_t *)((char *)sum + tokens[i]);
+        apr_int64_t more = *(const apr_int64_t *)((const char *)one + tokens[i]);
+
+        if (more > 0) {
+            *n = *n > 0 ? *n + more : more;
+        }
+    }
+}

@@ -223,6 +223,13 @@ struct gb_dialect_t {
     apr_status_t (*drop_field)(gb_plan_t *plan, const char *field);
 
     /*
+     * The answer broke off after the client had part of it: has plan->body ask for the rest,
+     * and whatever start() makes next goes on where that part ends.  APR_NOTFOUND: this is no
+     * answer that can be continued.  May be NULL.
+     */
+    apr_status_t (*go_on)(gb_plan_t *plan);
+
+    /*
      * All of plan->fetches are filled: makes plan->body.  *err says what is wrong with what
      * came (400).  NULL: the dialect never asks for anything.
      */
@@ -252,6 +259,8 @@ void gb_plan_hosts(gb_plan_t *plan, const gb_request_t *request);
 const char *gb_plan_picture(gb_plan_t *plan, gb_span_t type, gb_span_t data);
 /* The mark, or the data URL where there is none. */
 void gb_plan_picture_put(gb_buf_t *out, const char *mark, gb_span_t type, gb_span_t data);
+/* Tokens of two attempts that make one answer (of what is known of them). */
+void gb_facts_add_tokens(gb_facts_t *sum, const gb_facts_t *one);
 
 /* A plan with its defaults. */
 gb_plan_t *gb_plan_make(const gb_dialect_t *dialect, apr_pool_t *p);

@@ -19,6 +19,7 @@ struct gb_translator_t {
     gb_buf_t held; /* bytes of an event that is not complete yet */
     apr_uint64_t emitted;
     int bracket_dropped; /* the client has it from a heartbeat */
+    gb_buf_t *out;       /* of the running call */
 };
 
 /* ---- streams ---- */
@@ -32,7 +33,16 @@ static apr_status_t on_event(void *baton, gb_sse_kind_t kind, const char *data, 
         return APR_SUCCESS; /* what we cannot read is still the client's */
     }
     gb_gemini_tap(t->facts, gb_json_root(data, len), t->plan->pool);
-    return t->facts->has_error ? APR_EOF : APR_SUCCESS;
+    if (t->facts->has_error) {
+        return APR_EOF;
+    }
+    if (t->call->rest.continued) {
+        gb_gemini_rest_event(t->call, t->out, gb_json_root(data, len));
+    }
+    else if (t->call->rest.keeps) {
+        gb_gemini_said(t->call, gb_json_root(data, len));
+    }
+    return APR_SUCCESS;
 }
 
 static int type_is(const char *content_type, const char *want)
@@ -49,7 +59,8 @@ static gb_sse_t *make_reader(gb_translator_t *t, const char *content_type)
     }
     switch (t->call->form) {
     case GEMINI_SSE:
-        /* some proxies drop alt=sse; then the array comes */
+        /* some proxies drop alt=sse; then the array comes, and nothing else can follow */
+        t->call->rest.keeps &= !type_is(content_type, "application/json");
         return type_is(content_type, "application/json") ? gb_sse_make_array(on_event, t, p)
                                                          : gb_sse_make(on_event, t, p);
     case GEMINI_ARRAY:
@@ -71,6 +82,7 @@ static gb_translator_t *native_start(gb_plan_t *plan, const char *content_type, 
     t->call = plan->state;
     t->call->opened = 0;
     t->facts = facts;
+    t->call->rest.facts = facts;
     t->sse = make_reader(t, content_type);
     gb_buf_init_pool(&t->held, GB_BUF_MAX_EVENT + GB_BUF_MAX_LINE, plan->pool);
     return t;
@@ -83,6 +95,11 @@ static void emit(gb_translator_t *t, apr_uint64_t to, gb_buf_t *out)
     size_t drop = 0;
 
     if (n == 0) {
+        return;
+    }
+    if (t->call->rest.continued) { /* its events are written one by one */
+        gb_buf_consume(&t->held, n);
+        t->emitted = to;
         return;
     }
     if (t->call->bracket_told && !t->bracket_dropped) {
@@ -103,6 +120,7 @@ static apr_status_t stream_chunk(gb_translator_t *t, const char *bytes, size_t l
     if (t->facts->has_error) {
         return APR_SUCCESS;
     }
+    t->out = out;
     rv = gb_buf_append(&t->held, bytes, len);
     if (rv == APR_SUCCESS) {
         rv = gb_sse_feed(t->sse, bytes, len);
@@ -113,11 +131,14 @@ static apr_status_t stream_chunk(gb_translator_t *t, const char *bytes, size_t l
 
 static apr_status_t stream_end(gb_translator_t *t, gb_buf_t *out)
 {
-    apr_status_t rv = gb_sse_end(t->sse);
+    apr_status_t rv;
 
+    t->out = out;
+    rv = gb_sse_end(t->sse);
     if (t->facts->has_error) {
         return APR_SUCCESS;
     }
+    gb_facts_add_tokens(t->facts, &t->call->rest.before);
     if (!t->call->taps) {
         emit(t, t->emitted + t->held.len, out);
         return APR_SUCCESS;
@@ -390,6 +411,7 @@ const gb_dialect_t gb_gemini_dialect = {
     .on_end = native_end,
     .error_body = gb_gemini_error_body,
     .drop_field = gb_gemini_drop_field,
+    .go_on = gb_gemini_go_on,
     .heartbeat = native_heartbeat,
     .split = native_split,
 };

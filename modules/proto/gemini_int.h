@@ -28,6 +28,18 @@ typedef struct gemini_edit_t {
     unsigned added, dropped;
 } gemini_edit_t;
 
+/* A stream that may have to be continued when the upstream cuts it. */
+typedef struct gemini_rest_t {
+    int keeps;     /* whether it may be */
+    int other;     /* something beside text passed: it cannot */
+    int continued; /* what is read now is the rest */
+    int seam_open; /* it is not known yet where that begins */
+    gb_buf_t said, held;
+    gb_span_t first_body;
+    const gb_facts_t *facts; /* of the attempt that runs */
+    gb_facts_t before;       /* of those that broke off */
+} gemini_rest_t;
+
 /* plan->state */
 typedef struct gemini_call_t {
     const gb_settings_t *settings;
@@ -37,6 +49,7 @@ typedef struct gemini_call_t {
     int needs_finish; /* a stream without a finishReason was cut */
     int opened;       /* something of the answer went out; array form: so the bracket is open */
     int bracket_told; /* array form: a heartbeat has opened it */
+    gemini_rest_t rest;
 } gemini_call_t;
 
 /* ---- gemini_edit.c ---- */
@@ -60,6 +73,15 @@ gb_span_t gb_gemini_lower(gb_span_t body, const char *word, apr_pool_t *p);
 void gb_gemini_name_in_path(gb_plan_t *plan, const char *path);
 void gb_gemini_names_in_body(gb_plan_t *plan);
 void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json);
+
+/* ---- gemini_continue.c ---- */
+
+/* Keeps what an event says. */
+void gb_gemini_said(gemini_call_t *call, gb_span_t root);
+/* The dialect's go_on. */
+apr_status_t gb_gemini_go_on(gb_plan_t *plan);
+/* Writes one event of the rest as the client gets it, or keeps it. */
+void gb_gemini_rest_event(gemini_call_t *call, gb_buf_t *out, gb_span_t root);
 
 /* ---- gemini_route.c ---- */
 

@@ -320,6 +320,10 @@ static void set_answer(gb_plan_t *plan, const call_t *call, const gb_request_t *
     plan->stream = plan->upstream_stream = state->form != GEMINI_WHOLE;
     plan->expects_content = call->generates && state->taps && !masked;
     if (call->streams && state->taps) {
+        state->rest.keeps = settings->stream_continue_max > 0 && state->form == GEMINI_SSE
+                            && state->needs_finish;
+        gb_buf_init_pool(&state->rest.said, GB_BUF_MAX_ANSWER, plan->pool);
+        gb_buf_init_pool(&state->rest.held, GB_BUF_MAX_ANSWER, plan->pool);
         plan->stream_type = state->form == GEMINI_SSE ? "text/event-stream"
                                                       : "application/json; charset=UTF-8";
     }

@@ -233,6 +233,7 @@ const gb_dialect_t gb_openai_dialect = {
     .drop_field = gb_openai_drop_field,
     .resume = gb_openai_resume,
     .instead = gb_openai_instead,
+    .go_on = gb_openai_go_on,
     .heartbeat = gb_openai_heartbeat,
     .split = gb_openai_split,
 };

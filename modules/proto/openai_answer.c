@@ -11,6 +11,8 @@
 #include <strings.h>
 #include <apr_strings.h>
 
+#include "proto/seam.h"
+
 /* ---- choices ---- */
 
 static gb_openai_choice_t *choice_get(gb_openai_answer_t *a, int index)
@@ -164,12 +166,42 @@ static void content_tell(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t
     a->writer->text(a, c, text, 0);
 }
 
-static void text_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t text, int thought)
+/* What is held, without what it repeats of the text before the seam. */
+static void seam_pass(gb_openai_answer_t *a, gb_openai_choice_t *c, int more)
 {
-    if (gb_openai_empty(text)) {
+    const char *held = a->held.data != NULL ? a->held.data : "";
+    size_t overlap = gb_seam_overlap(c->text.data != NULL ? c->text.data : "", c->text.len, held,
+                                     a->held.len, more);
+
+    if (overlap == GB_SEAM_OPEN) {
         return;
     }
-    if (!thought) {
+    a->seam_open = 0;
+    if (overlap < a->held.len) {
+        gb_buf_reset(&a->scratch);
+        gb_json_put_str(&a->scratch, held + overlap, a->held.len - overlap);
+        content_tell(a, c, scratch_span(a));
+    }
+    gb_buf_reset(&a->held);
+}
+
+void gb_openai_answer_seam_close(gb_openai_answer_t *a, gb_openai_choice_t *c)
+{
+    if (a->seam_open) {
+        seam_pass(a, c, 0);
+    }
+}
+
+static void text_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t text, int thought)
+{
+    if (gb_openai_empty(text) || (thought && a->continued)) {
+        return;
+    }
+    if (!thought && a->seam_open) {
+        gb_json_str_append(&a->held, text);
+        seam_pass(a, c, 1);
+    }
+    else if (!thought) {
         content_tell(a, c, text);
     }
     else if (a->call->show_thoughts) {
@@ -447,6 +479,11 @@ static void part_tell(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t va
                         a->pool);
     part_keep(a, c, &part, value);
     text_part(a, c, part.text, thought);
+    if (gb_openai_there(part.call) || gb_openai_there(part.blob) || gb_openai_there(part.code)
+        || gb_openai_there(part.result)) {
+        c->other_parts = 1;
+        gb_openai_answer_seam_close(a, c);
+    }
     if (gb_openai_there(part.call)) {
         call_part(a, c, part.call, part.signature);
         return;
@@ -546,26 +583,6 @@ static void signature_check(gb_openai_answer_t *a)
 
 /* ---- events ---- */
 
-/* A fan-out's figures are sums over its answers. */
-static void facts_sum(gb_openai_answer_t *a)
-{
-    static const size_t tokens[] = {
-        offsetof(gb_facts_t, prompt_tokens),  offsetof(gb_facts_t, completion_tokens),
-        offsetof(gb_facts_t, thought_tokens), offsetof(gb_facts_t, cached_tokens),
-        offsetof(gb_facts_t, total_tokens),
-    };
-    apr_int64_t *now, before;
-    size_t i;
-
-    for (i = 0; i < sizeof(tokens) / sizeof(*tokens); i++) {
-        now = (apr_int64_t *)((char *)a->facts + tokens[i]);
-        before = *(apr_int64_t *)((char *)&a->facts_before + tokens[i]);
-        if (before > 0) {
-            *now = *now > 0 ? *now + before : before;
-        }
-    }
-}
-
 apr_status_t gb_openai_answer_event(gb_openai_answer_t *a, gb_span_t root)
 {
     gb_json_iter_t it;
@@ -575,7 +592,7 @@ apr_status_t gb_openai_answer_event(gb_openai_answer_t *a, gb_span_t root)
         return APR_SUCCESS;
     }
     if (a->first_choice > 0) {
-        facts_sum(a);
+        gb_facts_add_tokens(a->facts, &a->facts_before); /* figures of a fan-out are sums */
     }
     gb_openai_answer_name(a);
     gb_openai_usage_read(&a->usage, gb_json_get(root, "usageMetadata"));
@@ -600,6 +617,29 @@ void gb_openai_answer_next(gb_openai_answer_t *a)
     gb_openai_usage_clear(&a->usage);
     a->facts_before = *a->facts;
     a->first_choice = highest + 1;
+}
+
+apr_status_t gb_openai_answer_continue(gb_openai_answer_t *a)
+{
+    const gb_openai_call_t *call = a->call;
+    gb_facts_t facts = *a->facts;
+    const gb_openai_choice_t *c;
+
+    if (a->choices->nelts != 1 || call->json_answer || call->mixed || call->logprobs) {
+        return APR_NOTFOUND;
+    }
+    c = APR_ARRAY_IDX(a->choices, 0, gb_openai_choice_t *);
+    if (c->other_parts || *c->finish != '\0' || c->refusal != NULL || c->text.rv != APR_SUCCESS) {
+        return APR_NOTFOUND;
+    }
+    gb_facts_add_tokens(&facts, &a->facts_before);
+    a->facts_before = facts;
+    gb_openai_usage_add(&a->usage_before, &a->usage);
+    gb_openai_usage_clear(&a->usage);
+    gb_buf_reset(&a->held);
+    a->continued = 1;
+    a->seam_open = 1;
+    return APR_SUCCESS;
 }
 
 /* Few clients send extra_content back: the turn is found again by its first call. */
@@ -652,6 +692,7 @@ gb_openai_answer_t *gb_openai_answer_make(gb_openai_call_t *call, gb_facts_t *fa
     gb_openai_usage_clear(&a->usage);
     gb_openai_usage_clear(&a->usage_before);
     gb_buf_init_pool(&a->scratch, GB_BUF_MAX_ANSWER, call->pool);
+    gb_buf_init_pool(&a->held, GB_BUF_MAX_ANSWER, call->pool);
     return a;
 }
 

@@ -159,10 +159,12 @@ typedef struct gb_openai_call_t {
 
     gb_openai_tool_t *tools;
     int n_tools;
-    const char *extra_system; /* a sentence of ours, JSON-escaped with quotes */
-    gb_openai_name_t name;    /* of the answer that comes, id NULL: not known yet */
-    int name_told;            /* the client has it: another attempt keeps it */
-    unsigned dropped, sent;   /* GB_OPENAI_DROP_* */
+    const char *extra_system;          /* a sentence of ours, JSON-escaped with quotes */
+    gb_openai_name_t name;             /* of the answer that comes, id NULL: not known yet */
+    int name_told;                     /* the client has it: another attempt keeps it */
+    struct gb_openai_answer_t *answer; /* of the stream that came last */
+    gb_span_t first_body;              /* what asked for the begin of a continued answer */
+    unsigned dropped, sent;            /* GB_OPENAI_DROP_* */
 
     void *own; /* of the endpoint, where that is not chat */
     apr_status_t (*remake)(struct gb_openai_call_t *call);  /* the body, as the call stands now */
@@ -401,6 +403,7 @@ typedef struct gb_openai_choice_t {
     const char *refusal;
     int blocked;        /* the prompt was: finish holds the reason */
     gb_span_t logprobs; /* of the event that is read, until told */
+    int other_parts;    /* something beside text and thoughts was told */
 
     /* collected for an answer in one piece: JSON without the outer quotes or brackets */
     gb_buf_t content, reasoning, calls, images, logprob_items;
@@ -464,12 +467,19 @@ struct gb_openai_answer_t {
     apr_int64_t created;
     const char *chunk_head, *chunk_tail, *chunk_close;
     unsigned serial; /* of ids that we made */
+    int continued;   /* the client has its begin; thoughts are over */
+    int seam_open;   /* it is not known yet where the rest begins */
+    gb_buf_t held;   /* the rest so far, until it is */
 };
 
 gb_openai_answer_t *gb_openai_answer_make(gb_openai_call_t *call, gb_facts_t *facts,
                                           const gb_openai_writer_t *writer);
 /* One GenerateContentResponse that was checked. */
 apr_status_t gb_openai_answer_event(gb_openai_answer_t *a, gb_span_t root);
+/* The answer broke off: what it has so far is the begin of the one that is read next. */
+apr_status_t gb_openai_answer_continue(gb_openai_answer_t *a);
+/* What is held at the seam, once no more text comes. */
+void gb_openai_answer_seam_close(gb_openai_answer_t *a, gb_openai_choice_t *c);
 /* The next answer of a fan-out begins. */
 void gb_openai_answer_next(gb_openai_answer_t *a);
 /* Before the end: what a choice still has to say (links). */
@@ -571,6 +581,7 @@ struct gb_translator_t {
 
 gb_translator_t *gb_openai_translator_make(gb_plan_t *plan, gb_facts_t *facts);
 /* A dialect's heartbeat for a chat, and for every other stream. */
+apr_status_t gb_openai_go_on(gb_plan_t *plan);
 void gb_openai_heartbeat(const gb_plan_t *plan, gb_buf_t *out);
 int gb_openai_split(const gb_plan_t *plan, gb_span_t event, gb_split_t *split);
 void gb_openai_stream_begin(gb_translator_t *t, gb_openai_call_t *call);

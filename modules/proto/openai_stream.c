@@ -10,6 +10,8 @@
 #include <string.h>
 #include <apr_strings.h>
 
+#include "proto/seam.h"
+
 #define CHUNK_TAIL ",\"logprobs\":null,\"finish_reason\":null}]"
 
 static const char *chunk_close(const gb_openai_call_t *call)
@@ -243,6 +245,7 @@ static void extra_tell(gb_openai_answer_t *a, gb_openai_choice_t *c)
 static void choice_end(gb_openai_answer_t *a, gb_openai_choice_t *c)
 {
     role_tell(a, c);
+    gb_openai_answer_seam_close(a, c);
     gb_openai_answer_last_words(a, c);
     annotations_tell(a, c);
     extra_tell(a, c);
@@ -285,6 +288,10 @@ static apr_status_t stream_end(gb_translator_t *t)
     }
     if (a->choices->nelts == 0 || t->facts->malformed) {
         return APR_SUCCESS; /* nothing to tell: the facts say why */
+    }
+    if (a->continued) { /* of the attempts that broke off */
+        gb_facts_add_tokens(a->facts, &a->facts_before);
+        gb_openai_usage_add(&a->usage, &a->usage_before);
     }
     for (i = 0; i < a->choices->nelts; i++) {
         choice_end(a, APR_ARRAY_IDX(a->choices, i, gb_openai_choice_t *));
@@ -355,9 +362,36 @@ static apr_status_t whole_chunk(gb_translator_t *t, const char *bytes, size_t le
     return gb_openai_answer_feed(t->answer, bytes, len);
 }
 
+apr_status_t gb_openai_go_on(gb_plan_t *plan)
+{
+    gb_openai_call_t *call = plan->state;
+    gb_openai_answer_t *a = call->answer;
+    const gb_openai_choice_t *c;
+    gb_buf_t body;
+
+    if (a == NULL || gb_openai_answer_continue(a) != APR_SUCCESS) {
+        return APR_NOTFOUND;
+    }
+    if (call->first_body.p == NULL) {
+        call->first_body = (gb_span_t){plan->body, plan->body_len};
+    }
+    c = APR_ARRAY_IDX(a->choices, 0, gb_openai_choice_t *);
+    gb_buf_init_pool(&body, GB_BUF_MAX_REQUEST, call->pool);
+    if (gb_seam_body(&body, call->first_body, c->text.data, c->text.len) != APR_SUCCESS) {
+        return APR_NOTFOUND;
+    }
+    plan->body = body.data;
+    plan->body_len = body.len;
+    return APR_SUCCESS;
+}
+
 void gb_openai_stream_begin(gb_translator_t *t, gb_openai_call_t *call)
 {
-    t->answer = gb_openai_answer_make(call, t->facts, &writer);
+    t->answer = call->answer != NULL && call->answer->continued
+                    ? call->answer
+                    : gb_openai_answer_make(call, t->facts, &writer);
+    t->answer->facts = t->facts;
+    call->answer = t->answer;
     if (call->plan->upstream_stream) {
         t->sse = gb_sse_make(on_event, t, call->pool);
     }

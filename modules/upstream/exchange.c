@@ -386,10 +386,11 @@ static void leg_restarts(gb_leg_t *leg)
 {
     gb_exchange_t *x = leg->x;
 
-    if (x->legs.n <= 1) {
+    if (x->legs.n <= 1 && !x->committed) {
         gb_buf_reset(&x->out);
         x->sent = 0;
     }
+    x->paused = 0; /* the next call runs */
     legs_grow(x);
 }
 

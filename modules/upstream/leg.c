@@ -400,12 +400,45 @@ static int takes_other_model(gb_leg_t *leg)
     return 1;
 }
 
+/* Each continuation is an attempt on top of MAX_RETRIES. */
+static int attempts_left(const gb_leg_t *leg)
+{
+    return leg->attempts < (int)leg->conf->settings->max_retries + leg->continued;
+}
+
+/*
+ * The client has part of the answer.  A continuation that brought nothing is tried again like
+ * any attempt; else the rest is asked for, as often as the settings allow.
+ */
+static int goes_on(gb_leg_t *leg)
+{
+    const gb_dialect_t *dialect = leg->plan->dialect;
+
+    if (!leg->verdict.retry || leg->facts.finished) {
+        return 0;
+    }
+    if (leg->continued > 0 && !leg->facts.has_content) {
+        return class_allows(leg) && attempts_left(leg);
+    }
+    if (leg->continued >= (int)leg->conf->settings->stream_continue_max || !dialect->go_on
+        || dialect->go_on(leg->plan) != APR_SUCCESS) {
+        return 0;
+    }
+    leg->continued++;
+    gb_log(GB_LOG_INFO, 0, GBLOGNO(5012) "req %s: the answer broke off and is continued",
+           leg->conf->request_id);
+    return 1;
+}
+
 static void retry_or_fail(gb_leg_t *leg)
 {
     int again = 0;
 
-    if (leg->committed || leg->verdict.cls == GB_CLASS_CANCELLED) {
+    if (leg->verdict.cls == GB_CLASS_CANCELLED) {
         again = 0;
+    }
+    else if (leg->committed) {
+        again = goes_on(leg);
     }
     else if (drop_refused_field(leg)) {
         leg->extra++;
@@ -418,7 +451,7 @@ static void retry_or_fail(gb_leg_t *leg)
         again = 1;
     }
     else if (class_allows(leg)) {
-        again = leg->attempts < (int)leg->conf->settings->max_retries;
+        again = attempts_left(leg);
     }
     settle_unknown(leg);
     keep_upstream_body(leg);
@@ -439,7 +472,8 @@ static void fill_outcome(const gb_leg_t *leg, gb_outcome_t *outcome)
     outcome->status = leg->status;
     outcome->retry_after = leg->retry_after;
     outcome->has_candidate = leg->facts.has_candidate || !leg->plan->expects_content;
-    outcome->has_content = leg->facts.has_content || !leg->plan->expects_content;
+    outcome->has_content = leg->facts.has_content || !leg->plan->expects_content
+                           || (leg->continued > 0 && leg->facts.finished); /* all was said */
     outcome->blocked = leg->facts.blocked;
     outcome->malformed = leg->facts.malformed;
     outcome->complete = !leg->incomplete;
@@ -772,7 +806,7 @@ static void on_first_token(gb_timer_t *timer)
 {
     gb_leg_t *leg = (gb_leg_t *)((char *)timer - offsetof(gb_leg_t, first_token));
 
-    if (leg->call && !leg->committed && !leg->facts.has_content) {
+    if (leg->call && !leg->facts.has_content && (!leg->committed || leg->continued > 0)) {
         break_off(leg, GB_TRANSPORT_TIMEOUT);
     }
 }

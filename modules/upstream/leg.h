@@ -40,7 +40,8 @@ struct gb_leg_t {
     int index;     /* 0-based, of plan->fan_out */
     gb_buf_t *out; /* the exchange's: where a stream is translated to */
     int streams;   /* translate as it comes; else collect in raw */
-    int committed; /* the client has bytes of it: no retry */
+    int committed; /* the client has bytes of it: no retry, it can only be continued */
+    int continued; /* so often */
     int failed;    /* for good, and the exchange goes on without it */
 
     gb_timer_t step; /* back-off, waiting for a key, news from a callback */

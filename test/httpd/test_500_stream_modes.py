@@ -7,6 +7,7 @@ import pytest
 import openai_spec
 from conf import KEYS, Conf
 from load import Case, load
+from store import Database
 from tools import soak
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
 
@@ -361,6 +362,143 @@ class TestBoundedLag:
         """More than the exchange holds for a client: the optimizer must not be what pauses the upstream."""
         pieces = pieces_of(ask(modes, surface, "[[chunks=2000 size=10 seq]]", True), surface)
         assert "c002000 " in "".join(pieces) and "c001000 " in "".join(pieces)
+
+
+def answers_in_turn(sim, *calls):
+    """One answer for each call: (events, how it ends), None for a 503."""
+    answers = []
+    for call in calls:
+        if call is None:
+            answers.append({"status": 503, "json": {"error": {"code": 503, "message": "x", "status": "UNAVAILABLE"}},
+                            "count": 1})
+            continue
+        events, how = call
+        body = "".join(f"data: {json.dumps(e)}\r\n\r\n" for e in events)
+        answers.append({"sse": body, "count": 1,
+                        "headers": {"Content-Type": "text/event-stream"}, "interval_ms": 50,
+                        **({"how": how, "after": len(events)} if how else {})})
+    sim._control("faults", {"rules": []})
+    sim._control("answer", {"answers": answers})
+    sim.record(bodies=True)
+
+
+class TestContinuation:
+    CONF = Conf(keys=KEYS, claims=EXPECTED, api="GBalanceStreamContinueMax 2\nGBalanceMaxFailures 1000\n"
+                                                "GBalanceBreakerFailures 1000")
+
+    def check(self, modes, surface, whole, calls, **fields):
+        """The client sees one answer, and every call but the first says what was said."""
+        answer = ask(modes, surface, "Tell me.", True, **fields)
+        assert "".join(pieces_of(answer, surface)) == whole
+        assert answer.body.endswith(surface.done) and b'"error"' not in answer.body
+        found = modes.sim.calls()
+        assert len(found) == calls and len({c["key"] for c in found}) == calls
+        return answer, [json.loads(c["body"])["contents"] for c in found]
+
+    @surfaces
+    @pytest.mark.parametrize("how", [None, "rst"], ids=["ended", "reset"])
+    def test_without_a_seam(self, modes, sim, surface, how):
+        answers_in_turn(sim, (texts("Once upon a ti", last=False), how), (texts("me there was a ", "fox."), None))
+        answer, contents = self.check(modes, surface, "Once upon a time there was a fox.", 2)
+        first, second = contents
+        assert second[:1] == first and [turn["role"] for turn in second[1:]] == ["model", "user"]
+        assert second[1]["parts"] == [{"text": "Once upon a ti"}]
+        if surface is OpenAI:
+            (choice,) = openai_spec.gather(openai_spec.Chat(modes, sim).stream_of(answer))
+            assert choice["finish_reason"] == "stop"
+
+    @surfaces
+    def test_what_is_repeated_goes(self, modes, sim, surface):
+        answers_in_turn(sim, (texts("Once upon a time the qui", last=False), "rst"),
+                        (texts("a time ", "the quick", " fox"), None))
+        self.check(modes, surface, "Once upon a time the quick fox", 2)
+
+    @surfaces
+    def test_cut_twice(self, modes, sim, surface):
+        answers_in_turn(sim, (texts("One ", last=False), "rst"), (texts("two ", last=False), None),
+                        (texts("three."), None))
+        _, contents = self.check(modes, surface, "One two three.", 3)
+        assert contents[2][1]["parts"] == [{"text": "One two "}] and len(contents[2]) == 3
+
+    @surfaces
+    def test_thoughts_are_not_told_twice(self, modes, sim, surface):
+        answers_in_turn(sim, (texts("hm", thought=True, last=False) + texts("A ", last=False), "rst"),
+                        (texts("hm again", thought=True, last=False) + texts("b."), None))
+        answer, _ = self.check(modes, surface, "A b.", 2)
+        assert b"hm" in answer.body and b"again" not in answer.body
+
+    @surfaces
+    def test_all_was_said(self, modes, sim, surface):
+        answers_in_turn(sim, (texts("All of it.", last=False), "rst"), (texts(""), None))
+        self.check(modes, surface, "All of it.", 2)
+
+    @surfaces
+    def test_an_error_in_the_middle(self, modes, sim, surface):
+        error = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
+        answers_in_turn(sim, (texts("A ", last=False) + [error], None), (texts("b."), None))
+        self.check(modes, surface, "A b.", 2)
+
+    @surfaces
+    def test_a_continuation_that_fails_first(self, modes, sim, surface):
+        answers_in_turn(sim, (texts("A ", last=False), "rst"), None, (texts("b."), None))
+        self.check(modes, surface, "A b.", 3)
+
+    def test_usage_is_the_sum(self, modes, sim):
+        answers_in_turn(sim, (texts("A ", last=False), "rst"), (texts("b."), None))
+        answer, _ = self.check(modes, OpenAI, "A b.", 2, stream_options={"include_usage": True})
+        usage = [json.loads(e) for e in events_of(answer)[:-1]][-1]["usage"]
+        assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (10, 14, 24)
+
+    @surfaces
+    def test_in_the_end_the_client_is_told(self, modes, sim, surface):
+        sim.fault("cut", after=2, how="rst")
+        answer = begin(modes, surface, "[[chunks=9 seq]]")
+        assert surface.stream_error(answer)
+        assert len(sim.calls()) == 3, "the first one and two continuations"
+
+    @surfaces
+    def test_what_is_no_text_is_not_continued(self, modes, sim, surface):
+        call = {"candidates": [{"content": {"role": "model", "parts": [
+            {"functionCall": {"name": "get_weather", "args": {}}}]}, "index": 0}]}
+        answers_in_turn(sim, (texts("A ", last=False) + [call], "rst"), (texts("b."), None))
+        answer = begin(modes, surface, "x", **({"tools": [TOOL]} if surface is OpenAI else {}))
+        assert surface.stream_error(answer) and len(sim.calls()) == 1
+
+    @surfaces
+    def test_json_is_not_continued(self, modes, sim, surface):
+        answers_in_turn(sim, (texts('{"a": ', last=False), "rst"), (texts("1}"), None))
+        fields = {"response_format": {"type": "json_object"}} if surface is OpenAI else {
+            "generationConfig": {"responseMimeType": "application/json"}}
+        assert surface.stream_error(begin(modes, surface, "x", **fields)) and len(sim.calls()) == 1
+
+
+class TestContinuationInTheJournal:
+    def test_one_call_of_two_attempts(self, make_site):
+        db = Database("sqlite3")
+        site = make_site(Conf(keys=KEYS, main=db.main, claims=EXPECTED, api="GBalanceStreamContinueMax 1"))
+        db = db.of(site)
+        db.await_tables()
+        for surface in SURFACES:
+            db.run("DELETE FROM t_request_log")
+            answers_in_turn(site.sim, (texts("A ", last=False), "rst"), (texts("b."), None))
+            assert pieces_of(ask(site, surface, "x", True), surface) == ["A ", "b."]
+            first, second = db.await_rows(2)
+            assert [r["is_final"] for r in (first, second)] == [0, 1]
+            assert [r["is_success"] for r in (first, second)] == [0, 1]
+            assert first["request_id"] == second["request_id"] and first["key_id"] != second["key_id"]
+            assert [r["completion_tokens"] for r in (first, second)] == [7, 14], "the last one has the call's sum"
+        hours = db.rows("SELECT * FROM gb_totals WHERE part = 'all' AND period = 3600")
+        assert sum(h["calls"] for h in hours) == 2 and sum(h["attempts"] for h in hours) == 4
+        assert sum(h["completion_tokens"] for h in hours) == 28
+
+
+class TestContinuationIsOff:
+    CONF = Conf(keys=KEYS)
+
+    @surfaces
+    def test_by_default(self, modes, sim, surface):
+        sim.fault("cut", after=2, how="rst", count=1)
+        assert surface.stream_error(begin(modes, surface, "[[chunks=9 seq]]")) and len(sim.calls()) == 1
 
 
 @pytest.mark.soak

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Streams of the Gemini surface that the upstream cuts: what was said so far is
+ * kept while it passes, and the events of the continuation are edited where they
+ * must be - thoughts are left out, the text at the seam loses what it repeats.
+ * Everything else of them goes as it came.
+ */
+#include "proto/gemini_int.h"
+
+#include <string.h>
+
+#include "proto/seam.h"
+
+/* Its text and thoughts are all that the part is. */
+static int is_text(gb_span_t part)
+{
+    gb_json_iter_t it;
+
+    for (gb_json_iter(&it, part); gb_json_next(&it);) {
+        if (!gb_json_eq(it.key, "text") && !gb_json_eq(it.key, "thought")
+            && !gb_json_eq(it.key, "thoughtSignature")) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int is_thought(gb_span_t part)
+{
+    int flag = 0;
+
+    return gb_json_bool(gb_json_get(part, "thought"), &flag) && flag;
+}
+
+void gb_gemini_said(gemini_call_t *call, gb_span_t root)
+{
+    gb_span_t candidates = gb_json_get(root, "candidates");
+    gb_span_t candidate = gb_json_path(candidates, "0");
+    gb_json_iter_t it;
+
+    call->rest.other |= gb_json_count(candidates) > 1
+                        || gb_json_get(candidate, "groundingMetadata").p != NULL;
+    for (gb_json_iter(&it, gb_json_path(candidate, "content.parts")); gb_json_next(&it);) {
+        call->rest.other |= !is_text(it.value);
+        if (!is_thought(it.value) && gb_json_get(it.value, "text").p != NULL) {
+            gb_json_str_append(&call->rest.said, gb_json_get(it.value, "text"));
+        }
+    }
+    call->rest.other |= call->rest.said.rv != APR_SUCCESS;
+}
+
+apr_status_t gb_gemini_go_on(gb_plan_t *plan)
+{
+    gemini_call_t *call = plan->state;
+    gemini_rest_t *rest = &call->rest;
+    gb_facts_t sum;
+    gb_buf_t body;
+
+    if (!rest->keeps || rest->other || rest->facts == NULL) {
+        return APR_NOTFOUND;
+    }
+    if (rest->first_body.p == NULL) {
+        rest->first_body = gb_json_root(plan->body, plan->body_len);
+    }
+    gb_buf_init_pool(&body, GB_BUF_MAX_REQUEST, plan->pool);
+    if (gb_seam_body(&body, rest->first_body, rest->said.data, rest->said.len) != APR_SUCCESS) {
+        return APR_NOTFOUND;
+    }
+    sum = *rest->facts;
+    gb_facts_add_tokens(&sum, &rest->before);
+    rest->before = sum;
+    rest->continued = 1;
+    rest->seam_open = 1;
+    gb_buf_reset(&rest->held);
+    plan->body = body.data;
+    plan->body_len = body.len;
+    return APR_SUCCESS;
+}
+
+/* ---- events of the rest ---- */
+
+static void event_put(gb_buf_t *out, gb_span_t json)
+{
+    gb_buf_puts(out, "data: ");
+    gb_json_put_compact(out, json);
+    gb_buf_puts(out, "\r\n\r\n");
+}
+
+/* The event with another text in the place of the one that it has. */
+static void event_put_with(gb_buf_t *out, gb_span_t json, gb_span_t text, const char *other,
+                           size_t len)
+{
+    gb_buf_t made;
+
+    gb_buf_init(&made, GB_BUF_MAX_EVENT);
+    gb_buf_append(&made, json.p, (size_t)(text.p - json.p));
+    gb_json_put_str(&made, other, len);
+    gb_buf_append(&made, text.p + text.len, (size_t)(json.p + json.len - text.p - text.len));
+    if (made.rv == APR_SUCCESS) {
+        event_put(out, (gb_span_t){made.data, made.len});
+    }
+    gb_buf_free(&made);
+}
+
+/* What an event of the rest is. */
+typedef struct seen_t {
+    int thoughts, others; /* parts */
+    gb_span_t text;       /* of the only part that is text; of the last one if others > 1 */
+    int ends;
+} seen_t;
+
+static void look(seen_t *seen, gb_span_t root)
+{
+    gb_span_t candidate = gb_json_path(gb_json_get(root, "candidates"), "0");
+    gb_json_iter_t it;
+
+    memset(seen, 0, sizeof(*seen));
+    for (gb_json_iter(&it, gb_json_path(candidate, "content.parts")); gb_json_next(&it);) {
+        if (is_thought(it.value)) {
+            seen->thoughts++;
+            continue;
+        }
+        seen->others++;
+        seen->text = gb_json_get(it.value, "text");
+    }
+    seen->ends = gb_json_get(candidate, "finishReason").p != NULL;
+}
+
+/* The held text goes into the event's place for text, or the event waits with it. */
+static void at_seam(gemini_rest_t *rest, gb_buf_t *out, gb_span_t root, const seen_t *seen)
+{
+    size_t overlap;
+
+    gb_json_str_append(&rest->held, seen->text);
+    overlap = gb_seam_overlap(rest->said.data != NULL ? rest->said.data : "", rest->said.len,
+                              rest->held.data != NULL ? rest->held.data : "", rest->held.len,
+                              !seen->ends);
+    if (overlap == GB_SEAM_OPEN) {
+        return;
+    }
+    rest->seam_open = 0;
+    event_put_with(out, root, seen->text, rest->held.data + overlap, rest->held.len - overlap);
+    gb_buf_append(&rest->said, rest->held.data + overlap, rest->held.len - overlap);
+}
+
+/* Something else than text comes: what is held goes before it. */
+static void seam_close(gemini_rest_t *rest, gb_buf_t *out)
+{
+    static const char before[] = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":";
+    static const char behind[] = "}],\"role\":\"model\"},\"index\":0}]}\r\n\r\n";
+    size_t overlap;
+
+    rest->seam_open = 0;
+    if (rest->held.len > 0) {
+        overlap = gb_seam_overlap(rest->said.data != NULL ? rest->said.data : "", rest->said.len,
+                                  rest->held.data, rest->held.len, 0);
+        gb_buf_puts(out, before);
+        gb_json_put_str(out, rest->held.data + overlap, rest->held.len - overlap);
+        gb_buf_puts(out, behind);
+        gb_buf_append(&rest->said, rest->held.data + overlap, rest->held.len - overlap);
+    }
+}
+
+void gb_gemini_rest_event(gemini_call_t *call, gb_buf_t *out, gb_span_t root)
+{
+    gemini_rest_t *rest = &call->rest;
+    seen_t seen;
+
+    look(&seen, root);
+    if (seen.thoughts > 0 && seen.others == 0 && !seen.ends) {
+        return; /* the client has thoughts for this answer */
+    }
+    if (rest->seam_open && seen.others == 1 && gb_json_kind(seen.text) == GB_JSON_STRING) {
+        at_seam(rest, out, root, &seen);
+        return;
+    }
+    if (rest->seam_open && (seen.others > 0 || seen.ends)) {
+        seam_close(rest, out);
+    }
+    gb_gemini_said(call, root);
+    event_put(out, root);
+}
