@@ -40,7 +40,7 @@ static const char *skip_container(const char *p, const char *end)
     while (p < end) {
         switch (stop_class[(unsigned char)*p]) {
         case 0:
-            p++;
+            p = scan_to_stop(p + 1, end);
             break;
         case 1:
             p = skip_string(p, end);

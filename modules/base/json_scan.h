@@ -48,6 +48,25 @@ static inline const char *scan_to_quote(const char *p, const char *end)
     return p;
 }
 
+/*
+ * Past the words of eight bytes that hold no '"', '[', ']', '{' or '}': to the first
+ * that may (brackets become braces when their bit 0x20 is set).
+ */
+static inline const char *scan_to_stop(const char *p, const char *end)
+{
+    while (end - p >= 8) {
+        uint64_t word = scan_load(p), braces = word | SCAN_ONES * 0x20;
+
+        if ((scan_has_zero(word ^ (SCAN_ONES * '"')) | scan_has_zero(braces ^ (SCAN_ONES * '{'))
+             | scan_has_zero(braces ^ (SCAN_ONES * '}')))
+            != 0) {
+            break;
+        }
+        p += 8;
+    }
+    return p;
+}
+
 /* The first end of line at or after p (or end). */
 static inline const char *scan_to_eol(const char *p, const char *end)
 {

@@ -11,6 +11,8 @@
 #include <strings.h>
 #include <apr_strings.h>
 
+#include "base/base64.h"
+
 /* Where the part stands, for refusals. */
 typedef struct place_t {
     gb_openai_turns_t *turns;
@@ -203,22 +205,10 @@ static int base64_put(gb_buf_t *out, const char *text, size_t len)
 
 void gb_openai_base64_put(gb_buf_t *out, const char *text, size_t len)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *bytes = (const unsigned char *)text;
-    char quad[4];
-    unsigned v;
-    size_t i, n;
-
-    gb_buf_reserve(out, len / 3 * 4 + 4);
-    for (i = 0; i < len; i += 3) {
-        n = len - i < 3 ? len - i : 3;
-        v = (unsigned)bytes[i] << 16 | (n > 1 ? (unsigned)bytes[i + 1] << 8 : 0)
-            | (n > 2 ? bytes[i + 2] : 0);
-        quad[0] = digits[v >> 18 & 63];
-        quad[1] = digits[v >> 12 & 63];
-        quad[2] = n > 1 ? digits[v >> 6 & 63] : '=';
-        quad[3] = n > 2 ? digits[v & 63] : '=';
-        gb_buf_append(out, quad, sizeof(quad));
+    if (gb_buf_reserve(out, GB_BASE64_LEN(len)) == APR_SUCCESS) {
+        gb_base64(out->data + out->len, text, len);
+        out->len += GB_BASE64_LEN(len);
+        out->data[out->len] = '\0';
     }
 }
 

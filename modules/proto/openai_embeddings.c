@@ -192,68 +192,83 @@ apr_status_t gb_openai_embeddings(gb_openai_call_t *call)
 /* ---- numbers ---- */
 
 /*
- * The float nearest to a decimal number.  strtof is exact and slow; what has at
- * most 15 digits and a small exponent is exact as one division of doubles, and
- * Google writes nothing else.
+ * The float nearest to the number at *pat, which ends before end; *pat goes behind
+ * it.  strtof is exact and slow; what has at most 15 digits and a small exponent is
+ * exact as one division of doubles, and Google writes nothing else.
  */
-static float float_read(gb_span_t number)
+static float float_read(const char **pat, const char *end)
 {
     static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                   1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                   1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    const char *p = number.p, *end = number.p + number.len;
-    int negative = p < end && *p == '-', digits = 0, after = 0, in_fraction = 0;
+    const char *number = *pat, *p = number + (*number == '-');
+    int digits = 0, after = 0, in_fraction = 0;
     uint64_t mantissa = 0;
     double value;
 
-    for (p += negative; p < end && digits <= 15 && after <= 22; p++) {
-        if (*p == '.') {
-            in_fraction = 1;
-        }
-        else if (*p >= '0' && *p <= '9') {
-            mantissa = mantissa * 10 + (uint64_t)(*p - '0');
+    for (; p < end; p++) {
+        unsigned digit = (unsigned char)*p - (unsigned)'0';
+
+        if (digit <= 9) {
+            mantissa = digits <= 15 ? mantissa * 10 + digit : mantissa;
             digits += mantissa > 0;
             after += in_fraction;
+        }
+        else if (*p == '.') {
+            in_fraction = 1;
         }
         else {
             break;
         }
     }
-    if (p < end || digits > 15 || after > 22) {
-        return strtof(number.p, NULL); /* what follows a number in JSON is no part of one */
+    if ((p < end && (*p == 'e' || *p == 'E')) || digits > 15 || after > 22) {
+        p += strspn(p, "0123456789eE+-.");
+        *pat = p;
+        return strtof(number, NULL); /* what follows a number in JSON is no part of one */
     }
+    *pat = p;
     value = (double)mantissa / tens[after];
-    return (float)(negative ? -value : value);
+    return (float)(*number == '-' ? -value : value);
 }
 
-static void float_put(gb_buf_t *out, float value)
+static void float_put(unsigned char *to, float value)
 {
-    unsigned char bytes[4];
     uint32_t bits;
     int i;
 
     memcpy(&bits, &value, sizeof(bits));
     for (i = 0; i < 4; i++) {
-        bytes[i] = (unsigned char)(bits >> (8 * i));
+        to[i] = (unsigned char)(bits >> (8 * i));
     }
-    gb_buf_append(out, bytes, sizeof(bytes));
 }
 
+/* A list of numbers, which was checked as JSON; what is no number ends it. */
 static void base64_put(gb_buf_t *out, gb_span_t values)
 {
-    gb_json_iter_t it;
-    gb_buf_t raw;
+    const char *at = values.p + (values.len > 0), *end = values.p + values.len;
+    unsigned char *raw = malloc(values.len * 2
+                                + 4); /* a number has two characters with its comma */
+    size_t len = 0;
 
-    gb_buf_init(&raw, GB_BUF_MAX_ANSWER);
-    for (gb_json_iter(&it, values); gb_json_next(&it);) {
-        float_put(&raw, float_read(it.value));
+    if (raw == NULL) {
+        abort();
+    }
+    while (at < end) {
+        if (*at == '-' || (*at >= '0' && *at <= '9')) {
+            float_put(raw + len, float_read(&at, end));
+            len += 4;
+        }
+        else if (*at == ',' || *at == ' ' || *at == '\n' || *at == '\r' || *at == '\t') {
+            at++;
+        }
+        else {
+            break;
+        }
     }
     gb_buf_putc(out, '"');
-    if (raw.len > 0) {
-        gb_openai_base64_put(out, raw.data, raw.len);
-    }
+    gb_openai_base64_put(out, (const char *)raw, len);
     gb_buf_putc(out, '"');
-    gb_buf_free(&raw);
+    free(raw);
 }
 
 /* ---- the answer ---- */
@@ -276,14 +291,32 @@ static void embedding_put(gb_translator_t *t, const embeddings_t *e, gb_span_t e
     t->n++;
 }
 
-static void count(gb_facts_t *facts, gb_span_t root)
+static void count(gb_facts_t *facts, gb_span_t usage)
 {
     apr_int64_t tokens;
 
-    if (gb_json_int_or_str(gb_json_path(root, "usageMetadata.promptTokenCount"), &tokens)) {
+    if (gb_json_int_or_str(gb_json_get(usage, "promptTokenCount"), &tokens)) {
         facts->prompt_tokens = tokens + (facts->prompt_tokens > 0 ? facts->prompt_tokens : 0);
         facts->total_tokens = facts->prompt_tokens;
         facts->completion_tokens = 0;
+    }
+}
+
+/* One member of Google's answer; some are a megabyte long, so each is found once. */
+static void member_read(gb_translator_t *t, const embeddings_t *e, gb_span_t name, gb_span_t value)
+{
+    gb_json_iter_t it;
+
+    if (gb_json_eq(name, "usageMetadata")) {
+        count(t->facts, value);
+    }
+    else if (gb_json_eq(name, "embedding")) {
+        embedding_put(t, e, value);
+    }
+    else if (gb_json_eq(name, "embeddings")) {
+        for (gb_json_iter(&it, value); gb_json_next(&it);) {
+            embedding_put(t, e, it.value);
+        }
     }
 }
 
@@ -293,19 +326,13 @@ static apr_status_t embeddings_chunk(gb_translator_t *t, const char *bytes, size
     const embeddings_t *e = ((gb_openai_call_t *)t->plan->state)->own;
     gb_json_fault_t fault = {0};
     gb_json_iter_t it;
-    gb_span_t root;
 
     if (gb_json_check(bytes, len, &fault) != APR_SUCCESS) {
         return APR_EGENERAL;
     }
-    root = gb_json_root(bytes, len);
-    count(t->facts, root);
     t->passed++;
-    if (gb_json_kind(gb_json_get(root, "embedding")) == GB_JSON_OBJECT) {
-        embedding_put(t, e, gb_json_get(root, "embedding"));
-    }
-    for (gb_json_iter(&it, gb_json_get(root, "embeddings")); gb_json_next(&it);) {
-        embedding_put(t, e, it.value);
+    for (gb_json_iter(&it, gb_json_root(bytes, len)); gb_json_next(&it);) {
+        member_read(t, e, it.key, it.value);
     }
     t->facts->has_candidate = t->facts->has_content = t->n > 0;
     return t->kept.rv;

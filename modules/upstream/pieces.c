@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/base64.h"
+
 size_t gb_pieces_len(const apr_array_header_t *list)
 {
     size_t len = 0;
@@ -17,7 +19,7 @@ size_t gb_pieces_len(const apr_array_header_t *list)
     for (i = 0; i < list->nelts; i++) {
         const gb_piece_t *piece = &APR_ARRAY_IDX(list, i, gb_piece_t);
 
-        len += piece->base64 ? (piece->bytes.len + 2) / 3 * 4 : piece->bytes.len;
+        len += piece->base64 ? GB_BASE64_LEN(piece->bytes.len) : piece->bytes.len;
     }
     return len;
 }
@@ -41,34 +43,15 @@ static void give_back(gb_pieces_t *pieces, const gb_piece_t *piece)
     pieces->kept = pieces->at;
 }
 
-static void encode_group(char *to, const unsigned char *from, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    unsigned bits = (unsigned)from[0] << 16 | (n > 1 ? (unsigned)from[1] << 8 : 0)
-                    | (n > 2 ? from[2] : 0);
-
-    to[0] = digits[bits >> 18];
-    to[1] = digits[bits >> 12 & 63];
-    to[2] = n > 1 ? digits[bits >> 6 & 63] : '=';
-    to[3] = n > 2 ? digits[bits & 63] : '=';
-}
-
 /* As many whole groups as there is room for. */
 static size_t encode(gb_pieces_t *pieces, const gb_piece_t *piece, char *room, size_t size)
 {
-    const unsigned char *from = (const unsigned char *)piece->bytes.p + pieces->at;
-    size_t left = piece->bytes.len - pieces->at, n = 0;
+    size_t left = piece->bytes.len - pieces->at, fits = size / 4 * 3;
+    size_t n = left < fits ? left : fits;
 
-    while (left > 0 && size - n >= 4) {
-        size_t group = left < 3 ? left : 3;
-
-        encode_group(room + n, from, group);
-        from += group;
-        left -= group;
-        n += 4;
-    }
-    pieces->at = piece->bytes.len - left;
-    return n;
+    gb_base64(room, piece->bytes.p + pieces->at, n);
+    pieces->at += n;
+    return GB_BASE64_LEN(n);
 }
 
 static size_t copy(gb_pieces_t *pieces, const gb_piece_t *piece, char *room, size_t size)

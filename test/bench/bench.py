@@ -14,7 +14,7 @@ the machine does blurs all of them alike; every figure is the median of the roun
 CPU seconds come first: they are read from /proc for httpd's processes alone, so load
 generator and simulator on the same cores cannot blur them.
 
-    bench.py [--rounds 5] [--seconds 2] [--json FILE] [--only unary|thinking|latency|stream|speech|memory] [--strict]
+    bench.py [--rounds 5] [--seconds 2] [--json FILE] [--only NAME] [--strict]
 """
 import argparse
 import json
@@ -39,6 +39,7 @@ STREAMS, CHUNKS, INTERVAL = 100, 100, 20       # 5,000 chunks a second
 PARKED = 1000
 WAITING, THINKING = 500, 250                   # callers at a time, milliseconds until a model answers
 WAYS = ("direct", "proxy", "native", "translated")
+WHAT = ("unary", "thinking", "latency", "stream", "speech", "embeddings", "images", "memory")
 
 
 class Bench:
@@ -129,11 +130,36 @@ class Bench:
         if way == "translated":
             cases = {name: Case("POST", "/v1/audio/speech", {**asked, "response_format": name})
                      for name in ("wav", "mp3")}
+        self.whole(way, seconds, "speeches", cases)
+
+    def embeddings(self, way, seconds):
+        """One text, and a batch of 100, with 768 numbers each; in base64 where it is translated."""
+        model, texts = "gemini-embedding-001", [f"text number {i}" for i in range(100)]
+        requests = [{"model": f"models/{model}", "content": {"parts": [{"text": t}]}, "outputDimensionality": 768}
+                    for t in texts]
+        asked = {"model": model, "dimensions": 768, "encoding_format": "base64"}
+        cases = {"one text": Case("POST", f"/v1beta/models/{model}:embedContent", requests[0]),
+                 "100 texts": Case("POST", f"/v1beta/models/{model}:batchEmbedContents", {"requests": requests})}
+        if way == "translated":
+            cases = {"one text": Case("POST", "/v1/embeddings", {**asked, "input": texts[0]}),
+                     "100 texts": Case("POST", "/v1/embeddings", {**asked, "input": texts})}
+        self.whole(way, seconds, "embeddings", cases)
+
+    def images(self, way, seconds):
+        """A small picture: what is measured is the call, not the copying."""
+        model = "gemini-3-pro-image"
+        case = Case("POST", Gemini.path(model=model), Gemini.body("a cat", generationConfig={"responseModalities": ["IMAGE"]}))
+        if way == "translated":
+            case = Case("POST", "/v1/images/generations", {"model": model, "prompt": "a cat"})
+        self.whole(way, seconds, "images", {"one": case})
+
+    def whole(self, way, seconds, things, cases):
+        """Answers in one piece, eight at a time."""
         for name, case in cases.items():
             report = self.measured(way, lambda case=case: load(self.port(way), [case], connections=8, duration=seconds,
-                                                     **self.options(way)),
-                                   f"CPU seconds per 1,000 speeches, {name}", lambda r: r.completed, 1000)
-            self.keep(f"speeches per second, {name}", way, report.completed / report.seconds)
+                                                               **self.options(way)),
+                                   f"CPU seconds per 1,000 {things}, {name}", lambda r: r.completed, 1000)
+            self.keep(f"{things} per second, {name}", way, report.completed / report.seconds)
 
     def memory(self, way, _):
         """Proportional set size of all children with PARKED streams open, less that without."""
@@ -206,13 +232,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--only", choices=("unary", "thinking", "latency", "stream", "speech", "memory"))
+    parser.add_argument("--only", choices=WHAT)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--strict", action="store_true", help="fail when a bar is missed")
     args = parser.parse_args()
     bench = Bench()
     try:
-        what = [args.only] if args.only else ["unary", "thinking", "latency", "stream", "speech", "memory"]
+        what = [args.only] if args.only else WHAT
         for way in WAYS:
             bench.unary(way, 0.5)       # warm: children, connections, caches
         bench.figures.clear()
