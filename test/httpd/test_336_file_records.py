@@ -37,7 +37,16 @@ def google():
 
 @pytest.fixture(scope="class", params=["sqlite3", "mysql"])
 def kept(request, google, make_site):
-    db = Database(request.param)
+    return site_with(request.param, google, make_site)
+
+
+@pytest.fixture(scope="class")
+def kept_in_a_file(google, make_site):
+    return site_with("sqlite3", google, make_site)
+
+
+def site_with(kind, google, make_site):
+    db = Database(kind)
     site = make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta", modules=PROXY, main=db.main,
                           claims=(r"AH00098:",)),
                      sim=False)
@@ -158,6 +167,12 @@ class TestCleanup:
         wait_until(lambda: "files/old1" not in google.things, "the file to go at Google")
         (call,) = [c for c in google.calls if c["method"] == "DELETE"]
         assert call["key"] == KEYS[2] and record(kept, "files/young1")
+
+
+class TestRounds:
+    @pytest.fixture(scope="class")
+    def kept(self, kept_in_a_file):
+        return kept_in_a_file
 
     def test_not_before_its_hour(self, kept, google):
         wait_until(lambda: kept.db.value("SELECT COUNT(*) FROM gb_meta WHERE name = 'files_cleanup default'"), "the end of a round")

@@ -81,6 +81,36 @@ class TestBound:
         assert PASSWORD.encode() not in out.all_logs()
 
 
+class TestOneOfThree:
+    """tinyproxy makes a line of every call: each can be followed."""
+
+    def ways_of_keys(self, site, ways):
+        found = {}
+        while len(found) < len(MANY):
+            site.sim.reset()
+            before = [w.count() for w in ways]
+            assert ask(site, Gemini).status == 200
+            key = [c for c in site.sim.calls() if "generateContent" in c["path"]][-1]["key"]
+            found[key] = next(i for i, w in enumerate(ways) if w.count() > before[i])
+        return found
+
+    def test_its_keys_move_and_the_others_stay(self, make_site):
+        ways = [Tinyproxy() for _ in range(3)]
+        try:
+            urls = ",".join(w.url for w in ways)
+            site = make_site(Conf(keys=MANY, api=f'GBalanceProxies "{urls}"', claims=FAILED))
+            first = self.ways_of_keys(site, ways)
+            assert self.ways_of_keys(site, ways) == first
+            down = first[MANY[0]]
+            ways[down].stop()
+            second = self.ways_of_keys(site, ways)
+            assert down not in second.values()
+            assert {k: w for k, w in second.items() if first[k] != down} == {k: w for k, w in first.items() if w != down}
+        finally:
+            for way in ways:
+                way.stop()
+
+
 class TestWhoseFault:
     """A proxy says nothing of a model or a key: neither pays for it."""
 
