@@ -53,15 +53,6 @@ static const char *token_of(const admin_page_t *page)
     return token ? token : admin_given(page, "auth_token"); /* gemini-balance's name for it */
 }
 
-static void tell_wait(admin_page_t *page, const gb_error_t *err)
-{
-    if (err->retry_after) {
-        apr_table_setn(
-            page->r->err_headers_out, "Retry-After",
-            apr_psprintf(page->r->pool, "%" APR_TIME_T_FMT, apr_time_sec(err->retry_after) + 1));
-    }
-}
-
 static apr_status_t build_auth(admin_page_t *page, json_t *data)
 {
     const char *next = next_of(page, admin_given(page, "next")), *token = token_of(page);
@@ -74,7 +65,6 @@ static apr_status_t build_auth(admin_page_t *page, json_t *data)
         page->see_other = next;
         return APR_SUCCESS;
     }
-    tell_wait(page, &err);
     if (err.status == HTTP_SERVICE_UNAVAILABLE || page->body) {
         return admin_fail(page, err.status, "%s", err.message);
     }

@@ -126,9 +126,19 @@ static apr_status_t check_csrf(request_rec *r, const gb_admin_t *admin, gb_error
     return APR_EACCES;
 }
 
+/* A client's own token is a mistake, and no guess. */
+static apr_status_t wrong_token(request_rec *r)
+{
+    if (!core_token_find(core_view(r)->tokens, core_request_get(r)->credential)) {
+        core_guess_wrong(r, CORE_GUESS_BEARER);
+    }
+    return APR_EACCES;
+}
+
 apr_status_t core_admin_get(request_rec *r, gb_admin_t *admin, gb_error_t *err)
 {
     const core_request_t *req = core_request_get(r);
+    apr_interval_time_t wait;
     gb_admin_t unused;
     apr_status_t rv;
 
@@ -142,10 +152,14 @@ apr_status_t core_admin_get(request_rec *r, gb_admin_t *admin, gb_error_t *err)
     if (core_admin_closed(r, err)) {
         return APR_EACCES;
     }
-    if (core_admin_is_token(r, req->credential)) {
+    wait = req->credential ? core_guess_wait(r, CORE_GUESS_BEARER) : 0;
+    if (!wait && core_admin_is_token(r, req->credential)) {
         token_admin(r, req->credential, admin);
         return APR_SUCCESS;
     }
     rv = by_apache(r) ? apache_admin(r, admin, err) : session_admin(r, admin, err);
+    if (rv != APR_SUCCESS && req->credential && !by_apache(r)) {
+        return wait ? core_guess_refuse(r, err, wait) : wrong_token(r);
+    }
     return rv == APR_SUCCESS ? check_csrf(r, admin, err) : rv;
 }

@@ -80,6 +80,7 @@ static void open_segment(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
     core_files_tenants(specs);
     core_upload_tenants(specs);
     core_session_tenants(specs);
+    core_guess_tenants(specs);
     core_gallery_tenants(specs);
     gbalance_run_segment_tenants(specs);
     rv = gb_segment_open(&segment, (const gb_tenant_spec_t *)specs->elts, specs->nelts,

@@ -5,9 +5,9 @@
  * and lies here as its digest only.  Whoever knows the cookie can make the token
  * that changes need (a digest of it, too), a foreign page cannot.
  *
- *   +--------+--------------------+-------------------------+
- *   | header | sessions (1-based) | addresses that guessed  |
- *   +--------+--------------------+-------------------------+
+ *   +--------+--------------------+
+ *   | header | sessions (1-based) |
+ *   +--------+--------------------+
  */
 #include "core_session.h"
 
@@ -21,7 +21,6 @@ APLOG_USE_MODULE(gbalance);
 
 #define TENANT     "sessions"
 #define SESSIONS   512
-#define ADDRESSES  512
 #define RANDOM_LEN 32
 #define COOKIE_LEN (2 * RANDOM_LEN)
 #define TEXT_LEN   128
@@ -37,21 +36,13 @@ typedef struct slot_t {
     char address[48], agent[TEXT_LEN];
 } slot_t;
 
-typedef struct guesser_t {
-    apr_uint64_t vhost;
-    apr_time_t since;
-    apr_uint32_t wrong, unused;
-    char address[48];
-} guesser_t;
-
 typedef struct block_t {
     unsigned char secret[GB_SIGN_KEY]; /* of this server, for whom Apache knows */
     apr_uint32_t last_number, unused;
     slot_t slots[SESSIONS];
-    guesser_t guessers[ADDRESSES];
 } block_t;
 
-/* Slot 0 is the header, then the sessions, then the addresses. */
+/* Slot 0 is the header. */
 static void repair(void *memory, apr_size_t size, apr_uint32_t slot)
 {
     block_t *block = memory;
@@ -59,9 +50,6 @@ static void repair(void *memory, apr_size_t size, apr_uint32_t slot)
     (void)size;
     if (slot >= 1 && slot <= SESSIONS) {
         memset(&block->slots[slot - 1], 0, sizeof(slot_t));
-    }
-    else if (slot > SESSIONS && slot <= SESSIONS + ADDRESSES) {
-        memset(&block->guessers[slot - SESSIONS - 1], 0, sizeof(guesser_t));
     }
 }
 
@@ -208,104 +196,6 @@ static void send_cookie(request_rec *r, const char *value, const char *path)
                               value ? "" : "; Max-Age=0", NULL));
 }
 
-/* ---- addresses that guessed ---- */
-
-/* A guesser changes within a /64 of IPv6 as he likes. */
-static void address_of(char out[48], const char *ip)
-{
-    int colons = 0;
-    size_t n;
-
-    apr_cpystrn(out, ip, 48);
-    for (n = 0; strchr(ip, ':') && !strstr(ip, "::") && out[n]; n++) {
-        if (out[n] == ':' && ++colons == 4) {
-            apr_cpystrn(out + n, "::/64", 48 - n);
-            return;
-        }
-    }
-}
-
-static guesser_t *guesser_locked(block_t *block, const char *address, apr_uint64_t vhost)
-{
-    int i;
-
-    for (i = 0; i < ADDRESSES; i++) {
-        guesser_t *guesser = &block->guessers[i];
-
-        if (guesser->wrong && guesser->vhost == vhost && strcmp(guesser->address, address) == 0) {
-            return guesser;
-        }
-    }
-    return NULL;
-}
-
-/* A slot for another address: an empty one, or that whose tries are longest ago. */
-static guesser_t *guesser_new_locked(block_t *block)
-{
-    guesser_t *oldest = &block->guessers[0];
-    int i;
-
-    for (i = 0; i < ADDRESSES; i++) {
-        if (!block->guessers[i].wrong) {
-            return &block->guessers[i];
-        }
-        if (block->guessers[i].since < oldest->since) {
-            oldest = &block->guessers[i];
-        }
-    }
-    return oldest;
-}
-
-/* How long this address has to wait until its tokens are looked at again; 0 = not at all. */
-static apr_interval_time_t wait_of(const guesser_t *guesser, apr_time_t now)
-{
-    apr_time_t until = guesser ? guesser->since + CORE_LOGIN_WINDOW : 0;
-
-    return guesser && guesser->wrong >= CORE_LOGIN_TRIES && until > now ? until - now : 0;
-}
-
-static apr_interval_time_t login_wait(gb_tenant_t *tenant, request_rec *r)
-{
-    apr_interval_time_t wait;
-    char address[48];
-
-    address_of(address, r->useragent_ip);
-    gb_segment_lock(tenant->segment);
-    wait = wait_of(guesser_locked(tenant->block, address, vhost_of(r)), apr_time_now());
-    gb_segment_unlock(tenant->segment);
-    return wait;
-}
-
-/* Answers how many tries are left. */
-static int login_wrong(gb_tenant_t *tenant, request_rec *r)
-{
-    block_t *block = tenant->block;
-    apr_time_t now = apr_time_now();
-    guesser_t *guesser;
-    char address[48];
-    int left;
-
-    address_of(address, r->useragent_ip);
-    gb_segment_lock(tenant->segment);
-    guesser = guesser_locked(block, address, vhost_of(r));
-    if (!guesser) {
-        guesser = guesser_new_locked(block);
-        guesser->wrong = 0;
-    }
-    gb_segment_dirty_locked(tenant, (apr_uint32_t)(1 + SESSIONS + (guesser - block->guessers)));
-    if (!guesser->wrong || guesser->since + CORE_LOGIN_WINDOW < now) {
-        memset(guesser, 0, sizeof(*guesser));
-        guesser->vhost = vhost_of(r);
-        guesser->since = now;
-        apr_cpystrn(guesser->address, address, sizeof(guesser->address));
-    }
-    guesser->wrong++;
-    left = CORE_LOGIN_TRIES - (int)guesser->wrong;
-    gb_segment_clean_locked(tenant);
-    gb_segment_unlock(tenant->segment);
-    return left > 0 ? left : 0;
-}
-
 /* ---- opening ---- */
 
 /* A free slot, else one that has ended, else that which was seen longest ago. */
@@ -366,16 +256,6 @@ static void open_session(gb_tenant_t *tenant, request_rec *r, const char *path)
                   r->useragent_ip);
 }
 
-static apr_status_t refuse_wait(gb_error_t *err, apr_interval_time_t wait)
-{
-    gb_error_set(err, HTTP_TOO_MANY_REQUESTS, NULL, NULL,
-                 "Too many wrong tokens came from your address. Wait %d minutes; sessions that "
-                 "are open go on, and other addresses are not touched.",
-                 (int)(apr_time_sec(wait) / 60) + 1);
-    err->retry_after = wait;
-    return APR_EACCES;
-}
-
 apr_status_t core_session_begin(request_rec *r, const char *token, const char *path, int *left,
                                 gb_error_t *err)
 {
@@ -392,15 +272,15 @@ apr_status_t core_session_begin(request_rec *r, const char *token, const char *p
                      "Shared memory was refused, so nobody can sign in. See httpd's error log.");
         return APR_EACCES;
     }
-    wait = login_wait(tenant, r);
+    wait = core_guess_wait(r, CORE_GUESS_LOGIN);
     if (wait) {
-        return refuse_wait(err, wait);
+        return core_guess_refuse(r, err, wait);
     }
     if (core_admin_is_token(r, token)) {
         open_session(tenant, r, path);
         return APR_SUCCESS;
     }
-    *left = login_wrong(tenant, r);
+    *left = core_guess_wrong(r, CORE_GUESS_LOGIN);
     ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r,
                   GBLOGNO(8071) "admin: a wrong token came from %s, %d tries are left",
                   r->useragent_ip, *left);
@@ -495,7 +375,7 @@ void core_sessions_list(request_rec *r, apr_array_header_t **sessions,
     int i;
 
     *sessions = apr_array_make(r->pool, 8, sizeof(gb_session_t));
-    *throttled = apr_array_make(r->pool, 4, sizeof(gb_guesser_t));
+    core_guess_list(r, throttled);
     if (!tenant) {
         return;
     }
@@ -507,18 +387,6 @@ void core_sessions_list(request_rec *r, apr_array_header_t **sessions,
     for (i = 0; i < SESSIONS; i++) {
         if (copy->slots[i].state != FREE && copy->slots[i].vhost == vhost) {
             show_session(apr_array_push(*sessions), &copy->slots[i], r, now.number);
-        }
-    }
-    for (i = 0; i < ADDRESSES; i++) {
-        const guesser_t *guesser = &copy->guessers[i];
-
-        if (guesser->wrong && guesser->vhost == vhost) {
-            gb_guesser_t *to = apr_array_push(*throttled);
-
-            to->address = apr_pstrdup(r->pool, guesser->address);
-            to->wrong = (int)guesser->wrong;
-            to->since = guesser->since;
-            to->wait = wait_of(guesser, apr_time_now());
         }
     }
 }

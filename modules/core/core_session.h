@@ -29,10 +29,25 @@ int core_admin_is_token(request_rec *r, const char *given);
  * token), 503. */
 apr_status_t core_admin_get(request_rec *r, gb_admin_t *admin, gb_error_t *err);
 
-/* ---- core_session.c ---- */
+/* ---- core_guess.c ---- */
 
-#define CORE_LOGIN_TRIES  8
-#define CORE_LOGIN_WINDOW apr_time_from_sec(15 * 60)
+typedef enum {
+    CORE_GUESS_LOGIN,
+    CORE_GUESS_BEARER, /* and the other ways to bring a token with each request */
+    CORE_GUESS_KINDS
+} core_guess_t;
+
+void core_guess_tenants(apr_array_header_t *specs);
+/* How long this address has to wait until its tokens are looked at again; 0 = not at all. */
+apr_interval_time_t core_guess_wait(request_rec *r, core_guess_t kind);
+/* Its token was wrong: how many tries are left. */
+int core_guess_wrong(request_rec *r, core_guess_t kind);
+/* APR_EACCES with *err filled: 429. */
+apr_status_t core_guess_refuse(request_rec *r, gb_error_t *err, apr_interval_time_t wait);
+/* Of gb_guesser_t. */
+void core_guess_list(request_rec *r, apr_array_header_t **guessers);
+
+/* ---- core_session.c ---- */
 
 /* The session that a request belongs to. */
 typedef struct core_session_now_t {

@@ -313,6 +313,20 @@ class TestThrottle:
         assert site.api.request("GET", "/api/config", token=ADMIN,
                                 headers={"X-Forwarded-For": "198.51.100.23"}).status == 200
 
+    def test_a_program_that_guesses_waits_too(self, site):
+        headers = {"X-Forwarded-For": "203.0.113.5", "Authorization": "Bearer guess"}
+        with site.api.connect() as conn:
+            statuses = [conn.request("GET", "/api/version/check", headers).read() and 0 for _ in range(999)]
+            assert conn.request("GET", "/api/version/check", headers).status == 401
+        right = {**headers, "Authorization": f"Bearer {ADMIN}"}
+        answer = site.api.request("GET", "/api/config", anonymous=True, headers=right)
+        assert answer.status == 429 and answer.headers.get("Retry-After")
+        assert len(statuses) == 999
+        owner = Browser(site, address="203.0.113.5")
+        assert owner.login().status == 303  # the login counts by itself
+        assert owner.get("/sessions").status == 200
+        assert site.api.request("GET", "/api/config", token=ADMIN).status == 200
+
     def test_a_network_of_ipv6_counts_as_one(self, site):
         for i in range(8):
             assert Browser(site, address=f"2001:db8:1:2:{i + 1}:2:3:4").login("wrong").status == 401
