@@ -81,15 +81,26 @@ def threads(pid):
     return found
 
 
-def connections_to(port):
-    """How many TCP connections of this machine are established towards that port."""
-    count = 0
+def _tcp():
+    """(local port, remote port, state, bytes to send, bytes to read) of all TCP sockets of this machine."""
     for name in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(name, encoding="ascii") as f:
             for line in list(f)[1:]:
                 fields = line.split()
-                count += int(fields[2].rpartition(":")[2], 16) == port and fields[3] == "01"
-    return count
+                local, remote = (int(fields[n].rpartition(":")[2], 16) for n in (1, 2))
+                sending, reading = (int(n, 16) for n in fields[4].split(":"))
+                yield local, remote, fields[3], sending, reading
+
+
+def queued(*ports):
+    """Bytes that the kernel holds for connections from or to one of these ports."""
+    return sum(sending + reading for local, remote, state, sending, reading in _tcp()
+               if state != "0A" and {local, remote} & set(ports))
+
+
+def connections_to(port):
+    """How many TCP connections of this machine are established towards that port."""
+    return sum(remote == port and state == "01" for _, remote, state, _, _ in _tcp())
 
 
 def forget_peak(pid):
