@@ -58,11 +58,11 @@ const short = (text) => (text.length > 60 ? `${text.slice(0, 60)}…` : text).re
 
 // ---- what was saved ----
 
-const saved = new WeakMap(); // .set -> {value, controls}
+const saved = new WeakMap(); // .set -> {value, controls, the server's HTML}
 
 function remember(set) {
   const box = set.querySelector('.ctlbox');
-  saved.set(set, { value: valueOf(set), box: box.cloneNode(true) });
+  saved.set(set, { value: valueOf(set), box: box.cloneNode(true), html: set.outerHTML });
 }
 
 function write(set) {
@@ -350,20 +350,25 @@ async function put(values) {
   throw new Failure(answer.status, said.error?.message ?? answer.statusText);
 }
 
-/** The page as the server now has it. */
+/** Settings as the server now has them: what is the same stays, so that nobody loses a place. */
 async function reload() {
-  const at = window.scrollY;
-  await Promise.all([swapSettings(), swap(document.querySelector('.hist-col'), 'history', 'config')]);
+  const holder = document.createElement('div');
+  await Promise.all([swap(holder, 'settings', 'config'), swap(document.querySelector('.hist-col'), 'history', 'config')]);
   arm(document.querySelector('.hist-col'));
-  window.scrollTo(0, at);
+  for (const fresh of holder.querySelectorAll('.set')) {
+    const set = document.querySelector(`.set[data-set="${CSS.escape(fresh.dataset.set)}"]`);
+    if (set && (set.dataset.writable !== 'true' || saved.get(set).html !== fresh.outerHTML)) replace(set, fresh);
+  }
+  start();
 }
 
-async function swapSettings() {
-  const holder = document.createElement('div');
-  await swap(holder, 'settings', 'config');
-  document.getElementById('groups').replaceChildren(...holder.childNodes);
-  for (const group of document.querySelectorAll('#groups > section')) groups.observe(group);
-  start();
+/** Edits that are not saved yet stay, on top of what somebody else has saved. */
+function replace(set, fresh) {
+  const mine = set.classList.contains('dirty') && !set.dataset.unset ? valueOf(set) : undefined;
+  set.replaceWith(fresh);
+  if (mine === undefined || fresh.dataset.writable !== 'true') return;
+  remember(fresh);
+  put1[fresh.dataset.control](fresh, mine);
 }
 
 async function save(button) {
@@ -371,6 +376,7 @@ async function save(button) {
   const n = Object.keys(values).length;
   await busy(button, async () => {
     await put(values);
+    for (const name of Object.keys(values)) write(document.querySelector(`.set[data-set="${name}"]`));
     await reload();
     toast(t('{n} setting saved. In force with the next request. | {n} settings saved. In force with the next request.', { n }));
   });
@@ -499,7 +505,7 @@ const put1 = {
   number: (set, value) => { set.querySelector('input').value = value; },
   text: (set, value) => { set.querySelector('input').value = value; },
   secret: (set, value) => { set.querySelector('input').value = value; },
-  json: (set, value) => { set.querySelector('textarea').value = JSON.stringify(value, null, 2); },
+  json: (set, value) => { set.querySelector('textarea').value = typeof value === 'string' ? value : JSON.stringify(value, null, 2); },
   list: (set, value) => refill(set, value.map((item) => [item])),
   secrets: (set, value) => refill(set, value.map((item) => [item])),
   map: (set, value) => refill(set, Object.entries(value)),
@@ -638,9 +644,12 @@ if (form) {
 
 // ---- what others save ----
 
-on('settings', async () => {
-  if (!form || document.querySelector('#settings [aria-busy]')) return;
-  const mine = changes();
-  await reload();
-  fill(Object.fromEntries(Object.entries(mine).filter(([, value]) => value !== null)));
-});
+let generation = Number(document.getElementById('cfg')?.dataset.generation);
+
+function notice(data) {
+  if (!form || data.generation === generation || document.querySelector('#savebar [aria-busy]')) return;
+  generation = data.generation;
+  reload().catch(() => { /* the next event tells again */ });
+}
+on('settings', notice);
+on('ready', notice);

@@ -272,6 +272,7 @@ if (live && list()?.dataset.later !== 'true' && last >= 0) {
     look();
   });
   on('logs', look);
+  on('ready', look); // what came between the page and its first event
 }
 
 // ---- keys ----

@@ -15,7 +15,7 @@ let drawn = null;
 const UNITS = [[1e9, ' G'], [1e6, ' M'], [1e3, ' k']];
 
 function short(n) {
-  if (measure === 'cost') return `$${n >= 100 ? number(Math.round(n)) : n.toFixed(n < 1 ? 3 : 2)}`;
+  if (measure === 'cost') return `$${n >= 100 ? number(Math.round(n)) : n.toFixed(n > 0 && n < 0.1 ? 4 : 2)}`;
   if (n < 10000) return number(n);
   const [size, unit] = UNITS.find(([step]) => n >= step);
   return `${(n / size).toPrecision(3)}${unit}`;

@@ -160,6 +160,7 @@ static void put_pairs(admin_page_t *page, json_t *row, const json_t *map)
 }
 
 /* Those that Google has; a client's own words may ask for others. */
+#define HARM "HARM_CATEGORY_"
 static const char *const harms[] = {
     "HARM_CATEGORY_HARASSMENT", "HARM_CATEGORY_HATE_SPEECH", "HARM_CATEGORY_SEXUALLY_EXPLICIT",
     "HARM_CATEGORY_DANGEROUS_CONTENT", "HARM_CATEGORY_CIVIC_INTEGRITY"};
@@ -187,8 +188,7 @@ static void put_safety(json_t *row, const json_t *value)
     size_t i;
 
     for (i = 0; i < N_HARMS; i++) {
-        json_t *pair = json_pack("{s:s, s:s}", "k", harms[i], "short",
-                                 harms[i] + strlen("HARM_CATEGORY_"));
+        json_t *pair = json_pack("{s:s, s:s}", "k", harms[i], "short", harms[i] + strlen(HARM));
 
         put_choices(pair, thresholds, threshold_of(value, harms[i]));
         json_array_append_new(list, pair);
@@ -291,6 +291,35 @@ static const char *help_of(const admin_page_t *page, const char *help)
     return words ? words : help;
 }
 
+/* "HARASSMENT OFF, ..." of the list that Google takes. */
+static const char *safety_text(const json_t *list, apr_pool_t *p)
+{
+    const char *text = "";
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(list, i, item)
+    {
+        const char *category = text_of(item, "category");
+
+        category += strncmp(category, HARM, strlen(HARM)) == 0 ? strlen(HARM) : 0;
+        text = apr_pstrcat(p, text, i ? ", " : "", category, " ", text_of(item, "threshold"), NULL);
+    }
+    return text;
+}
+
+/* What holds when nobody has said anything. */
+static const char *default_text(admin_page_t *page, const json_t *schema, const char *control)
+{
+    const json_t *value = json_object_get(schema, "default");
+
+    if (is_empty(value)) {
+        return "";
+    }
+    return strcmp(control, "safety") == 0 ? safety_text(value, page->r->pool)
+                                          : admin_value_text(page, value, TEXT_MAX);
+}
+
 json_t *admin_setting_row(admin_page_t *page, const json_t *schema, const json_t *value,
                           const char *fault)
 {
@@ -305,11 +334,7 @@ json_t *admin_setting_row(admin_page_t *page, const json_t *schema, const json_t
                         json_boolean(strcmp(text_of(schema, "type"), "number_map") == 0));
     json_object_set_new(row, "help", json_string(help_of(page, text_of(schema, "help"))));
     json_object_set_new(row, "fault", json_string(fault ? fault : ""));
-    json_object_set_new(
-        row, "default",
-        json_string(is_empty(json_object_get(schema, "default"))
-                        ? ""
-                        : admin_value_text(page, json_object_get(schema, "default"), TEXT_MAX)));
+    json_object_set_new(row, "default", json_string(default_text(page, schema, control->control)));
     json_object_set_new(row, "has_bounds", json_boolean(json_object_get(schema, "min") != NULL));
     json_object_set(row, "min", json_object_get(schema, "min"));
     json_object_set(row, "max", json_object_get(schema, "max"));

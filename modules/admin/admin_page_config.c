@@ -188,6 +188,7 @@ static void put_history(admin_page_t *page, json_t *data)
             json_array_append_new(list, admin_change_shown(page, change));
         }
     }
+    json_object_set_new(data, "has_history", json_boolean(json_array_size(list) > 0));
     json_object_set_new(data, "history", list);
     json_object_set_new(data, "history_fault",
                         json_string(status == HTTP_OK ? "" : admin_core_message(answer)));
@@ -209,6 +210,7 @@ static apr_status_t show(config_t *config, json_t *data)
     json_object_set_new(data, "view",
                         json_string(admin_arg(page, "view") ? admin_arg(page, "view") : ""));
     json_object_set_new(data, "q", json_string(config->find ? config->find : ""));
+    json_object_set_new(data, "generation", json_integer((json_int_t)page->settings->generation));
     values = admin_core_call(page, M_GET, "/config", NULL, &status);
     if (status != HTTP_OK) {
         json_object_set_new(data, "broken", json_string(admin_core_message(values)));

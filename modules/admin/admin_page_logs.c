@@ -450,7 +450,8 @@ static void put_frame(admin_page_t *page, json_t *data, const char *tab)
     json_object_set_new(data, "records_bodies", json_boolean(s->error_log_record_request_body));
     json_object_set_new(data, "tab_is_log", json_boolean(strcmp(tab, "changes") != 0));
     json_object_set_new(data, "view", json_string(asked(page, "view") ? asked(page, "view") : ""));
-    json_object_set_new(data, "done", json_string(asked(page, "done") ? asked(page, "done") : ""));
+    json_object_set_new(data, "is_done", json_boolean(asked(page, "done") != NULL));
+    json_object_set_new(data, "done", json_integer(admin_arg_int(page, "done", 0, 0, 1000000000)));
 }
 
 static apr_status_t build_list(admin_page_t *page, json_t *data, gb_log_table_t table)
