@@ -9,8 +9,8 @@ RUN make -C /src -f apxs.mk -j"$(nproc)" install DESTDIR=/out
 FROM debian:bookworm
 RUN apt-get update && apt-get install -y --no-install-recommends \
     apache2 ca-certificates libaprutil1-dbd-sqlite3 libaprutil1-dbd-mysql libcurl4 \
-    libjansson4 libsndfile1 tzdata && rm -rf /var/lib/apt/lists/* \
-    && a2dissite 000-default && : >/etc/apache2/ports.conf \
+    libjansson4 libjs-chart.js libsndfile1 tzdata && rm -rf /var/lib/apt/lists/* \
+    && a2enmod headers && a2dissite 000-default && : >/etc/apache2/ports.conf \
     && install -d -o www-data -g www-data -m 750 /var/lib/gbalance
 COPY --from=build /out/ /
 RUN printf '%s\n' 'Include conf.d/gbalance.conf' 'GBalanceStateDir /var/lib/gbalance' \

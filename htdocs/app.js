@@ -270,7 +270,8 @@ function broken() {
   }
   if (source?.readyState === EventSource.CLOSED) {
     source = null;
-    setTimeout(connect, 8000);
+    // Refused, not cut: perhaps the session has ended, which this call leads to the login for.
+    api('GET', 'api/version/check').catch(() => {}).then(() => setTimeout(connect, 8000));
   }
 }
 
