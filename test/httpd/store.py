@@ -201,6 +201,25 @@ class Database:
         return self.rows(f"SELECT * FROM {table} ORDER BY at, id")
 
 
+    def await_attempts(self, site, unseen=("service",), timeout=30):
+        """Every attempt that the upstream has seen gets exactly one row; a row that it has not seen is of an attempt
+        that did not reach it.  Rows by request id and number."""
+        site.sim.wait_quiet()
+        seen = [call["request_id"] for call in site.sim.calls()]
+        assert len(seen) == len(set(seen)) > 100
+
+        def named():
+            rows = self.rows("SELECT request_id, attempt, class, uid FROM t_request_log")
+            found = {f"{row['request_id']}.{row['attempt']}": row for row in rows}
+            assert len(found) == len(rows) == len({row["uid"] for row in rows})
+            return found
+        wait_until(lambda: not set(seen) - set(named()), "a row of every attempt", timeout, step=0.3)
+        found = named()
+        classes = {found[name]["class"] for name in set(found) - set(seen)}
+        assert classes <= set(unseen), classes
+        return found
+
+
 def settled(seconds=0.5):
     """Time for the journal's writer: it is at most 1 s behind."""
     time.sleep(seconds)
