@@ -257,6 +257,13 @@ async function askTags(n) {
 
 // ---- actions ----
 
+/** The row that takes the focus when these have gone. */
+function besideRows(gone) {
+  const rows = [...document.querySelectorAll('#rows tr[data-id]')].map((row) => row.dataset.id);
+  const last = Math.max(...gone.map((id) => rows.indexOf(id)));
+  return rows.slice(last + 1).concat(rows.slice(0, Math.max(0, last)).reverse()).find((id) => !gone.includes(id));
+}
+
 async function act(verb, ids, button) {
   let body = {};
   if (verb === 'delete' && !await askDelete(ids.length, names()[ids[0]])) return;
@@ -264,13 +271,16 @@ async function act(verb, ids, button) {
     body = await askTags(ids.length);
     if (!body) return;
   }
+  const next = verb === 'delete' ? besideRows(ids) : null;
   await start(verb, ids, names(), body);
   if (verb === 'delete') {
     for (const id of ids) chosen.delete(id);
     chosenAll = null;
     if (!onList) { location.assign(`${base}/keys_status`); return; }
+    await refresh(true);
   }
-  button?.focus?.();
+  if (next) document.querySelector(`#rows tr[data-id="${CSS.escape(next)}"] a.key`)?.focus();
+  else button?.focus?.();
 }
 
 document.addEventListener('submit', async (event) => {
@@ -290,7 +300,7 @@ document.addEventListener('submit', async (event) => {
 
 document.addEventListener('gb:job', (event) => {
   if (event.detail.verb === 'delete' && $('drawer')?.open) $('drawer').close();
-  refresh(event.detail.verb === 'delete');
+  if (event.detail.verb !== 'delete') refresh();
   refreshDrawer();
 });
 document.addEventListener('gb:added', () => refresh(true));
@@ -568,16 +578,17 @@ function soon(name, action) {
   }, delay));
 }
 
-export function refresh(force = false) {
+/** Looks anew; forced, the list at once and in its new order. */
+export async function refresh(force = false) {
   if (!onList) return;
-  if (force) {
-    refreshList(true).catch((fault) => toast(fault.message, 'bad'));
-    due.set('list', Date.now() + PAUSE.list);
-  } else {
-    soon('list', () => refreshList(false));
-  }
   for (const name of ['tiles', 'attention']) soon(name, () => exchange(name, listed(), true));
   soon('heat', async () => { if (!$('heat').contains(document.activeElement)) await exchange('heat', listed(), true); });
+  if (!force) {
+    soon('list', () => refreshList(false));
+    return;
+  }
+  due.set('list', Date.now() + PAUSE.list);
+  await refreshList(true).catch((fault) => toast(fault.message, 'bad'));
 }
 
 // With "ready" the server begins to compare: what changed since the page was made, is not told.

@@ -161,7 +161,7 @@ static json_t *spark_of(const gb_point_t *points, int n, apr_pool_t *p)
     return json_string(path);
 }
 
-static json_t *tile_of(const figures_t *figures, int i, const char *words)
+static json_t *tile_of(const figures_t *figures, int i, const char *words, const char *span)
 {
     const gb_sums_t *now = &figures->tiles[i].now, *before = &figures->tiles[i].before;
     apr_int64_t failed = now->call_failures, all = now->calls;
@@ -170,7 +170,7 @@ static json_t *tile_of(const figures_t *figures, int i, const char *words)
                              (json_int_t)failed, "ok_width",
                              admin_key_bar((apr_uint64_t)(all - failed), (apr_uint64_t)all),
                              "spark", spark_of(figures->spark[i], figures->n_spark[i], figures->p),
-                             "from_ms", json_integer(apr_time_as_msec(figures->tiles[i].from)));
+                             "span", json_string(span));
 
     if (failed) {
         json_int_t width = failed * 1000 / all > 12 ? failed * 1000 / all : 12;
@@ -194,17 +194,19 @@ static json_t *tile_of(const figures_t *figures, int i, const char *words)
 
 static void put_tiles(json_t *data, const figures_t *figures)
 {
-    static const char *const words[GB_TILE_N] = {
-        [GB_TILE_MINUTE] = ADMIN_WORD("Calls, 1 minute"),
-        [GB_TILE_HOUR] = ADMIN_WORD("Calls, 1 hour"),
-        [GB_TILE_DAY] = ADMIN_WORD("Calls, 24 hours"),
-        [GB_TILE_MONTH] = ADMIN_WORD("Calls, this month"),
+    static const struct {
+        const char *words, *span; /* span: of the log's filter */
+    } shown[GB_TILE_N] = {
+        [GB_TILE_MINUTE] = {ADMIN_WORD("Calls, 1 minute"),   "1h" },
+        [GB_TILE_HOUR] = {ADMIN_WORD("Calls, 1 hour"),     "1h" },
+        [GB_TILE_DAY] = {ADMIN_WORD("Calls, 24 hours"),   "24h"},
+        [GB_TILE_MONTH] = {ADMIN_WORD("Calls, this month"), "30d"},
     };
     json_t *tiles = json_array();
     int i;
 
     for (i = 0; i < GB_TILE_N; i++) {
-        json_array_append_new(tiles, tile_of(figures, i, words[i]));
+        json_array_append_new(tiles, tile_of(figures, i, shown[i].words, shown[i].span));
     }
     json_object_set_new(data, "tiles", tiles);
 }

@@ -45,7 +45,7 @@ static const char *cell_href(admin_page_t *page, const gb_keys_heat_row_t *row, 
     const char *escaped = ap_escape_urlencoded(p, model);
 
     return by_key || !row->project[0]
-               ? apr_psprintf(p, "logs?key_id=%s&model=%s", row->id, escaped)
+               ? apr_psprintf(p, "logs?tab=requests&key_id=%s&model=%s", row->id, escaped)
                : apr_psprintf(p, "keys_status?project=%s&model=%s",
                               ap_escape_urlencoded(p, row->project), escaped);
 }

@@ -126,6 +126,13 @@ void keys_row_mask(gb_keys_row_t *row);
 /* What a row says besides its key; how long it rests, for one model or (NULL) any. */
 void keys_row_fill(gb_keys_row_t *row, const char *model);
 
+/* Each key of a pool (NULL: of all), each cell of all: the lock is held for a few at a time, and not
+ * while fn runs. */
+typedef void keys_each_fn(void *baton, const gb_pool_key_t *key);
+typedef void keys_each_cell_fn(void *baton, const gb_pool_cell_t *cell);
+void keys_each(const char *pool, const gb_pool_clock_t *clock, keys_each_fn *fn, void *baton);
+void keys_each_cell(const gb_pool_clock_t *clock, keys_each_cell_fn *fn, void *baton);
+
 /* ---- keys_list.c, keys_survey.c, keys_heat.c, keys_add.c, keys_ops.c, keys_verify.c: what
  * include/mod_gbalance_keys.h offers ---- */
 

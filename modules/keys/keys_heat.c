@@ -12,7 +12,7 @@
 
 APLOG_USE_MODULE(gbalance_keys);
 
-#define AT_A_TIME 32
+#define CELLS_MAX 32 /* of a row */
 
 /* What a row of the table is made of. */
 typedef struct project_t {
@@ -114,8 +114,9 @@ static project_t *project_add(mapper_t *mapper, const gb_pool_key_t *key)
     return project;
 }
 
-static void map_key(mapper_t *mapper, const gb_pool_key_t *key)
+static void map_key(void *baton, const gb_pool_key_t *key)
 {
+    mapper_t *mapper = baton;
     project_t *project = apr_hash_get(mapper->projects, &key->project_slot,
                                       sizeof(key->project_slot));
 
@@ -129,24 +130,9 @@ static void map_key(mapper_t *mapper, const gb_pool_key_t *key)
     project->n_keys++;
 }
 
-static void map_keys(mapper_t *mapper)
+static void map_cell(void *baton, const gb_pool_cell_t *cell)
 {
-    gb_pool_key_t keys[AT_A_TIME];
-    apr_uint32_t at = 1;
-    int n, i;
-
-    do {
-        keys_enter();
-        n = gb_pool_list_locked(keys_pool, mapper->pool, &at, keys, AT_A_TIME, &mapper->clock);
-        keys_leave();
-        for (i = 0; i < n; i++) {
-            map_key(mapper, &keys[i]);
-        }
-    } while (n > 0);
-}
-
-static void map_cell(mapper_t *mapper, const gb_pool_cell_t *cell)
-{
+    mapper_t *mapper = baton;
     project_t *project = apr_hash_get(mapper->projects, &cell->project_slot,
                                       sizeof(cell->project_slot));
     gb_keys_heat_cell_t shown;
@@ -169,22 +155,6 @@ static void map_cell(mapper_t *mapper, const gb_pool_cell_t *cell)
         apr_hash_set(mapper->models, model->name, APR_HASH_KEY_STRING, model);
     }
     model->calls += cell->successes + cell->quotas;
-}
-
-static void map_cells(mapper_t *mapper)
-{
-    gb_pool_cell_t cells[AT_A_TIME];
-    apr_uint32_t at = 1;
-    int n, i;
-
-    do {
-        keys_enter();
-        n = gb_pool_cells_locked(keys_pool, &at, cells, AT_A_TIME, &mapper->clock);
-        keys_leave();
-        for (i = 0; i < n; i++) {
-            map_cell(mapper, &cells[i]);
-        }
-    } while (n > 0);
 }
 
 /* ---- order ---- */
@@ -276,7 +246,7 @@ static void fill_cells(gb_keys_heat_row_t *row, const gb_keys_heat_t *heat,
 static int fill_row(gb_keys_heat_row_t *row, const gb_keys_heat_t *heat, const project_t *project,
                     mapper_t *mapper)
 {
-    gb_pool_cell_t cells[AT_A_TIME];
+    gb_pool_cell_t cells[CELLS_MAX];
     gb_keys_row_t shown;
     apr_status_t rv;
     int n = 0;
@@ -285,7 +255,7 @@ static int fill_row(gb_keys_heat_row_t *row, const gb_keys_heat_t *heat, const p
     keys_enter();
     rv = gb_pool_get_locked(keys_pool, project->key_slot, &shown.key, &mapper->clock);
     if (rv == APR_SUCCESS) {
-        n = gb_pool_key_cells_locked(keys_pool, project->key_slot, cells, AT_A_TIME,
+        n = gb_pool_key_cells_locked(keys_pool, project->key_slot, cells, CELLS_MAX,
                                      &mapper->clock);
     }
     keys_leave();
@@ -317,8 +287,8 @@ apr_status_t gbalance_keys_heat(gb_keys_heat_t *heat, const char *pool, int by_k
     mapper.projects = apr_hash_make(p);
     mapper.models = apr_hash_make(p);
     mapper.rows = apr_array_make(p, 64, sizeof(project_t *));
-    map_keys(&mapper);
-    map_cells(&mapper);
+    keys_each(pool, &mapper.clock, map_key, &mapper);
+    keys_each_cell(&mapper.clock, map_cell, &mapper);
     choose_models(heat, &mapper);
     level(&mapper);
     qsort(mapper.rows->elts, (size_t)mapper.rows->nelts, sizeof(project_t *), by_tightness);

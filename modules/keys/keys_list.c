@@ -106,6 +106,40 @@ void keys_row_fill(gb_keys_row_t *row, const char *model)
     row->state = keys_state_of(&row->key);
 }
 
+/* ---- walks ---- */
+
+void keys_each(const char *pool, const gb_pool_clock_t *clock, keys_each_fn *fn, void *baton)
+{
+    gb_pool_key_t keys[AT_A_TIME];
+    apr_uint32_t at = 1;
+    int n, i;
+
+    do {
+        keys_enter();
+        n = gb_pool_list_locked(keys_pool, pool, &at, keys, AT_A_TIME, clock);
+        keys_leave();
+        for (i = 0; i < n; i++) {
+            fn(baton, &keys[i]);
+        }
+    } while (n > 0);
+}
+
+void keys_each_cell(const gb_pool_clock_t *clock, keys_each_cell_fn *fn, void *baton)
+{
+    gb_pool_cell_t cells[AT_A_TIME];
+    apr_uint32_t at = 1;
+    int n, i;
+
+    do {
+        keys_enter();
+        n = gb_pool_cells_locked(keys_pool, &at, cells, AT_A_TIME, clock);
+        keys_leave();
+        for (i = 0; i < n; i++) {
+            fn(baton, &cells[i]);
+        }
+    } while (n > 0);
+}
+
 /* ---- list ---- */
 
 static int tag_carried(const char *tags, const char *tag)
@@ -244,23 +278,30 @@ static void count_state(gb_keys_page_t *page, int state)
     }
 }
 
-static void look_at(apr_array_header_t *found, gb_keys_page_t *page, const gb_pool_key_t *key,
-                    const gb_keys_query_t *query)
+typedef struct collecting_t {
+    apr_array_header_t *found; /* of ranked_t */
+    gb_keys_page_t *page;
+    const gb_keys_query_t *query;
+} collecting_t;
+
+static void look_at(void *baton, const gb_pool_key_t *key)
 {
+    collecting_t *collecting = baton;
+    const gb_keys_query_t *query = collecting->query;
     gb_keys_row_t row;
     ranked_t *ranked;
 
     memset(&row, 0, sizeof(row));
     row.key = *key;
     keys_row_fill(&row, query->model);
-    page->total++;
-    count_state(page, row.state);
+    collecting->page->total++;
+    count_state(collecting->page, row.state);
     if (matches(&row, query)) {
-        ranked = apr_array_push(found);
+        ranked = apr_array_push(collecting->found);
         ranked->rank = rank(&row, query->order);
         ranked->slot = row.key.slot;
         ranked->text = query->order == GB_KEYS_BY_PROJECT
-                           ? apr_pstrdup(found->pool, row.key.project)
+                           ? apr_pstrdup(collecting->found->pool, row.key.project)
                            : "";
         memcpy(ranked->id, row.key.id, sizeof(ranked->id));
     }
@@ -270,21 +311,12 @@ static void look_at(apr_array_header_t *found, gb_keys_page_t *page, const gb_po
 static apr_array_header_t *collect(gb_keys_page_t *page, const gb_keys_query_t *query,
                                    apr_pool_t *p)
 {
-    apr_array_header_t *found = apr_array_make(p, 64, sizeof(ranked_t));
-    gb_pool_key_t keys[AT_A_TIME];
+    collecting_t collecting = {apr_array_make(p, 64, sizeof(ranked_t)), page, query};
+    apr_array_header_t *found = collecting.found;
     gb_pool_clock_t clock;
-    apr_uint32_t at = 1;
-    int n, i;
 
     keys_now(&clock);
-    do {
-        keys_enter();
-        n = gb_pool_list_locked(keys_pool, query->pool, &at, keys, AT_A_TIME, &clock);
-        keys_leave();
-        for (i = 0; i < n; i++) {
-            look_at(found, page, &keys[i], query);
-        }
-    } while (n > 0);
+    keys_each(query->pool, &clock, look_at, &collecting);
     qsort(found->elts, (size_t)found->nelts, sizeof(ranked_t),
           query->descending != (query->order == GB_KEYS_BY_WORST) ? by_rank_falling : by_rank);
     return found;

@@ -17,7 +17,6 @@ APLOG_USE_MODULE(gbalance_keys);
 
 #define FILE_NAME "keys-state.jsonl"
 #define FILE_MAX  (512 * 1024 * 1024)
-#define AT_A_TIME 32 /* rows for which the lock is held */
 
 static apr_uint64_t written; /* the pool's change count of the last file of this process */
 
@@ -95,42 +94,16 @@ const gb_pool_key_t *keys_saved_find(const keys_saved_t *saved, const char *pool
 
 /* ---- writing ---- */
 
-static void put_keys(gb_buf_t *out)
+static void put_key(void *baton, const gb_pool_key_t *key)
 {
-    gb_pool_key_t rows[AT_A_TIME];
-    gb_pool_clock_t clock;
-    apr_uint32_t at = 1;
-    int n, i;
-
-    keys_now(&clock);
-    do {
-        keys_enter();
-        n = gb_pool_list_locked(keys_pool, NULL, &at, rows, AT_A_TIME, &clock);
-        keys_leave();
-        for (i = 0; i < n; i++) {
-            if (gb_state_worth_keeping(&rows[i])) {
-                gb_state_put_key(out, &rows[i]);
-            }
-        }
-    } while (n > 0);
+    if (gb_state_worth_keeping(key)) {
+        gb_state_put_key(baton, key);
+    }
 }
 
-static void put_cells(gb_buf_t *out)
+static void put_cell(void *baton, const gb_pool_cell_t *cell)
 {
-    gb_pool_cell_t rows[AT_A_TIME];
-    gb_pool_clock_t clock;
-    apr_uint32_t at = 1;
-    int n, i;
-
-    keys_now(&clock);
-    do {
-        keys_enter();
-        n = gb_pool_cells_locked(keys_pool, &at, rows, AT_A_TIME, &clock);
-        keys_leave();
-        for (i = 0; i < n; i++) {
-            gb_state_put_cell(out, &rows[i]);
-        }
-    } while (n > 0);
+    gb_state_put_cell(baton, cell);
 }
 
 static apr_status_t write_file(const char *path, const gb_buf_t *out, apr_pool_t *p)
@@ -164,6 +137,7 @@ apr_status_t keys_saved_write(apr_pool_t *p)
     const char *path = file_path(p);
     apr_uint64_t now = changes();
     apr_status_t rv;
+    gb_pool_clock_t clock;
     gb_buf_t out;
 
     if (!path || now == written) {
@@ -171,8 +145,9 @@ apr_status_t keys_saved_write(apr_pool_t *p)
     }
     gb_buf_init(&out, FILE_MAX);
     gb_state_put_head(&out, apr_time_now());
-    put_keys(&out);
-    put_cells(&out);
+    keys_now(&clock);
+    keys_each(NULL, &clock, put_key, &out);
+    keys_each_cell(&clock, put_cell, &out);
     rv = out.rv == APR_SUCCESS ? write_file(path, &out, p) : out.rv;
     gb_buf_free(&out);
     if (rv == APR_SUCCESS) {

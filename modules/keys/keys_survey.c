@@ -12,8 +12,8 @@
 
 APLOG_USE_MODULE(gbalance_keys);
 
-#define AT_A_TIME 32
-#define RETIRING  "AIza"
+#define RETIRING   "AIza"
+#define BROKEN_MAX 32
 
 typedef struct surveyor_t {
     gb_keys_survey_t *survey;
@@ -56,11 +56,26 @@ static void note_tags(surveyor_t *surveyor, const char *tags)
     }
 }
 
-static void note_key(surveyor_t *surveyor, const gb_pool_key_t *key)
+static int is_retiring(const gb_pool_key_t *key)
 {
+    char secret[GB_POOL_SECRET_MAX + 1] = "";
+    int is;
+
+    keys_enter();
+    gb_pool_secret_locked(keys_pool, key->slot, key->generation, secret);
+    keys_leave();
+    is = strncmp(secret, RETIRING, strlen(RETIRING)) == 0;
+    explicit_bzero(secret, sizeof(secret));
+    return is;
+}
+
+static void note_key(void *baton, const gb_pool_key_t *key)
+{
+    surveyor_t *surveyor = baton;
     int state = keys_state_of(key), i;
 
     surveyor->survey->total++;
+    surveyor->survey->retiring += is_retiring(key);
     for (i = 0; i < 6; i++) {
         surveyor->survey->by_state[i] += state == 1 << i;
     }
@@ -73,35 +88,6 @@ static void note_key(surveyor_t *surveyor, const gb_pool_key_t *key)
                      apr_pmemdup(surveyor->p, &key->project_slot, sizeof(key->project_slot)),
                      sizeof(key->project_slot), "");
     }
-}
-
-static int is_retiring_locked(const gb_pool_key_t *key)
-{
-    char secret[GB_POOL_SECRET_MAX + 1];
-    int is = gb_pool_secret_locked(keys_pool, key->slot, key->generation, secret) == APR_SUCCESS
-             && strncmp(secret, RETIRING, strlen(RETIRING)) == 0;
-
-    explicit_bzero(secret, sizeof(secret));
-    return is;
-}
-
-static void walk_keys(surveyor_t *surveyor)
-{
-    gb_pool_key_t keys[AT_A_TIME];
-    apr_uint32_t at = 1;
-    int n, i;
-
-    do {
-        keys_enter();
-        n = gb_pool_list_locked(keys_pool, surveyor->pool, &at, keys, AT_A_TIME, &surveyor->clock);
-        for (i = 0; i < n; i++) {
-            surveyor->survey->retiring += is_retiring_locked(&keys[i]);
-        }
-        keys_leave();
-        for (i = 0; i < n; i++) {
-            note_key(surveyor, &keys[i]);
-        }
-    } while (n > 0);
 }
 
 /* ---- models ---- */
@@ -118,8 +104,9 @@ static gb_keys_model_t *model_get(surveyor_t *surveyor, const char *name)
     return model;
 }
 
-static void note_cell(surveyor_t *surveyor, const gb_pool_cell_t *cell)
+static void note_cell(void *baton, const gb_pool_cell_t *cell)
 {
+    surveyor_t *surveyor = baton;
     gb_keys_model_t *model;
 
     if (!cell->model[0]
@@ -139,29 +126,13 @@ static void note_cell(surveyor_t *surveyor, const gb_pool_cell_t *cell)
     model->back = model->back && model->back < cell->until ? model->back : cell->until;
 }
 
-static void walk_cells(surveyor_t *surveyor)
-{
-    gb_pool_cell_t cells[AT_A_TIME];
-    apr_uint32_t at = 1;
-    int n, i;
-
-    do {
-        keys_enter();
-        n = gb_pool_cells_locked(keys_pool, &at, cells, AT_A_TIME, &surveyor->clock);
-        keys_leave();
-        for (i = 0; i < n; i++) {
-            note_cell(surveyor, &cells[i]);
-        }
-    } while (n > 0);
-}
-
 static void walk_broken(surveyor_t *surveyor)
 {
-    gb_pool_broken_t broken[AT_A_TIME];
+    gb_pool_broken_t broken[BROKEN_MAX];
     int n, i;
 
     keys_enter();
-    n = gb_pool_broken_locked(keys_pool, surveyor->pool, broken, AT_A_TIME, &surveyor->clock);
+    n = gb_pool_broken_locked(keys_pool, surveyor->pool, broken, BROKEN_MAX, &surveyor->clock);
     keys_leave();
     for (i = 0; i < n; i++) {
         model_get(surveyor, broken[i].model)->broken = broken[i].wait ? broken[i].wait : 1;
@@ -220,8 +191,8 @@ apr_status_t gbalance_keys_survey(gb_keys_survey_t *survey, const char *pool, ap
     surveyor.tags = apr_hash_make(p);
     surveyor.models = apr_hash_make(p);
     surveyor.projects = apr_hash_make(p);
-    walk_keys(&surveyor);
-    walk_cells(&surveyor);
+    keys_each(pool, &surveyor.clock, note_key, &surveyor);
+    keys_each_cell(&surveyor.clock, note_cell, &surveyor);
     walk_broken(&surveyor);
     survey->reasons = flatten(surveyor.reasons, sizeof(gb_keys_reason_t), by_count, p);
     survey->models = flatten(surveyor.models, sizeof(gb_keys_model_t), by_calls, p);
