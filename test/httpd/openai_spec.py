@@ -6,6 +6,7 @@ Google's discovery document; both are read from the shared folder.
     spec.openai("CreateChatCompletionResponse", answer.json())
     spec.gemini("GenerateContentRequest", json.loads(call["body"]))
 """
+import copy
 import functools
 import json
 import os
@@ -180,11 +181,17 @@ class Chat:
         return chunks
 
     def check_chunk(self, chunk):
-        """The published schema has no word for freeform calls in streams, which OpenAI sends as here."""
-        calls = [c for choice in chunk["choices"] for c in choice["delta"].get("tool_calls", ())]
-        if any(c.get("type") == "custom" for c in calls):
-            return chunk
-        return self.check("CreateChatCompletionStreamResponse", chunk)
+        """The published chunk knows calls of functions only: one of a freeform tool must be what the same
+        specification says of it in an answer in one piece, and the chunk around it be right without it."""
+        around = copy.deepcopy(chunk)
+        for choice in around["choices"]:
+            calls = choice["delta"].get("tool_calls", [])
+            for call in [c for c in calls if c.get("type") == "custom"]:
+                assert isinstance(call["index"], int)
+                self.check("ChatCompletionMessageCustomToolCall", call)
+                calls.remove(call)
+        self.check("CreateChatCompletionStreamResponse", around)
+        return chunk
 
     def message(self, stream=False, **fields):
         """The message of the first choice, gathered from the chunks of a stream as SDKs do."""

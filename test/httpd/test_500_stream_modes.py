@@ -15,7 +15,8 @@ surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
 EXPECTED = (r"GB\d{4}: (key|pool) ",)
 BEATS = {OpenAI: b": keep-alive\n\n", Gemini: b"\r\n\r\n"}
 ARRAY = Gemini.path(True).removesuffix("?alt=sse")
-PARKING = ["On", "Off"]
+# The waiting worker is another sink: what a class shows with it too holds for the others.
+with_waiting = pytest.mark.parametrize("modes", ["On", "Off"], ids=["parked", "waiting"], indirect=True, scope="class")
 
 
 def beats_before(body, surface):
@@ -26,11 +27,11 @@ def beats_before(body, surface):
     return n
 
 
-@pytest.fixture(scope="class", params=PARKING, ids=["parked", "waiting"])
+@pytest.fixture(scope="class")
 def modes(request, make_site):
-    """The class's server, with the connection parked and with a worker that waits."""
+    """The class's server; see with_waiting."""
     conf = request.cls.CONF
-    conf.parking = request.param
+    conf.parking = getattr(request, "param", "On")
     return make_site(conf)
 
 
@@ -40,6 +41,7 @@ def sim(modes):
     return modes.sim
 
 
+@with_waiting
 class TestHeartbeats:
     CONF = Conf(keys=KEYS, api="GBalanceStreamHeartbeatSeconds 80ms", claims=EXPECTED)
 
@@ -145,6 +147,7 @@ PRETTY = json.dumps(RICH, indent=2, ensure_ascii=False).replace("\n", "\r\n").re
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}
 
 
+@with_waiting
 class TestFakeStream:
     CONF = Conf(keys=KEYS, claims=EXPECTED,
                 api="GBalanceFakeStreamEnabled On\nGBalanceFakeStreamEmptyDataIntervalSeconds 80ms")
@@ -274,6 +277,7 @@ MARKDOWN = ("# Title\n\nSome **bold** text and [a link](https://example.org/a?b=
             "![p](data:image/png;base64,iVBORw0KGgo=).\n\n```python\nprint(1)\n```\nThe end of it.")
 
 
+@with_waiting
 class TestOptimizer:
     CONF = Conf(keys=KEYS, api="GBalanceStreamOptimizerEnabled On\nGBalanceStreamMinDelay 1ms\n"
                                "GBalanceStreamMaxDelay 2ms\nGBalanceStreamHeartbeatSeconds 1", claims=EXPECTED)
@@ -509,12 +513,16 @@ class TestManyStreams:
         "fake": "GBalanceFakeStreamEnabled On\nGBalanceFakeStreamEmptyDataIntervalSeconds 150ms",
         "optimizer": "GBalanceStreamOptimizerEnabled On\nGBalanceStreamMinDelay 50ms\nGBalanceStreamMaxDelay 50ms\n"
                      "GBalanceStreamHeartbeatSeconds 150ms",
+        "continuation": "GBalanceStreamContinueMax 10\nGBalanceStreamHeartbeatSeconds 150ms\n"
+                        "GBalanceMaxFailures 1000000\nGBalanceBreakerFailures 1000000",
     }
 
     @pytest.mark.parametrize("mode", MODES)
     def test_none_is_lost(self, make_site, mode):
-        site = make_site(Conf(keys=KEYS, api=self.MODES[mode]))
+        site = make_site(Conf(keys=KEYS, api=self.MODES[mode], claims=EXPECTED))
         count = soak(500, 2000)
+        if mode == "continuation":
+            site.sim.fault("cut", after=2, how="rst", every=4)
         cases = [Case("POST", s.path(True), s.body("[[chunks=4 delay=400 interval=200 size=60 seq]]", True))
                  for s in SURFACES]
         report = load(site.port, cases, token=site.api.token, connections=count, requests=count)

@@ -18,7 +18,8 @@ EXPECTED = (r"GB\d{4}: (key|pool) ",)
 # as sox names them, what a file begins with, its type
 FORMATS = {"wav": ("wav", b"RIFF", "audio/wav"), "mp3": ("mp3", None, "audio/mpeg"),
            "opus": ("opus", b"OggS", "audio/ogg"), "flac": ("flac", b"fLaC", "audio/flac")}
-PARKING = ["On", "Off"]
+with_waiting = pytest.mark.parametrize("speaker", ["On", "Off"], ids=["parked", "waiting"], indirect=True,
+                                       scope="class")
 
 
 def speak(site, text="Hello there.", mount="/v1", **fields):
@@ -57,10 +58,10 @@ def error_of(answer, status, param):
     return error["message"]
 
 
-@pytest.fixture(scope="class", params=PARKING, ids=["parked", "waiting"])
+@pytest.fixture(scope="class")
 def speaker(request, make_site):
     conf = request.cls.CONF
-    conf.parking = request.param
+    conf.parking = getattr(request, "param", "On")
     return make_site(conf)
 
 
@@ -71,6 +72,7 @@ def sim(speaker):
     return speaker.sim
 
 
+@with_waiting
 class TestFormats:
     CONF = Conf(keys=KEYS, claims=(*EXPECTED, "GB8011"))
 
@@ -144,6 +146,7 @@ def audio(data, mime, **members):
         **members}], "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 50, "totalTokenCount": 53}}).encode()
 
 
+@with_waiting
 class TestEvents:
     CONF = Conf(keys=KEYS, claims=EXPECTED)
 
@@ -239,6 +242,7 @@ class TestRequest:
         OpenAI.check_error(speaker.api.get(PATH), 405)
 
 
+@with_waiting
 class TestFaults:
     CONF = Conf(keys=KEYS, claims=EXPECTED)
 
