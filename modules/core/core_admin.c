@@ -139,7 +139,7 @@ apr_status_t core_admin_get(request_rec *r, gb_admin_t *admin, gb_error_t *err)
 {
     const core_request_t *req = core_request_get(r);
     apr_interval_time_t wait;
-    gb_admin_t unused;
+    gb_admin_t unused = {GB_ADMIN_BY_TOKEN, NULL, NULL, 0};
     apr_status_t rv;
 
     admin = admin ? admin : &unused;

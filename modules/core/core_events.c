@@ -142,8 +142,9 @@ int core_events_listeners(const char *topic, apr_uint32_t *joined)
         *joined = ears.joined;
     }
     if (ears.is_made) {
-        APR_RING_FOREACH(listener, &ears.ring, listener_t, link)
-        {
+        for (listener = APR_RING_FIRST(&ears.ring);
+             listener != APR_RING_SENTINEL(&ears.ring, listener_t, link);
+             listener = APR_RING_NEXT(listener, link)) {
             n += strcmp(listener->topic, topic) == 0;
         }
     }
