@@ -425,7 +425,7 @@ static int goes_on(gb_leg_t *leg)
         return 0;
     }
     leg->continued++;
-    gb_log(GB_LOG_INFO, 0, GBLOGNO(5012) "req %s: the answer broke off and is continued",
+    gb_log(GB_LOG_INFO, 0, GBLOGNO(5013) "req %s: the answer broke off and is continued",
            leg->conf->request_id);
     return 1;
 }
