@@ -259,7 +259,10 @@ static core_request_t *request_make(request_rec *r)
     if (!req->credential) {
         req->credential = inherited_credential(r);
     }
-    if (!core_is_administration(mount)) {
+    if (core_is_administration(mount)) {
+        apr_table_setn(r->err_headers_out, "X-Content-Type-Options", "nosniff");
+    }
+    else {
         req->is_preflight = is_preflight(r);
         core_cors_headers(r); /* never for administration: no page of another site may */
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gemini-balance's paths carry the text of a key (/verify-key/AIza...), and so
- * may those below /api/keys.  Before anything can log it, the text leaves the
+ * may those below keys, api/keys and api/config/keys.  Before anything can log it, the text leaves the
  * request: its id takes its place wherever a log format could print the path.  The
  * same goes for a whole key that somebody searches for.
  */
@@ -14,7 +14,7 @@ APLOG_USE_MODULE(gbalance_keys);
 #define KEY_MIN 16 /* characters of what may be a whole key */
 
 /* What stands before the key. */
-static const char *const words[] = {"verify-key", "reset-fail-count", "api/keys", "config/keys",
+static const char *const words[] = {"verify-key", "reset-fail-count", "keys",
                                     "api/key-usage-details"};
 
 /* Whether it is that word once httpd has decoded it. */
@@ -71,10 +71,10 @@ static const char *find_key(const char *text, apr_pool_t *p)
     return NULL;
 }
 
-/* What /api/keys has below it beside keys. */
-static const char *const own[] = {"export",  "reveal",  "edit",   "enable",
-                                  "disable", "reset",   "delete", "verify",
-                                  "ids",     "preview", "all",    "delete-selected"};
+/* What stands below such words beside keys. */
+static const char *const own[] = {"export", "reveal",          "edit",   "enable", "disable",
+                                  "reset",  "delete",          "verify", "ids",    "preview",
+                                  "all",    "delete-selected", "list",   "add",    "do"};
 
 /* An id or a word of our own may stay as it is. */
 static int is_harmless(const char *named)

@@ -92,6 +92,12 @@ class TestKeys:
         assert left == {"valid_keys": [key_id(KEYS[2])], "invalid_keys": [], "total_count": 1}
         assert KEYS[0].encode() not in site.all_logs()
 
+    def test_a_page_by_the_text_of_a_key(self, site):
+        page = admin(site, "GET", f"/keys/{KEYS[2]}")
+        assert page.status == 200 and key_id(KEYS[2]) in page.text
+        assert admin(site, "GET", "/keys/add").status == 200
+        assert KEYS[2].encode() not in site.all_logs()
+
     def test_selected(self, site):
         answer = admin(site, "POST", "/api/config/keys/delete-selected", {"keys": [KEYS[2], "nothing"]}).json()
         assert (answer["deleted_count"], answer["not_found_keys"]) == (1, ["nothing"])
