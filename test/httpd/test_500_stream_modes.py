@@ -514,7 +514,7 @@ class TestManyStreams:
         "optimizer": "GBalanceStreamOptimizerEnabled On\nGBalanceStreamMinDelay 50ms\nGBalanceStreamMaxDelay 50ms\n"
                      "GBalanceStreamHeartbeatSeconds 150ms",
         "continuation": "GBalanceStreamContinueMax 10\nGBalanceStreamHeartbeatSeconds 150ms\n"
-                        "GBalanceMaxFailures 1000000\nGBalanceBreakerFailures 1000000",
+                        "GBalanceMaxFailures 1000\nGBalanceBreakerFailures 1000",
     }
 
     @pytest.mark.parametrize("mode", MODES)
