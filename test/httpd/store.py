@@ -181,9 +181,11 @@ class Database:
 
     def await_tables(self):
         """A child makes them when it first reaches the server."""
+        files = len(os.listdir(os.path.join(tools.SRCDIR, "schema", "sqlite3")))
+
         def there():
             try:
-                return self.value("SELECT COUNT(*) FROM gb_schema WHERE step = 0")
+                return self.value("SELECT COUNT(*) FROM gb_schema WHERE step = 0") == files
             except (sqlite3.Error, AssertionError):
                 return False
         wait_until(there, "the tables of the database", step=0.1)

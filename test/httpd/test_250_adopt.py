@@ -6,14 +6,13 @@ import datetime
 import hashlib
 import json
 import os
-import sqlite3
 import time
 
 import pytest
 
 import tools
 from conf import KEYS, Conf
-from store import Database, MariaServer
+from store import Database, MariaServer, Sqlite
 from tools import wait_until
 from wire import MODEL, Gemini, OpenAI, ask
 
@@ -22,18 +21,20 @@ ADMIN = "sk-admin-of-theirs-0123456789"
 MOUNT = f"Include {tools.SRCDIR}/conf.d/gbalance-admin.conf\n"
 
 TABLES = """
-CREATE TABLE t_settings (id INTEGER NOT NULL, "key" VARCHAR(100) NOT NULL, value TEXT, description VARCHAR(255),
-    created_at DATETIME, updated_at DATETIME, PRIMARY KEY (id), UNIQUE ("key"));
-CREATE TABLE t_error_logs (id INTEGER NOT NULL, gemini_key VARCHAR(100), model_name VARCHAR(100), error_type VARCHAR(50),
+CREATE TABLE t_settings (id {id}, `key` VARCHAR(100) NOT NULL, value TEXT, description VARCHAR(255),
+    created_at DATETIME, updated_at DATETIME, PRIMARY KEY (id), UNIQUE (`key`));
+CREATE TABLE t_error_logs (id {id}, gemini_key VARCHAR(100), model_name VARCHAR(100), error_type VARCHAR(50),
     error_log TEXT, error_code INTEGER, request_msg JSON, request_time DATETIME, PRIMARY KEY (id));
-CREATE TABLE t_request_log (id INTEGER NOT NULL, request_time DATETIME, model_name VARCHAR(100), api_key VARCHAR(100),
+CREATE TABLE t_request_log (id {id}, request_time DATETIME, model_name VARCHAR(100), api_key VARCHAR(100),
     is_success BOOLEAN NOT NULL, status_code INTEGER, latency_ms INTEGER, PRIMARY KEY (id));
-CREATE TABLE t_file_records (id INTEGER NOT NULL, name VARCHAR(255) NOT NULL, display_name VARCHAR(255),
-    mime_type VARCHAR(100) NOT NULL, size_bytes BIGINT NOT NULL, sha256_hash VARCHAR(255), state VARCHAR(10) NOT NULL,
+CREATE TABLE t_file_records (id {id}, name VARCHAR(255) NOT NULL, display_name VARCHAR(255),
+    mime_type VARCHAR(100) NOT NULL, size_bytes BIGINT NOT NULL, sha256_hash VARCHAR(255), state {state} NOT NULL,
     create_time DATETIME NOT NULL, update_time DATETIME NOT NULL, expiration_time DATETIME NOT NULL,
     uri VARCHAR(500) NOT NULL, api_key VARCHAR(100) NOT NULL, upload_url TEXT, user_token VARCHAR(100),
-    upload_completed DATETIME, PRIMARY KEY (id), UNIQUE (name));
+    upload_completed DATETIME, PRIMARY KEY (id), UNIQUE (name))
 """
+TYPES = {"sqlite3": {"id": "INTEGER NOT NULL", "state": "VARCHAR(10)"},
+         "mysql": {"id": "INTEGER NOT NULL AUTO_INCREMENT", "state": "ENUM('PROCESSING','ACTIVE','FAILED')"}}
 
 # As it writes them: all as text, lists and maps as JSON.
 SETTINGS = {
@@ -45,51 +46,55 @@ SETTINGS = {
 }
 
 
-def theirs(path, base_url):
-    db = sqlite3.connect(path)
-    db.executescript(TABLES)
+def insert(db, table, **values):
+    quoted = ["NULL" if v is None else "'" + str(v).replace("'", "''") + "'" for v in values.values()]
+    db.run(f"INSERT INTO {table} ({', '.join(f'`{name}`' for name in values)}) VALUES ({', '.join(quoted)})")
+
+
+def theirs(db, base_url):
+    for statement in TABLES.format(**TYPES[db.kind]).split(";"):
+        db.run(statement)
     for name, value in {**SETTINGS, "BASE_URL": base_url}.items():
-        db.execute("INSERT INTO t_settings (key, value, description, created_at, updated_at) VALUES (?, ?, 'x', "
-                   "'2026-11-01 10:00:00.123456', '2026-11-01 10:00:00.123456')", (name, value))
+        insert(db, "t_settings", key=name, value=value, description="x", created_at="2026-11-01 10:00:00",
+               updated_at="2026-11-01 10:00:00")
     their_rows(db)
-    db.execute("INSERT INTO t_file_records (name, mime_type, size_bytes, state, create_time, update_time, expiration_time, "
-               "uri, api_key, user_token) VALUES ('files/a1', 'text/plain', 5, 'ACTIVE', '2026-11-19 01:00:00', "
-               "'2026-11-19 01:00:00', '2036-11-21 01:00:00', 'https://x/files/a1', ?, ?)", (KEYS[0], TOKEN))
-    db.commit()
-    db.close()
-    if tools.AS_ROOT:
-        os.chmod(path, 0o600)
+    insert(db, "t_file_records", name="files/a1", mime_type="text/plain", size_bytes=5, state="ACTIVE",
+           create_time="2026-11-19 01:00:00", update_time="2026-11-19 01:00:00", expiration_time="2036-11-21 01:00:00",
+           uri="https://x/files/a1", api_key=KEYS[0], user_token=TOKEN)
 
 
 def their_rows(db, minute=0):
     now = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=8))).replace(tzinfo=None)
     when = now - datetime.timedelta(hours=2, minutes=minute)
+    when = str(when) if db.kind == "sqlite3" else str(when)[:19]
     for n in range(10):
-        db.execute("INSERT INTO t_request_log (request_time, model_name, api_key, is_success, status_code, latency_ms) "
-                   "VALUES (?, ?, ?, ?, ?, ?)", (str(when), MODEL, KEYS[n % 2], n < 8, 200 if n < 8 else 429, 100 + n))
-    db.execute("INSERT INTO t_error_logs (gemini_key, model_name, error_type, error_log, error_code, request_msg, request_time) "
-               "VALUES (?, ?, 'gemini-chat-stream', 'url?key=' || ?, 429, '{\"contents\": []}', ?)",
-               (KEYS[0], MODEL, KEYS[0], str(when)))
+        insert(db, "t_request_log", request_time=when, model_name=MODEL, api_key=KEYS[n % 2], is_success=int(n < 8),
+               status_code=200 if n < 8 else 429, latency_ms=100 + n)
+    insert(db, "t_error_logs", gemini_key=KEYS[0], model_name=MODEL, error_type="gemini-chat-stream",
+           error_log=f"url?key={KEYS[0]}", error_code=429, request_msg='{"contents": []}', request_time=when)
 
 
-@pytest.fixture(scope="class")
-def moved(make_site):
+@pytest.fixture(scope="class", params=["sqlite3", "mysql"])
+def moved(request, make_site):
     """A site that knows nothing but where their database is."""
     site = make_site(Conf(keys=(), tokens=(), api=MOUNT, claims=(r"GB8050: .*CHECK_INTERVAL_HOURS",)), start=False)
     path = os.path.join(site.state, "theirs.db")
-    theirs(path, site.sim_url)
-    site.conf.main = "GBalanceDatabase sqlite3:theirs.db"
+    db = Sqlite(path) if request.param == "sqlite3" else MariaServer.get().database()
+    theirs(db, site.sim_url)
+    if request.param == "sqlite3" and tools.AS_ROOT:    # somebody has copied it
+        os.chown(path, 0, 0)
+        os.chmod(path, 0o600)
+    site.conf.main = f'GBalanceDatabase "{db.conf if db.kind == "mysql" else "sqlite3:theirs.db"}"'
     site.conf.upstream = "http://127.0.0.1:9/what-is-saved-wins"
     site.start()
-    site.path = path
+    site.db = db
     site.api.token = TOKEN
+    wait_until(lambda: site.api.request("GET", "/api/config", token=ADMIN).status == 200, "what is saved to be in force")
     return site
 
 
-def rows(site, sql, *args):
-    with sqlite3.connect(f"file:{site.path}?mode=ro", uri=True, timeout=10) as db:
-        db.row_factory = sqlite3.Row
-        return [dict(row) for row in db.execute(sql, args)]
+def rows(site, sql):
+    return site.db.rows(sql)
 
 
 class TestDatabase:
@@ -117,7 +122,7 @@ class TestDatabase:
         (error,) = rows(moved, "SELECT * FROM t_error_logs")
         assert KEYS[0] not in json.dumps(error) and error["key_id"] == theirs_now[0]["key_id"]
         sums = rows(moved, "SELECT SUM(calls) AS calls, SUM(call_failures) AS failures FROM gb_totals WHERE part = 'all' AND period = 3600 "
-                           "AND start < ?", int(time.time()) - 3700)
+                           f"AND start < {int(time.time()) - 3700}")
         assert sums == [{"calls": 10, "failures": 2}]
         wait_until(lambda: not rows(moved, "SELECT 1 FROM t_file_records WHERE key_id IS NULL"), "their files to be adopted")
         (file,) = rows(moved, "SELECT * FROM t_file_records")
@@ -127,11 +132,10 @@ class TestDatabase:
         """Their statements still work on the file, they find what was changed, and what they write is adopted."""
         admin_put = moved.api.request("PUT", "/api/config", token=ADMIN, json={"MAX_RETRIES": 6, "API_KEYS": [*KEYS]})
         assert admin_put.status == 200
-        values = {row["key"]: row["value"] for row in rows(moved, "SELECT key, value FROM t_settings")}
-        assert values["MAX_RETRIES"] == "6" and json.loads(values["API_KEYS"]) == list(KEYS)
+        values = {row["key"]: row["value"] for row in rows(moved, "SELECT `key`, value FROM t_settings")}
+        assert str(values["MAX_RETRIES"]) == "6" and json.loads(values["API_KEYS"]) == list(KEYS)
         assert values["GITHUB_REPO_OWNER"] == "snailyp"
-        with sqlite3.connect(moved.path, timeout=10) as db:
-            their_rows(db, minute=30)
+        their_rows(moved.db, minute=30)
         wait_until(lambda: not rows(moved, "SELECT 1 FROM t_request_log WHERE at IS NULL"), "rows to be adopted again",
                    timeout=40)
         assert len(rows(moved, "SELECT 1 FROM t_request_log WHERE uid IS NULL")) == 20
@@ -139,16 +143,15 @@ class TestDatabase:
     def test_their_list_of_keys_follows_the_pool(self, moved):
         """Keys come and go one by one; what they have written themselves is theirs until then."""
         def theirs_now():
-            (row,) = rows(moved, "SELECT value FROM t_settings WHERE key = 'API_KEYS'")
+            (row,) = rows(moved, "SELECT value FROM t_settings WHERE `key` = 'API_KEYS'")
             return set(json.loads(row["value"]))
 
         fresh = "AIzaSyAddedWhileItRuns00000000000000001"
         answer = moved.api.request("POST", "/api/keys", token=ADMIN, json={"text": fresh})
         assert answer.status == 200, answer.text
         wait_until(lambda: theirs_now() == {*KEYS, fresh}, "the list to have the new key", timeout=30, step=0.2)
-        [gone] = [k for k in moved.api.request("GET", "/api/keys?limit=100", token=ADMIN).json()["keys"]
-                  if k["id"] == hashlib.sha256(KEYS[0].encode()).hexdigest()[:8]]
-        assert moved.api.request("DELETE", f"/api/keys/{gone['id']}", token=ADMIN).status == 200
+        gone = hashlib.sha256(KEYS[0].encode()).hexdigest()[:8]
+        assert moved.api.request("DELETE", f"/api/keys/{gone}", token=ADMIN).status == 200
         wait_until(lambda: theirs_now() == {*KEYS[1:], fresh}, "the list to forget the deleted key", timeout=30, step=0.2)
         wait_until(lambda: len(moved.api.request("GET", "/api/config", token=ADMIN).json()["API_KEYS"]) == len(KEYS),
                    "the settings to know it, too", timeout=15, step=0.2)

@@ -3,6 +3,7 @@
 /api/store says about it all.
 """
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import tools
 from conf import Conf
 from load import Case, Load
-from store import Database
+from store import Database, MariaServer
 from test_230_config import ADMIN, MOUNT, admin, put
 from test_600_admin_login import Browser
 from tools import soak, wait_until
@@ -30,15 +31,31 @@ def store_of(site):
     return answer.json()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def end_of_server():
+    yield
+    if MariaServer.one:
+        MariaServer.one.stop()
+        MariaServer.one = None
+
+
 class TestGraceful:
-    CONF = Conf(api=MOUNT)
+    @pytest.fixture(scope="class", params=["sqlite3", "mysql"])
+    @classmethod
+    def site(cls, request, make_site):
+        db = Database(request.param)
+        site = make_site(Conf(main=db.main, api=MOUNT))
+        site.db = db.of(site)
+        site.db.await_tables()
+        request.node.gbalance_server = site
+        return site
 
     def test_what_the_store_says(self, site):
-        Database("sqlite3").of(site).await_tables()
         ask(site, OpenAI)
         wait_until(lambda: store_of(site)["journal"]["written"] == 1, "the row to be written")
         found = store_of(site)
-        assert found["state"] == "ready" and found["database"].endswith("/state/gbalance.db") and found["sealed"] is False
+        assert found["state"] == "ready" and found["sealed"] is False and "gb-test-word" not in str(found)
+        assert found["database"].endswith("/state/gbalance.db") or re.match(r"mysql:host=.*,user=gb,dbname=", found["database"])
         assert found["writer"] in site.children()
         assert found["journal"] == {"open": 0, "waiting": 0, "begun": 1, "written": 1, "lost": 0, "rejected": 0, "spooled": 0,
                                     "spool_bytes": 0, "dropped": 0, "dropped_texts": 0, "dropped_rows": 0}
@@ -46,7 +63,7 @@ class TestGraceful:
 
     def test_restarts_in_a_row_under_load(self, site):
         """Counters, sessions, settings and records that nobody has read yet survive; every attempt has one row."""
-        db = Database("sqlite3").of(site)
+        db = site.db
         site.sim.reset()
         db.run("DELETE FROM t_request_log")
         put(site, MAX_FAILURES=7)
@@ -70,7 +87,7 @@ class TestGraceful:
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
     def test_a_stop_in_the_middle(self, site, how):
         """What was done is there after the next start; what was under way is lost, and said so."""
-        db = Database("sqlite3").of(site)
+        db = site.db
         db.run("DELETE FROM t_request_log")
         site.sim.reset()
         for _ in range(5):
