@@ -237,7 +237,8 @@ async function askDelete(n, name) {
     input.addEventListener('input', () => { sure.disabled = input.value.replace(/\D/g, '') !== String(n); });
     body.push(element('div', {}, element('label', { class: 'sm b', for: 'typed' }, t('Type {n} to go on', { n })), input));
   }
-  return ask(`${words}?`, t('They leave the pool at once. Their log rows stay.'), body, [keep(n === 1 ? t('Keep it') : t('Keep them')), sure]);
+  const title = n === 1 && name ? t('Delete {name}?', { name }) : t('Delete {n} key? | Delete {n} keys?', { n: number(n) });
+  return ask(title, t('They leave the pool at once. Their log rows stay.'), body, [keep(n === 1 ? t('Keep it') : t('Keep them')), sure]);
 }
 
 function radio(name, value, words, checked) {

@@ -46,6 +46,8 @@ const char *admin_key_reason(const char *row);
 /* "AIza…wXyZ" */
 const char *admin_key_masked(const char *masked, apr_pool_t *p);
 json_t *admin_key_row(const gb_keys_row_t *row, apr_pool_t *p);
+/* admin_time of a deadline. */
+json_t *admin_key_until(apr_time_t at);
 /* What somebody wrote or said; its end may have been cut within a character. */
 json_t *admin_key_text(const char *text);
 /* "2.5-pro" */

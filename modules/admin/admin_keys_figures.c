@@ -165,12 +165,11 @@ static json_t *tile_of(const figures_t *figures, int i, const char *words, const
 {
     const gb_sums_t *now = &figures->tiles[i].now, *before = &figures->tiles[i].before;
     apr_int64_t failed = now->call_failures, all = now->calls;
-    json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "words", words, "calls",
-                             (json_int_t)all, "succeeded", (json_int_t)(all - failed), "failed",
-                             (json_int_t)failed, "ok_width",
-                             admin_key_bar((apr_uint64_t)(all - failed), (apr_uint64_t)all),
-                             "spark", spark_of(figures->spark[i], figures->n_spark[i], figures->p),
-                             "span", json_string(span));
+    json_t *json = json_pack(
+        "{s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "words", words, "calls", (json_int_t)all,
+        "succeeded", (json_int_t)(all - failed), "failed", (json_int_t)failed, "ok_width",
+        admin_key_bar((apr_uint64_t)(all - failed), (apr_uint64_t)all), "spark",
+        spark_of(figures->spark[i], figures->n_spark[i], figures->p), "span", json_string(span));
 
     if (failed) {
         json_int_t width = failed * 1000 / all > 12 ? failed * 1000 / all : 12;

@@ -25,10 +25,10 @@ static json_t *cell_of(const gb_keys_heat_cell_t *cell)
         return json_pack("{s:s, s:b}", "cls", "h1", "open", 1);
     case GB_HEAT_COOLING:
         return json_pack("{s:s, s:{s:o}}", "cls", "cool", "cooling", "until",
-                         admin_time(cell->until));
+                         admin_key_until(cell->until));
     case GB_HEAT_USED_UP:
         return json_pack("{s:s, s:{s:o}}", "cls", "bad", "used_up", "until",
-                         admin_time(cell->until));
+                         admin_key_until(cell->until));
     case GB_HEAT_REFUSED:
         return json_pack("{s:s, s:b}", "cls", "na", "refused", 1);
     case GB_HEAT_UNUSED:

@@ -97,7 +97,7 @@ static void add_models(json_t *all, const gb_keys_survey_t *survey, apr_time_t n
         if (model->broken) {
             json_array_append_new(
                 all, json_pack("{s:{s:s, s:o}, s:s}", "broken", "model", model->name, "until",
-                               admin_time(now + model->broken), "kind", "broken"));
+                               admin_key_until(now + model->broken), "kind", "broken"));
         }
     }
     for (i = 0; i < survey->models->nelts; i++) {
@@ -106,7 +106,7 @@ static void add_models(json_t *all, const gb_keys_survey_t *survey, apr_time_t n
         if (model->used_up) {
             json_array_append_new(all, json_pack("{s:{s:s, s:i, s:o}, s:s}", "used_up", "model",
                                                  model->name, "n", model->used_up, "back",
-                                                 admin_time(model->back), "kind", "used_up"));
+                                                 admin_key_until(model->back), "kind", "used_up"));
         }
     }
 }

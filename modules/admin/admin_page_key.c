@@ -68,7 +68,7 @@ static json_t *model_of(const gb_pool_cell_t *cell)
 
     if (cell->until) {
         json_object_set_new(json, "rest",
-                            json_pack("{s:o, s:b, s:s, s:s}", "until", admin_time(cell->until),
+                            json_pack("{s:o, s:b, s:s, s:s}", "until", admin_key_until(cell->until),
                                       "long", lasts, "icon", lasts ? "clock" : "cool", "why",
                                       why_cooling(cell->reason)));
     }
