@@ -198,6 +198,19 @@ static apr_status_t on_end(gb_translator_t *t, gb_buf_t *out)
 
 /* ---- errors ---- */
 
+void gb_openai_blocked(gb_translator_t *t, const char *what, const char *why)
+{
+    gb_buf_t out;
+
+    gb_buf_init_pool(&out, GB_BUF_MAX_ERROR, t->plan->pool);
+    gb_buf_puts(&out, "{\"error\":{\"code\":400,\"status\":\"INVALID_ARGUMENT\",\"message\":");
+    gb_json_put_cstr(&out, apr_pstrcat(t->plan->pool, what, " was blocked by Gemini: ", why, NULL));
+    gb_buf_puts(&out, "}}");
+    t->facts->has_error = 1;
+    t->facts->error_json = out.data;
+    t->facts->error_len = out.len;
+}
+
 static void put_or_null(gb_buf_t *out, const char *text)
 {
     gb_json_put_cstr(out, *text != '\0' ? text : NULL);

@@ -322,25 +322,6 @@ static apr_status_t call_plan(gb_openai_call_t *call)
 
 /* ---- the request ---- */
 
-/* OpenAI's own names mean the configured model, unless MODEL_ALIASES says more. */
-static const char *model_asked(gb_openai_call_t *call, const gb_openai_images_t *images)
-{
-    static const char *const openai[] = {"dall-e-", "gpt-image-", "chatgpt-image-"};
-    const char *name = gb_openai_text(images->model, call->pool);
-    size_t i;
-
-    if (name == NULL || *name == '\0') {
-        return call->settings->create_image_model;
-    }
-    for (i = 0; i < N_OF(openai); i++) {
-        if (strncmp(name, openai[i], strlen(openai[i])) == 0
-            && gb_map_get(&call->settings->model_aliases, name) == NULL) {
-            return call->settings->create_image_model;
-        }
-    }
-    return name;
-}
-
 /* Imagen does not edit: configured, it gives way; named by the client, it is refused. */
 static apr_status_t edit_model_settle(gb_openai_call_t *call, const gb_openai_images_t *images)
 {
@@ -359,18 +340,12 @@ static apr_status_t edit_model_settle(gb_openai_call_t *call, const gb_openai_im
 
 static apr_status_t model_settle(gb_openai_call_t *call, const gb_openai_images_t *images)
 {
-    const char *asked = model_asked(call, images), *named;
-    apr_status_t rv;
+    static const char *const openai[] = {"dall-e-", "gpt-image-", "chatgpt-image-", NULL};
+    apr_status_t rv = gb_openai_model_settle(call, images->model,
+                                             call->settings->create_image_model, openai);
 
-    if (*asked == '\0') {
-        return gb_openai_param_missing(call, "model");
-    }
-    if ((rv = gb_openai_model_resolve(call, asked)) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS) {
         return rv;
-    }
-    if ((named = gb_openai_text(images->model, call->pool)) != NULL
-        && gb_model_name_ok(named, strlen(named))) {
-        apr_cpystrn(call->plan->model, named, sizeof(call->plan->model));
     }
     if (call->model.is_imagen && images->files != NULL) {
         return edit_model_settle(call, images);

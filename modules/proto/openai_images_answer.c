@@ -125,22 +125,6 @@ static void imagen_read(gb_translator_t *t, gb_span_t predictions)
     t->facts->finished = 1;
 }
 
-/* An answer without a picture that says why: the client's fault, told once. */
-static void block_tell(gb_translator_t *t)
-{
-    answer_t *a = t->own;
-    gb_buf_t out;
-
-    gb_buf_init_pool(&out, GB_BUF_MAX_ERROR, t->plan->pool);
-    gb_buf_puts(&out, "{\"error\":{\"code\":400,\"status\":\"INVALID_ARGUMENT\",\"message\":");
-    gb_json_put_cstr(
-        &out, apr_pstrcat(t->plan->pool, "The picture was blocked by Gemini: ", a->block, NULL));
-    gb_buf_puts(&out, "}}");
-    t->facts->has_error = 1;
-    t->facts->error_json = out.data;
-    t->facts->error_len = out.len;
-}
-
 /* One whole answer of the upstream. */
 static apr_status_t images_chunk(gb_translator_t *t, const char *bytes, size_t len)
 {
@@ -164,7 +148,7 @@ static apr_status_t images_chunk(gb_translator_t *t, const char *bytes, size_t l
     t->facts->has_candidate = t->facts->has_content = a->pictures->nelts > 0;
     if (a->pictures->nelts == before && a->block != NULL && !t->facts->has_error
         && a->pictures->nelts == 0) {
-        block_tell(t);
+        gb_openai_blocked(t, "The picture", a->block);
     }
     t->n++;
     return APR_SUCCESS;

@@ -251,6 +251,12 @@ apr_status_t gb_openai_pieces_end(gb_openai_pieces_t *pieces);
 
 /* Sets plan->model, plan->model_used, call->model and call->variant. */
 apr_status_t gb_openai_model_resolve(gb_openai_call_t *call, const char *asked);
+/*
+ * The same for endpoints with a model of their own: configured is called when none is named, and
+ * for OpenAI's names (which begin so; NULL at the end) unless MODEL_ALIASES has them.
+ */
+apr_status_t gb_openai_model_settle(gb_openai_call_t *call, gb_span_t named, const char *configured,
+                                    const char *const *openai);
 apr_status_t gb_openai_models_list(gb_openai_call_t *call);
 apr_status_t gb_openai_models_one(gb_openai_call_t *call);
 
@@ -595,6 +601,9 @@ void gb_openai_transcript_begin(gb_translator_t *t, gb_openai_call_t *call);
 
 /* Checks, mends and reads one event or whole answer.  Sets has_error for what is no JSON. */
 apr_status_t gb_openai_answer_feed(gb_openai_answer_t *a, const char *bytes, size_t len);
+
+/* A whole answer without what was asked for, because Gemini blocked it: the client's fault. */
+void gb_openai_blocked(gb_translator_t *t, const char *what, const char *why);
 
 void gb_openai_error_body(const gb_plan_t *plan, const gb_error_t *err, int midstream,
                           gb_buf_t *out);

@@ -39,6 +39,35 @@ apr_status_t gb_openai_model_resolve(gb_openai_call_t *call, const char *asked)
     return APR_SUCCESS;
 }
 
+static int begins_with_any(const char *name, const char *const *prefixes)
+{
+    for (; *prefixes != NULL; prefixes++) {
+        if (strncmp(name, *prefixes, strlen(*prefixes)) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+apr_status_t gb_openai_model_settle(gb_openai_call_t *call, gb_span_t named, const char *configured,
+                                    const char *const *openai)
+{
+    const char *name = gb_openai_text(named, call->pool);
+    int ours = name == NULL || *name == '\0'
+               || (begins_with_any(name, openai)
+                   && gb_map_get(&call->settings->model_aliases, name) == NULL);
+    apr_status_t rv;
+
+    if (ours && *configured == '\0') {
+        return gb_openai_param_missing(call, "model");
+    }
+    rv = gb_openai_model_resolve(call, ours ? configured : name);
+    if (rv == APR_SUCCESS && ours && name != NULL && gb_model_name_ok(name, strlen(name))) {
+        apr_cpystrn(call->plan->model, name, sizeof(call->plan->model));
+    }
+    return rv;
+}
+
 /* ---- GET /models ---- */
 
 apr_status_t gb_openai_models_list(gb_openai_call_t *call)

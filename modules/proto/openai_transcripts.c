@@ -154,41 +154,16 @@ static apr_status_t file_settle(gb_openai_call_t *call, gb_openai_transcript_t *
 
 /* ---- the model ---- */
 
-/* OpenAI's own names mean the configured model, unless MODEL_ALIASES says more. */
-static const char *model_asked(gb_openai_call_t *call, const gb_openai_transcript_t *t)
-{
-    static const char *const openai[] = {"whisper-", "gpt-"};
-    const char *name = gb_openai_text(t->model, call->pool);
-    const char *configured = t->translates ? call->settings->translation_model
-                                           : call->settings->transcription_model;
-    size_t i;
-
-    if (name == NULL || *name == '\0') {
-        return configured;
-    }
-    for (i = 0; i < N_OF(openai); i++) {
-        if (strncmp(name, openai[i], strlen(openai[i])) == 0
-            && gb_map_get(&call->settings->model_aliases, name) == NULL) {
-            return configured;
-        }
-    }
-    return name;
-}
-
 static apr_status_t model_settle(gb_openai_call_t *call, gb_openai_transcript_t *t)
 {
-    const char *asked = model_asked(call, t), *named = gb_openai_text(t->model, call->pool);
+    static const char *const openai[] = {"whisper-", "gpt-", NULL};
+    const char *configured = t->translates ? call->settings->translation_model
+                                           : call->settings->transcription_model;
     gb_plan_t *plan = call->plan;
-    apr_status_t rv;
+    apr_status_t rv = gb_openai_model_settle(call, t->model, configured, openai);
 
-    if (*asked == '\0') {
-        return gb_openai_param_missing(call, "model");
-    }
-    if ((rv = gb_openai_model_resolve(call, asked)) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS) {
         return rv;
-    }
-    if (named != NULL && gb_model_name_ok(named, strlen(named))) {
-        apr_cpystrn(plan->model, named, sizeof(plan->model));
     }
     t->dedicated = call->model.is_transcribe;
     if (t->dedicated && t->translates) {

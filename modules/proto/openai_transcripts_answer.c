@@ -100,22 +100,6 @@ static void part_read(gb_translator_t *t, gb_span_t part)
     words_read(t, transcription);
 }
 
-static void block_tell(gb_translator_t *t)
-{
-    gb_buf_t out;
-
-    gb_buf_init_pool(&out, GB_BUF_MAX_ERROR, t->plan->pool);
-    gb_buf_puts(&out, "{\"error\":{\"code\":400,\"status\":\"INVALID_ARGUMENT\",\"message\":");
-    gb_json_put_cstr(
-        &out, apr_pstrcat(t->plan->pool, "The recording was blocked by Gemini: ",
-                          *t->facts->finish_reason != '\0' ? t->facts->finish_reason : "prohibited",
-                          NULL));
-    gb_buf_puts(&out, "}}");
-    t->facts->has_error = 1;
-    t->facts->error_json = out.data;
-    t->facts->error_len = out.len;
-}
-
 /* One GenerateContentResponse: its text is in a->delta and behind a->text afterwards. */
 static apr_status_t answer_read(gb_translator_t *t, const char *bytes, size_t len)
 {
@@ -144,7 +128,9 @@ static apr_status_t answer_read(gb_translator_t *t, const char *bytes, size_t le
         gb_buf_append(&a->text, a->delta.data, a->delta.len);
     }
     if (t->facts->blocked && a->text.len == 0) {
-        block_tell(t);
+        gb_openai_blocked(t, "The recording",
+                          *t->facts->finish_reason != '\0' ? t->facts->finish_reason
+                                                           : "prohibited");
     }
     return a->text.rv;
 }
