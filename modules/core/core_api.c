@@ -78,8 +78,8 @@ int core_api_store_failed(core_api_t *api, apr_status_t rv)
                                "Nothing can be saved: this server has no state directory "
                                "(GBalanceStateDir), or cannot write there.");
     }
-    return core_api_refuse(api, HTTP_SERVICE_UNAVAILABLE,
-                           "Nothing was changed: the database is not there now (%s).", text);
+    return core_api_refuse(api, HTTP_SERVICE_UNAVAILABLE, "%s database is not there now (%s).",
+                           api->method == M_GET ? "The" : "Nothing was changed: the", text);
 }
 
 /* ---- who ---- */
@@ -124,7 +124,7 @@ static const char *method_name(int method)
     return method == M_GET ? "GET, HEAD" : method == M_PUT ? "PUT" : "POST";
 }
 
-static const route_t *find_route(core_api_t *api, int method, const char *path, const char **allow)
+static const route_t *find_route(core_api_t *api, const char *path, const char **allow)
 {
     size_t i;
 
@@ -133,7 +133,7 @@ static const route_t *find_route(core_api_t *api, int method, const char *path, 
         if (strcmp(routes[i].path, path) != 0) {
             continue;
         }
-        if (routes[i].method == method) {
+        if (routes[i].method == api->method) {
             return &routes[i];
         }
         *allow = *allow
@@ -183,7 +183,7 @@ static int read_body(core_api_t *api, const route_t *route, int *rc)
 static int route_request(core_api_t *api, const char *path)
 {
     const char *allow;
-    const route_t *route = find_route(api, api->r->method_number, path, &allow);
+    const route_t *route = find_route(api, path, &allow);
     int rc = OK;
 
     if (!route) {
@@ -214,10 +214,11 @@ static const char *api_path(const request_rec *r, const core_mount_t *mount)
     return r->uri + (at - mount->prefix) + strlen("/api");
 }
 
-static void api_init(core_api_t *api, request_rec *r)
+static void api_init(core_api_t *api, request_rec *r, int method)
 {
     memset(api, 0, sizeof(*api));
     api->r = r;
+    api->method = method;
     api->args = r->args;
     api->conf = core_conf_get(r->server);
     api->pool = core_pool_name(api->conf);
@@ -234,11 +235,11 @@ int core_api_call(request_rec *r, const char *who, int method, const char *path,
     gb_error_t err;
     int rc;
 
-    api_init(&api, r);
+    api_init(&api, r, method);
     api.is_inner = 1;
     api.who = who;
     api.args = path[len] ? path + len + 1 : NULL;
-    route = find_route(&api, method, apr_pstrmemdup(r->pool, path, len), &allow);
+    route = find_route(&api, apr_pstrmemdup(r->pool, path, len), &allow);
     if (core_store_refuses(&err)) {
         core_api_refuse(&api, err.status, "%s", err.message);
     }
@@ -263,7 +264,7 @@ int core_api_handler(request_rec *r)
         || (req = core_request_get(r)) == NULL) {
         return DECLINED;
     }
-    api_init(&api, r);
+    api_init(&api, r, r->method_number);
     if (core_admin_get(r, &admin, &err) != APR_SUCCESS) {
         return refuse_stranger(&api, &err);
     }

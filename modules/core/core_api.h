@@ -21,6 +21,7 @@ typedef struct core_api_t {
     const char *type; /* of the answer; NULL: JSON */
     const core_conf_t *conf;
     const char *pool; /* the pool of this VirtualHost */
+    int method;       /* M_GET is HEAD too */
     int is_inner;     /* a page asks, not a client: the answer stays in `out` */
     int status;       /* of an inner call */
 } core_api_t;

@@ -571,7 +571,7 @@ class TestPlayground:
 
 
 class TestBelowAPrefix:
-    CONF = Conf(keys=KEYS, prefix="/llm", api=ADMIN_API)
+    CONF = Conf(keys=KEYS, tokens=(), prefix="/llm", api=ADMIN_API)
 
     def test_everything(self, window, site, sim):
         page = window(signed=False)
@@ -583,6 +583,13 @@ class TestBelowAPrefix:
         page.fill("#s-MAX_RETRIES", "4")
         page.click("#savebar [data-do=save]")
         page.wait_for_selector(".toast >> text=1 setting saved")
+        page.click(".set[data-set=ALLOWED_TOKENS] [data-do=generate]")
+        token = page.input_value("#s-ALLOWED_TOKENS li >> nth=0 >> input")
+        assert len(token) == 43 and token == page.evaluate("navigator.clipboard.readText()")
+        page.click("#savebar [data-do=save]")
+        page.wait_for_selector(".set[data-set=ALLOWED_TOKENS] .src-pill.saved")
+        assert token not in page.content()
+        assert site.api.post("/llm/v1/chat/completions", json=OpenAI.body(), token=token).status == 200
         page.goto("/llm/playground")
         TestPlayground().say(page)
         assert "POST /llm/v1/chat/completions" in page.inner_text("#raw-request")
@@ -591,3 +598,26 @@ class TestBelowAPrefix:
         page.wait_for_selector("dialog[open] .steps")
         page.goto("/llm/usage?range=24h")
         page.wait_for_selector("#chart-box:not([hidden])")
+
+
+class TestDatabaseAway:
+    CONF = Conf(keys=KEYS, main="GBalanceDatabase sqlite3:/nonexistent/gbalance.db", api=ADMIN_API, claims=("GB8031", "GB8032"))
+
+    @pytest.mark.parametrize("path, words", [
+        ("logs", "The log cannot be read now"), ("logs?call=some-call-0001", "The log cannot be read now"),
+        ("usage", "The figures cannot be read now"), ("config", "The history cannot be read now")])
+    def test_pages_say_so(self, window, site, path, words):
+        page = window()
+        page.goto("/" + path)
+        page.wait_for_selector(f"text={words}")
+        page.shot("away-" + path[:6].strip("?"), full=False)
+        page.axe()
+
+    def test_saving_says_so(self, window, site):
+        page = window()
+        page.expect("503")
+        page.goto("/config")
+        page.fill("#s-MAX_RETRIES", "4")
+        page.click("#savebar [data-do=save]")
+        page.wait_for_selector(".toast.bad >> text=Nothing")
+        assert page.locator(".set.dirty").count() == 1, "the edit stays"
