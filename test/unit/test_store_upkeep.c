@@ -358,8 +358,8 @@ static const char *const questions[] = {
     "SELECT id FROM t_request_log WHERE id <= 5 ORDER BY id LIMIT 500",
     "SELECT MIN(start) FROM gb_totals WHERE period = 60 AND part = 'all' AND start < 1",
     "DELETE FROM gb_totals WHERE period = 60 AND part = 'all' AND start < 1",
-    "SELECT MIN(start) FROM gb_tally WHERE period = 60 AND part = 'all' AND kind = 'class' AND "
-    "start < 1",
+    ("SELECT MIN(start) FROM gb_tally WHERE period = 60 AND part = 'all' AND kind = 'class' AND "
+     "start < 1"),
     "DELETE FROM gb_tally WHERE period = 60 AND part = 'all' AND kind = 'class' AND start < 1",
     "SELECT * FROM gb_history WHERE change_id < 5 ORDER BY change_id DESC, id LIMIT 200",
     "SELECT * FROM t_file_records WHERE expiration_time < '2026' LIMIT 100",
