@@ -156,8 +156,8 @@ static void test_types(void **state)
         "multipart/form-datax; boundary=abc",
         "multipart/mixed; boundary=abc",
         "multipart/form-data; boundary=\"a \"",
-        "multipart/form-data; boundary="
-        "12345678901234567890123456789012345678901234567890123456789012345678901",
+        ("multipart/form-data; boundary="
+         "12345678901234567890123456789012345678901234567890123456789012345678901"),
     };
     apr_pool_t *p;
     size_t i;
