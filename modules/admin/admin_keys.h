@@ -28,6 +28,8 @@ typedef struct admin_keys_t {
 const admin_keys_t *admin_keys(void);
 /* Ends a builder where it is not. */
 apr_status_t admin_keys_missing(admin_page_t *page);
+/* Ends a builder whose pool nobody knows. */
+apr_status_t admin_keys_no_pool(admin_page_t *page);
 
 /* ---- admin_keys_rows.c: a key as a page shows it ---- */
 

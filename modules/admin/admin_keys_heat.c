@@ -95,7 +95,7 @@ apr_status_t admin_keys_heat(admin_page_t *page, json_t *data)
 
     json_object_set_new(data, "heat", json);
     if (admin_keys()->heat(&heat, page->pool, by_key, from, ROWS, p) != APR_SUCCESS) {
-        return admin_fail(page, HTTP_NOT_FOUND, "There is no pool %s.", page->pool);
+        return admin_keys_no_pool(page);
     }
     for (i = 0; i < heat.n; i++) {
         json_array_append_new(rows, row_of(page, &heat, &heat.rows[i], by_key));

@@ -431,7 +431,7 @@ apr_status_t admin_keys_list(admin_page_t *page, json_t *data, const gb_keys_sur
     rv = admin_keys()->list(&found, &query, page->r->pool);
     json_object_set_new(data, "list", list);
     if (rv != APR_SUCCESS) {
-        return admin_fail(page, HTTP_NOT_FOUND, "There is no pool %s.", page->pool);
+        return admin_keys_no_pool(page);
     }
     put_rows(page, list, &found, &query);
     put_columns(page, list);

@@ -13,7 +13,7 @@
 APLOG_USE_MODULE(gbalance_admin);
 
 #define RESULTS_MAX 500 /* lines of a result; the counts are of all */
-#define VERIFY_MAX  500 /* a worker waits for them */
+#define VERIFY_MAX  500 /* a worker waits for them; the words below say so */
 #define AT_A_TIME   10
 
 /* ---- what was found in a text ---- */
@@ -140,7 +140,7 @@ static apr_status_t add_preview(admin_page_t *page, json_t *data)
         return fault(data, ADMIN_WORD("The pattern is not a regular expression."));
     }
     if (rv != APR_SUCCESS) {
-        return admin_fail(page, HTTP_NOT_FOUND, "There is no pool %s.", page->pool);
+        return admin_keys_no_pool(page);
     }
     put_found(data, results, page->r->pool);
     return APR_SUCCESS;
@@ -289,14 +289,15 @@ static apr_status_t verify_each(doing_t *doing)
     int i;
 
     if (doing->n > VERIFY_MAX) {
-        return admin_fail(page, HTTP_BAD_REQUEST,
-                          "Without scripts at most %d keys can be verified at a time.", VERIFY_MAX);
+        return admin_fail(
+            page, HTTP_BAD_REQUEST, "%s",
+            ADMIN_WORD("Without scripts at most 500 keys can be verified at a time."));
     }
     rv = admin_keys()->verify_wait(&told, page->r, page->pool, doing->ids, doing->n, AT_A_TIME);
     if (rv != APR_SUCCESS) {
-        return admin_fail(page, HTTP_SERVICE_UNAVAILABLE,
-                          "Too many verifications run, or none of the keys is there any more. Try "
-                          "again in a while.");
+        return admin_fail(page, HTTP_SERVICE_UNAVAILABLE, "%s",
+                          ADMIN_WORD("Too many verifications run, or none of the keys is there any "
+                                     "more. Try again in a while."));
     }
     for (i = 0; i < told->nelts; i++) {
         const gb_keys_verdict_t *verdict = &APR_ARRAY_IDX(told, i, gb_keys_verdict_t);
@@ -410,7 +411,8 @@ apr_status_t admin_keys_do(admin_page_t *page, json_t *data)
         return admin_keys_missing(page);
     }
     if (!doing.verb || !choose(&doing)) {
-        return admin_fail(page, HTTP_BAD_REQUEST, "There is nothing of that name to do to keys.");
+        return admin_fail(page, HTTP_BAD_REQUEST, "%s",
+                          ADMIN_WORD("There is nothing of that name to do to keys."));
     }
     json_object_set_new(data, "back", json_string(admin_keys_href(page, "", NULL)));
     if (doing.n == 0) {

@@ -161,7 +161,7 @@ apr_status_t admin_key_build(admin_page_t *page, json_t *data)
     if (strlen(page->named) >= GB_POOL_ID_LEN
         || admin_keys()->get(&row, &cells, &n, page->pool, page->named, page->r->pool)
                != APR_SUCCESS) {
-        return admin_fail(page, HTTP_NOT_FOUND, "The pool %s has no such key.", page->pool);
+        return admin_fail(page, HTTP_NOT_FOUND, "%s", ADMIN_WORD("The pool has no such key."));
     }
     json_object_set_new(data, "key", admin_key_row(&row, page->r->pool));
     put_facts(page, data, &row.key);

@@ -28,9 +28,14 @@ const admin_keys_t *admin_keys(void)
 
 apr_status_t admin_keys_missing(admin_page_t *page)
 {
-    return admin_fail(page, HTTP_SERVICE_UNAVAILABLE,
-                      "There are no keys here: mod_gbalance_keys is not loaded. Add its LoadModule "
-                      "line to httpd's configuration.");
+    return admin_fail(page, HTTP_SERVICE_UNAVAILABLE, "%s",
+                      ADMIN_WORD("There are no keys here: mod_gbalance_keys is not loaded. Add its "
+                                 "LoadModule line to httpd's configuration."));
+}
+
+apr_status_t admin_keys_no_pool(admin_page_t *page)
+{
+    return admin_fail(page, HTTP_NOT_FOUND, "%s", ADMIN_WORD("There is no such pool."));
 }
 
 /* Whether the page, or the part of it that is asked for, shows that. */
@@ -50,7 +55,7 @@ static apr_status_t build_keys(admin_page_t *page, json_t *data)
         return admin_keys_missing(page);
     }
     if (admin_keys()->survey(&survey, page->pool, page->r->pool) != APR_SUCCESS) {
-        return admin_fail(page, HTTP_NOT_FOUND, "There is no pool %s.", page->pool);
+        return admin_keys_no_pool(page);
     }
     admin_keys_pool(data, &survey);
     admin_keys_attention(page, data, &survey);

@@ -180,6 +180,12 @@ class TestLooking:
         assert page.locator("main script:not([src])").count() == 0 and "owned" not in page.title()
         api(furnished, "PATCH", "/" + id_of(KEYS[1]), {"tags": ["free", "eu"], "project": "proj-01"})
 
+    def test_a_key_that_is_not_there(self, furnished, window):
+        page = window(lang="zh-CN")
+        page.expect("404")
+        page.goto("/keys/00000000")
+        assert "密钥池中没有这个密钥" in page.locator("main").inner_text()
+
     def test_filters_without_a_reload(self, furnished, window):
         page = window()
         page.goto("/keys_status")

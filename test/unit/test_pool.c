@@ -981,6 +981,29 @@ static void a_model_that_is_down_costs_no_key(void **state)
     }
 }
 
+static void models_that_are_down_can_be_named(void **state)
+{
+    fixture_t *f = *state;
+    gb_pool_broken_t broken[4];
+    int i;
+
+    fixture_keys(f, "default", 10);
+    assert_int_equal(gb_pool_broken_locked(f->pool, "default", broken, 4, &f->clock), 0);
+    for (i = 0; i < 3; i++) {
+        fixture_call(f, PRO, GB_OUT_SERVICE);
+    }
+    assert_int_equal(gb_pool_broken_locked(f->pool, "default", broken, 4, &f->clock), 1);
+    assert_string_equal(broken[0].model, PRO);
+    assert_int_equal(broken[0].wait, SEC(5));
+    assert_int_equal(gb_pool_broken_locked(f->pool, "default", broken, 0, &f->clock), 0);
+    assert_int_equal(gb_pool_broken_locked(f->pool, "nobody's", broken, 4, &f->clock), 0);
+    fixture_wait(f, SEC(6)); /* still down until a probe says otherwise */
+    assert_int_equal(gb_pool_broken_locked(f->pool, "default", broken, 4, &f->clock), 1);
+    assert_int_equal(broken[0].wait, 0);
+    fixture_call(f, PRO, GB_OUT_SUCCESS);
+    assert_int_equal(gb_pool_broken_locked(f->pool, "default", broken, 4, &f->clock), 0);
+}
+
 static void one_project_never_opens_the_breaker(void **state)
 {
     fixture_t *f = *state;
@@ -1219,6 +1242,33 @@ static void an_empty_pool_says_so(void **state)
     assert_int_equal(fixture_pick(f, PRO), GB_POOL_EMPTY);
 }
 
+static void tags_come_and_go_beside_others(void **state)
+{
+    fixture_t *f = *state;
+    static const struct {
+        const char *set, *add, *remove, *then;
+    } steps[] = {
+        {"a,b", NULL,  NULL,     "a,b"  },
+        {NULL,  "c,a", NULL,     "a,b,c"},
+        {NULL,  NULL,  "b",      "a,c"  },
+        {NULL,  NULL,  "nobody", "a,c"  },
+        {"d",   "e",   "d",      "e"    },
+        {"",    NULL,  NULL,     ""     },
+    };
+    size_t i;
+
+    fixture_keys(f, "default", 1);
+    for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        gb_pool_edit_t edit = GB_POOL_EDIT_NONE;
+
+        edit.tags = steps[i].set;
+        edit.tags_add = steps[i].add;
+        edit.tags_remove = steps[i].remove;
+        assert_int_equal(gb_pool_edit_locked(f->pool, 1, 1, &edit, &f->clock), APR_SUCCESS);
+        assert_string_equal(fixture_key(f, 1).tags, steps[i].then);
+    }
+}
+
 /* ---- processes ---- */
 
 static void what_a_dead_process_held_comes_back(void **state)
@@ -1434,6 +1484,7 @@ int main(void)
         T(a_failed_trial_waits_twice_as_long),
         T(a_trial_that_is_refused_fails_again),
         T(a_model_that_is_down_costs_no_key),
+        T(models_that_are_down_can_be_named),
         T(one_project_never_opens_the_breaker),
         T(a_proxy_that_fails_never_opens_the_breaker),
         T(a_success_between_keeps_the_breaker_closed),
@@ -1447,6 +1498,7 @@ int main(void)
         T(an_unpaid_account_is_asked_hourly),
         T(exhaustion_tells_when_and_why),
         T(an_empty_pool_says_so),
+        T(tags_come_and_go_beside_others),
         T(what_a_dead_process_held_comes_back),
         T(a_report_counts_once),
         T(a_report_for_a_reused_slot_is_dropped),
