@@ -33,6 +33,7 @@ static const char *const class_names[GB_CLASS_N] = {
     [GB_CLASS_QUOTA] = "quota",
     [GB_CLASS_SERVICE] = "service",
     [GB_CLASS_OVERLOADED] = "overloaded",
+    [GB_CLASS_STALE] = "stale",
     [GB_CLASS_PROXY] = "proxy",
     [GB_CLASS_GATEWAY] = "gateway",
     [GB_CLASS_CANCELLED] = "cancelled",

@@ -32,6 +32,7 @@ typedef enum {
     GB_CLASS_QUOTA,        /* 429 */
     GB_CLASS_SERVICE,      /* 5xx, reset, timeout */
     GB_CLASS_OVERLOADED,   /* 503 that speaks of the model, not of the key */
+    GB_CLASS_STALE,        /* a kept connection had ended: says nothing of anybody */
     GB_CLASS_PROXY,        /* the upstream proxy: says nothing of the key or the model */
     GB_CLASS_GATEWAY,      /* we did it wrong (no key sent, two credentials): alarm */
     GB_CLASS_CANCELLED,    /* the client left, or we are stopping: says nothing */
@@ -46,6 +47,7 @@ typedef enum {
     GB_TRANSPORT_CONNECT, /* no connection: nothing was sent */
     GB_TRANSPORT_PROXY,   /* the upstream proxy refused or is down */
     GB_TRANSPORT_TLS,     /* certificate or handshake */
+    GB_TRANSPORT_STALE,   /* a kept connection died under the request: another one decides */
     GB_TRANSPORT_RESET,   /* broke off before the answer was complete */
     GB_TRANSPORT_TIMEOUT, /* silent longer than TIME_OUT or the connect deadline */
     GB_TRANSPORT_CANCELLED,

@@ -25,6 +25,8 @@ const gb_row_t gb_class_rows[] = {
      .status = 502, .code = "upstream_error", .say = "The upstream could not be reached."},
     {.name = "proxy", .transport = GB_TRANSPORT_PROXY, .cls = GB_CLASS_PROXY, .retry = 1,
      .status = 502, .code = "upstream_error", .say = "The proxy to the upstream could not be used."},
+    {.name = "stale", .transport = GB_TRANSPORT_STALE, .cls = GB_CLASS_STALE, .retry = 1,
+     .status = 502, .code = "upstream_error", .say = "The upstream closed the connection that was kept."},
     {.name = "tls", .transport = GB_TRANSPORT_TLS, .cls = GB_CLASS_SERVICE, .retry = 1,
      .status = 502, .code = "upstream_error", .say = "No secure connection to the upstream could be made."},
     {.name = "reset", .transport = GB_TRANSPORT_RESET, .cls = GB_CLASS_SERVICE, .retry = 1,

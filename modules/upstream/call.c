@@ -45,6 +45,7 @@ struct gb_call_t {
 
     apr_table_t *answer; /* headers of the response that is being read */
     int told_head;
+    int requests;           /* that curl has begun to send */
     int proxied, proxy_tls; /* it takes a proxy; one that speaks TLS itself */
     int paused;             /* the caller wants no bytes */
     int curl_paused;        /* curl was told so */
@@ -276,6 +277,9 @@ static gb_transport_t transport_of(const gb_call_t *call, CURLcode code)
     long connect_status = 0;
     size_t i;
 
+    if (call->requests > 1 && !call->guard && code == CURLE_ABORTED_BY_CALLBACK) {
+        return GB_TRANSPORT_STALE;
+    }
     curl_easy_getinfo(call->easy, CURLINFO_HTTP_CONNECTCODE, &connect_status);
     if (code != CURLE_OK && connect_status >= 300) {
         return GB_TRANSPORT_PROXY; /* it refused the tunnel: curl calls that a failed read */
@@ -510,6 +514,23 @@ static curl_socket_t open_guarded(void *userp, curlsocktype purpose, struct curl
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
+/*
+ * curl repeats by itself what a kept connection lost.  Whether a request that the
+ * upstream may have seen goes out once more is not its to say, and the journal
+ * must know: the second time ends the call.  A feed that can be rewound is the
+ * caller's word that it may.
+ */
+static int before_sending(void *userp, char *ip, char *local_ip, int port, int local_port)
+{
+    gb_call_t *call = userp;
+
+    (void)ip;
+    (void)local_ip;
+    (void)port;
+    (void)local_port;
+    return call->requests++ > 0 && !call->rewind ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 /* After a redirect curl takes an open connection in spite of FRESH_CONNECT: it was nobody's to ask. */
 static int before_request(void *userp, char *ip, char *local_ip, int port, int local_port)
 {
@@ -546,7 +567,7 @@ static void set_guard(gb_call_t *call, const gb_call_conf_t *conf)
     curl_easy_setopt(call->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETFUNCTION, alone ? open_guarded : NULL);
     curl_easy_setopt(call->easy, CURLOPT_OPENSOCKETDATA, call);
-    curl_easy_setopt(call->easy, CURLOPT_PREREQFUNCTION, alone ? before_request : NULL);
+    curl_easy_setopt(call->easy, CURLOPT_PREREQFUNCTION, alone ? before_request : before_sending);
     curl_easy_setopt(call->easy, CURLOPT_PREREQDATA, call);
     curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, alone);
 }
@@ -554,7 +575,7 @@ static void set_guard(gb_call_t *call, const gb_call_conf_t *conf)
 /* A kept connection may close just when it is used: what cannot be sent twice takes a new one. */
 static void set_fresh(gb_call_t *call, const gb_call_conf_t *conf)
 {
-    long fresh = conf->guard != NULL || (conf->feed && !conf->rewind);
+    long fresh = conf->fresh || conf->guard != NULL || (conf->feed && !conf->rewind);
 
     curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, fresh);
 }

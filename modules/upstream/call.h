@@ -35,6 +35,7 @@ typedef struct gb_call_conf_t {
     apr_int64_t feed_len;
     int (*rewind)(void *baton); /* feed from the beginning again: 1 when it can; NULL: never */
     const char *proxy;          /* URL, NULL: none */
+    int fresh;                  /* no connection that was kept */
     apr_interval_time_t connect_timeout;
     apr_interval_time_t silence; /* longest time without a byte, to the first and between */
     /*

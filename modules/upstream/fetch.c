@@ -130,6 +130,7 @@ static const char *reason(gb_transport_t transport)
         return "it took too long";
     case GB_TRANSPORT_OK:
     case GB_TRANSPORT_PROXY:
+    case GB_TRANSPORT_STALE:
     case GB_TRANSPORT_RESET:
     case GB_TRANSPORT_CANCELLED:
     case GB_TRANSPORT_TOO_LARGE:

@@ -268,6 +268,7 @@ static int class_allows(gb_leg_t *leg)
     case GB_CLASS_QUOTA:
     case GB_CLASS_SERVICE:
     case GB_CLASS_OVERLOADED:
+    case GB_CLASS_STALE:
     case GB_CLASS_PROXY:
     case GB_CLASS_GATEWAY:
     case GB_CLASS_CANCELLED:
@@ -376,6 +377,15 @@ static int takes_other_proxy(const gb_leg_t *leg)
 }
 
 /*
+ * A kept connection may end at the moment when it is used.  The request goes out
+ * once more, on a new one: an attempt with a number of its own, which no key pays for.
+ */
+static int takes_new_connection(const gb_leg_t *leg)
+{
+    return leg->verdict.cls == GB_CLASS_STALE && !leg->fresh;
+}
+
+/*
  * The upstream has given up the model and the plan has another one for the call:
  * it takes over, as if it had been asked for.
  */
@@ -441,6 +451,12 @@ static void retry_or_fail(gb_leg_t *leg)
         again = goes_on(leg);
     }
     else if (drop_refused_field(leg)) {
+        leg->extra++;
+        leg->keep_key = 1;
+        again = 1;
+    }
+    else if (takes_new_connection(leg)) {
+        leg->fresh = 1;
         leg->extra++;
         leg->keep_key = 1;
         again = 1;
@@ -721,6 +737,7 @@ static void send_attempt(gb_leg_t *leg)
     call.proxy = leg->proxy = proxy_of(leg);
     call.connect_timeout = leg->conf->settings->time_out_connect;
     call.silence = silence_of(leg);
+    call.fresh = leg->fresh;
     leg->call = gb_call_start(leg->engine, &call, &call_events, leg, leg->pool);
     if (leg->streams && leg->conf->settings->time_out_first_token > 0) {
         gb_timer_set(leg->engine, &leg->first_token, leg->conf->settings->time_out_first_token);

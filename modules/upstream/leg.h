@@ -58,6 +58,7 @@ struct gb_leg_t {
     const char *unknown_row; /* of the last unknown 401 or 403, NULL: none */
     char unknown_reason[64];
     int keep_key;      /* the next attempt uses the same key */
+    int fresh;         /* a kept connection failed it: its attempts make their own */
     int moves;         /* re-sends through another proxy */
     const char *proxy; /* of the attempt, NULL: none */
     int proxy_failed;

@@ -141,6 +141,32 @@ class TestOpaqueKeys:
         assert set(keys_of(sim.calls())) == set(self.ODD)
 
 
+class TestKeptConnection:
+    """One that ends under a request: the request goes out once more, and each time is an attempt."""
+    CONF = Conf(mpm_lines="StartServers 1\nServerLimit 1\nMaxRequestWorkers 25\nMinSpareThreads 1\nMaxSpareThreads 25",
+                api="GBalanceMaxRetries 1")
+
+    @surfaces
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("how", ["reset", "close"])
+    def test_ends(self, site, sim, surface, stream, how):
+        for _ in range(5):      # until it is a kept connection that is hit, not one that was just made
+            assert ask(site, surface).status == 200
+            sim.reset()
+            sim.fault(how, count=1)
+            answer = ask(site, surface, stream=stream)
+            if answer.status == 200:
+                break
+        assert answer.status == 200
+        ids = [call["request_id"].rpartition(".") for call in sim.calls()]
+        assert [number for _, _, number in ids] == ["1", "2"] and len({name for name, _, _ in ids}) == 1
+
+    def test_a_new_one_that_ends_is_a_fault(self, site, sim):
+        sim.fault("reset")
+        assert ask(site, OpenAI).status == 502
+        assert [call["request_id"][-2:] for call in sim.calls()] == [".1", ".2"]
+
+
 class TestMaxRetries:
     @pytest.mark.parametrize("n", [1, 2, 5])
     def test_upstream_calls_in_all(self, make_site, n):

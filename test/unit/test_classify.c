@@ -19,7 +19,7 @@
 
 /* ---- a case's outcome ---- */
 
-static const char *const transports[] = {"ok",    "connect", "proxy",     "tls",
+static const char *const transports[] = {"ok",    "connect", "proxy",     "tls",      "stale",
                                          "reset", "timeout", "cancelled", "too_large"};
 
 static gb_transport_t transport_of(json_t *doc)
