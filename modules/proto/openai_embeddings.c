@@ -137,7 +137,9 @@ static apr_status_t batches_make(gb_openai_call_t *call, const embeddings_t *e)
             return out->rv;
         }
     }
-    call->plan->bodies = bodies;
+    call->plan->body = bodies[0].p;
+    call->plan->body_len = bodies[0].len;
+    call->plan->bodies = n_calls > 1 ? bodies : NULL;
     call->plan->fan_out = n_calls;
     return APR_SUCCESS;
 }

@@ -203,3 +203,15 @@ class TestLarge:
                                                          "Content-Length": "130000000"})
         assert answer.status == 413 and "GBalanceMaxBody" in answer.json()["error"]["message"]
         assert not sim.calls()
+
+
+class TestRecordedErrors:
+    CONF = Conf(keys=KEYS[:1], claims=(r"GB\d{4}:",), api="GBalanceErrorLogRecordRequestBody On\nGBalanceMaxRetries 1")
+
+    def test_bodies_without_a_text(self, site, sim):
+        """Neither a form nor a batch has one body that could be recorded; the call fails as ever."""
+        for method in ("generateContent", "batchEmbedContents"):
+            sim._control("faults", {"kind": "status", "status": 400, "match": {"method": method}})
+        assert post(site, EDITS, field("prompt", "x"), file("image", CAT)).status == 400
+        assert site.api.post("/v1/embeddings", json={"model": "gemini-embedding-001",
+                                                    "input": ["a"] * 101}).status == 400
