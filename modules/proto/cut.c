@@ -72,10 +72,9 @@ static size_t line_end(const char *text, size_t len, size_t at)
     return at;
 }
 
-/* For all that an event knows, its text begins a line. */
-static int is_line_start(const char *text, size_t at)
+static int is_line_end(const char *text, size_t at)
 {
-    return at == 0 || (at >= 2 && is_escape(text, at, at - 2, 'n'));
+    return at >= 2 && is_escape(text, at, at - 2, 'n');
 }
 
 /* ---- what must stay together ---- */
@@ -147,33 +146,33 @@ static size_t link_around(const char *text, size_t len, size_t line, size_t end)
                : 0;
 }
 
-/* Where the cut has to go so that it tears nothing apart; what stands before `at` is gone. */
-static size_t moved(const char *text, size_t len, size_t at, size_t end)
+/* Where the cut has to go so that it tears nothing apart. */
+static size_t moved(const char *text, size_t len, int begins_line, size_t end)
 {
-    size_t line = at, stop;
+    size_t line = 0, stop;
 
     while ((stop = line_end(text, end, line)) < end) {
         line = stop;
     }
-    if (is_line_start(text, end)) {
+    if (is_line_end(text, end)) {
         return end;
     }
-    if (is_line_start(text, line) && is_fence(text, len, line)) {
+    if ((line > 0 || begins_line) && is_fence(text, len, line)) {
         return line_end(text, len, line);
     }
     stop = link_around(text, len, line, end);
     return stop > 0 ? stop : run_end(text, len, end);
 }
 
-size_t gb_cut_end(const char *text, size_t len, size_t at, size_t chars, size_t bytes)
+size_t gb_cut_end(const char *text, size_t len, int begins_line, size_t chars, size_t bytes)
 {
-    size_t end = at, n = 0, next;
+    size_t end = 0, n = 0, next;
 
-    while (end < len && (n < chars || end - at < bytes)) {
+    while (end < len && (n < chars || end < bytes)) {
         end = char_end(text, len, end);
         n++;
     }
-    while (end < len && (next = moved(text, len, at, end)) > end) {
+    while (end > 0 && end < len && (next = moved(text, len, begins_line, end)) > end) {
         end = next;
     }
     return end;

@@ -16,12 +16,12 @@
 size_t gb_cut_count(const char *text, size_t len);
 
 /*
- * The end of the step that begins at `at`: at least so many characters and so
- * many bytes further on, and at the end of the text at the latest.  It never
- * falls into a character, an escape or a surrogate pair, nor into a run of
- * Markdown's marks, the line of a fence, or a link or picture.
+ * The end of the first step of what is left of a text: at least so many characters and bytes, all
+ * of it at the most.  It never falls into a character, an escape or a surrogate pair, nor into a run
+ * of Markdown's marks, the line of a fence (begins_line: whether the text begins a line), or a link
+ * or picture.
  */
-size_t gb_cut_end(const char *text, size_t len, size_t at, size_t chars, size_t bytes);
+size_t gb_cut_end(const char *text, size_t len, int begins_line, size_t chars, size_t bytes);
 
 /* How a text of so many characters is given out: characters a step, and the pause after each. */
 size_t gb_cut_step(const gb_settings_t *settings, size_t chars);

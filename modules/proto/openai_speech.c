@@ -127,7 +127,7 @@ static apr_status_t style_settle(gb_openai_call_t *call, speech_t *s)
             return gb_error_set(call->err, 400, "invalid_value", "speed",
                                 "Invalid value for 'speed': expected a number from 0.25 to 4.0.");
         }
-        for (i = 0; speed >= paces[i].below && i < sizeof(paces) / sizeof(*paces) - 1; i++) {
+        for (i = 0; i < sizeof(paces) / sizeof(*paces) - 1 && speed >= paces[i].below; i++) {
         }
         pace = paces[i].word;
     }

@@ -26,14 +26,17 @@ typedef struct optimizer_t {
     int passes;     /* no stream that we know: everything goes as it is */
 
     size_t pass; /* bytes of an event that goes as it is */
-    /* the event that is given out in steps, which stands first in what waits */
-    size_t event_len; /* 0: none */
+    /* the event that is given out in steps; what waits begins with what is left of its text */
     gb_split_t split;
-    size_t at; /* in the text: how far it is given */
+    gb_buf_t before;     /* what stood before its text */
+    size_t text, behind; /* bytes of the text, and behind it; both 0: there is no such event */
+    int begins_line;
     size_t step;
     apr_interval_time_t delay;
+
     gb_buf_t own; /* the step, until the sink has all of it */
     size_t sent;
+    size_t taken; /* how many of the waiting bytes it stands for */
 
     apr_time_t next_at;             /* monotonic: of the next step */
     apr_uint64_t given, mark, seen; /* bytes since the begin */
@@ -69,8 +72,14 @@ static size_t event_end(const char *bytes, size_t len)
     return len;
 }
 
+static void take(optimizer_t *o, size_t n, size_t *taken)
+{
+    o->given += n;
+    *taken += n;
+}
+
 /* The next event: in steps, or as it is. */
-static void look(optimizer_t *o, const char *bytes, size_t len)
+static void look(optimizer_t *o, const char *bytes, size_t len, size_t *taken)
 {
     const gb_plan_t *plan = gb_exchange_plan(o->x);
     const gb_settings_t *settings = gb_exchange_conf(o->x)->settings;
@@ -79,49 +88,39 @@ static void look(optimizer_t *o, const char *bytes, size_t len)
 
     gb_buf_reset(&o->split.head);
     gb_buf_reset(&o->split.tail);
-    if (o->passes || !plan->dialect->split(plan, event, &o->split)) {
+    gb_buf_reset(&o->before);
+    if (o->passes || !plan->dialect->split(plan, event, &o->split)
+        || gb_buf_append(&o->before, bytes, o->split.at) != APR_SUCCESS) {
         o->pass = event.len;
         return;
     }
     chars = gb_cut_count(bytes + o->split.at, o->split.len);
-    o->event_len = event.len;
-    o->at = 0;
+    o->text = o->split.len;
+    o->behind = event.len - o->split.at - o->split.len;
+    o->begins_line = 1;
     o->step = gb_cut_step(settings, chars);
     o->delay = gb_cut_delay(settings, chars);
+    take(o, o->split.at, taken);
 }
 
 /* ---- giving ---- */
 
-static apr_status_t give(optimizer_t *o, const char *bytes, size_t len, size_t *taken)
-{
-    apr_size_t n = 0;
-    apr_status_t rv = o->next->data(o->next, bytes, len, &n);
-
-    *taken += n;
-    return rv;
-}
-
 static apr_status_t pass_on(optimizer_t *o, const char *bytes, size_t len, size_t *taken)
 {
-    size_t n = 0;
-    apr_status_t rv = give(o, bytes, o->pass < len ? o->pass : len, &n);
+    apr_size_t n = 0;
+    apr_status_t rv = o->next->data(o->next, bytes, o->pass < len ? o->pass : len, &n);
 
     o->pass -= n;
-    o->given += n;
-    *taken += n;
+    take(o, n, taken);
     return rv;
-}
-
-/* Waiting bytes a byte of the text that is given. */
-static double share_of(const optimizer_t *o)
-{
-    return (double)o->event_len / (double)o->split.len;
 }
 
 /* Waiting bytes that must not wait at all. */
-static double excess_of(const optimizer_t *o)
+static size_t excess_of(const optimizer_t *o)
 {
-    return (double)(o->seen - o->given) - (double)o->at * share_of(o) - FULL;
+    apr_uint64_t waiting = o->seen - o->given;
+
+    return waiting > FULL ? (size_t)(waiting - FULL) : 0;
 }
 
 /*
@@ -132,67 +131,69 @@ static size_t step_end(optimizer_t *o, const char *text, apr_time_t now)
 {
     double left = (double)(o->due - now);
     double waiting = o->mark > o->given ? (double)(o->mark - o->given) : 0;
-    double share = share_of(o), excess = excess_of(o);
-    double need, brought;
-    size_t end;
+    size_t excess = excess_of(o), end;
+    double need;
 
-    waiting -= (double)o->at * share;
     if (excess > 0) {
         o->next_at = now;
-        return gb_cut_end(text, o->split.len, o->at, o->step, (size_t)(excess / share));
+        return gb_cut_end(text, o->text, o->begins_line, o->step, excess);
     }
-    if (left <= 0 || waiting <= 0) {
-        o->next_at = waiting > 0 ? now : now + o->delay;
-        return waiting > 0 ? o->split.len : gb_cut_end(text, o->split.len, o->at, o->step, 0);
+    if (left <= 0 && waiting > 0) {
+        o->next_at = now;
+        return o->text;
     }
-    need = waiting * (double)o->delay / left;
-    end = gb_cut_end(text, o->split.len, o->at, o->step,
-                     need > waiting ? o->split.len : (size_t)(need / share));
-    brought = (double)(end - o->at) * share;
+    need = left > 0 ? waiting * (double)o->delay / left : 0;
+    need = need < waiting ? need : waiting;
+    end = gb_cut_end(text, o->text, o->begins_line, o->step, (size_t)need);
     o->next_at = now
-                 + (brought >= need ? o->delay
-                                    : (apr_interval_time_t)((double)o->delay * brought / need));
+                 + ((double)end >= need
+                        ? o->delay
+                        : (apr_interval_time_t)((double)o->delay * (double)end / need));
     return end;
 }
 
 /* The event of one step; the last one is the whole event with what is left of its text. */
-static void step_make(optimizer_t *o, const char *event, apr_time_t now)
+static void step_make(optimizer_t *o, const char *text, apr_time_t now)
 {
-    const char *text = event + o->split.at;
     size_t end = step_end(o, text, now);
-    int last = end == o->split.len;
+    int last = end == o->text;
+    const gb_buf_t *before = last ? &o->before : &o->split.head;
 
-    gb_buf_append(&o->own, last ? event : o->split.head.data,
-                  last ? o->split.at : o->split.head.len);
-    gb_buf_append(&o->own, text + o->at, end - o->at);
-    gb_buf_append(&o->own, last ? text + end : o->split.tail.data,
-                  last ? o->event_len - o->split.at - end : o->split.tail.len);
-    o->at = end;
+    gb_buf_append(&o->own, before->data, before->len);
+    gb_buf_append(&o->own, text, end);
+    if (last) {
+        gb_buf_append(&o->own, text + end, o->behind);
+    }
+    else {
+        gb_buf_append(&o->own, o->split.tail.data, o->split.tail.len);
+    }
+    o->taken = last ? end + o->behind : end;
+    o->begins_line = end >= 2 && memcmp(text + end - 2, "\\n", 2) == 0;
+    o->text -= end;
+    o->behind = last ? 0 : o->behind;
 }
 
-static apr_status_t step_give(optimizer_t *o, const char *event, size_t *taken)
+static apr_status_t step_give(optimizer_t *o, const char *text, size_t *taken)
 {
     apr_time_t now = gb_mono_now();
     apr_status_t rv;
+    apr_size_t n = 0;
 
     if (!o->own.len) {
-        if (now < o->next_at && excess_of(o) <= 0) {
+        if (now < o->next_at && !excess_of(o)) {
             gb_timer_set(o->engine, &o->timer, o->next_at - now);
             return APR_EAGAIN;
         }
-        step_make(o, event, now);
+        step_make(o, text, now);
     }
-    rv = give(o, o->own.data + o->sent, o->own.len - o->sent, &o->sent);
-    if (o->sent < o->own.len) {
+    rv = o->next->data(o->next, o->own.data + o->sent, o->own.len - o->sent, &n);
+    o->sent += n;
+    if (o->own.rv != APR_SUCCESS || o->sent < o->own.len) {
         return rv == APR_SUCCESS ? o->own.rv : rv;
     }
     gb_buf_reset(&o->own);
     o->sent = 0;
-    if (o->at == o->split.len) {
-        *taken += o->event_len;
-        o->given += o->event_len;
-        o->event_len = 0;
-    }
+    take(o, o->taken, taken);
     return rv;
 }
 
@@ -234,11 +235,11 @@ static apr_status_t optimizer_data(gb_sink_t *sink, const char *bytes, apr_size_
         if (o->pass) {
             rv = pass_on(o, bytes + *taken, len - *taken, taken);
         }
-        else if (o->event_len) {
+        else if (o->text || o->behind || o->own.len) {
             rv = step_give(o, bytes + *taken, taken);
         }
         else {
-            look(o, bytes + *taken, len - *taken);
+            look(o, bytes + *taken, len - *taken, taken);
         }
     }
     return rv;
@@ -279,6 +280,7 @@ gb_sink_t *gb_optimizer_before(gb_sink_t *sink, gb_exchange_t *x, gb_engine_t *e
     o->engine = engine;
     o->timer.fn = on_timer;
     gb_buf_init_pool(&o->own, GB_BUF_MAX_EVENT + GB_BUF_MAX_LINE, pool);
+    gb_buf_init_pool(&o->before, GB_BUF_MAX_LINE, pool);
     gb_buf_init_pool(&o->split.head, GB_BUF_MAX_LINE, pool);
     gb_buf_init_pool(&o->split.tail, GB_BUF_MAX_LINE, pool);
     return &o->sink;

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streams that please difficult clients: heartbeats, fake streams, the deadline of the first token."""
 import json
+import time
 
 import pytest
 
 import openai_spec
+import procfs
 from conf import KEYS, Conf
 from load import Case, load
 from store import Database
@@ -353,7 +355,8 @@ class TestOptimizer:
 class TestBoundedLag:
     """One character every 100 ms would take an hour."""
     CONF = Conf(keys=KEYS[:1], api="GBalanceStreamOptimizerEnabled On\nGBalanceStreamMinDelay 100ms\n"
-                                   "GBalanceStreamMaxDelay 100ms\nGBalanceStreamChunkSize 1")
+                                   "GBalanceStreamMaxDelay 100ms\nGBalanceStreamChunkSize 1\n"
+                                   "GBalanceStreamHeartbeatSeconds 100ms")
 
     @surfaces
     def test_much_text_at_once(self, modes, sim, surface):
@@ -366,6 +369,21 @@ class TestBoundedLag:
         """More than the exchange holds for a client: the optimizer must not be what pauses the upstream."""
         pieces = pieces_of(ask(modes, surface, "[[chunks=2000 size=10 seq]]", True), surface)
         assert "c002000 " in "".join(pieces) and "c001000 " in "".join(pieces)
+
+    @surfaces
+    def test_a_client_that_does_not_read_pauses_the_upstream(self, modes, sim, surface):
+        answer = begin(modes, surface, "[[chunks=128 size=65536 seq]]", conn_options={"rcvbuf": 8192, "timeout": 60})
+        with answer.conn:
+            next(answer.pieces())
+            time.sleep(0.8)
+            sent = sim.calls()[0]["bytes"]
+            time.sleep(0.4)
+            (call,) = sim.calls()
+            assert call["bytes"] - sent < 256 * 1024, "the upstream goes on although nobody reads"
+            kernel = procfs.queued(modes.port, sim.port)
+            assert call["bytes"] - kernel < 2 * 1024 * 1024, "what nobody read was taken from the upstream"
+            answer.read()
+        assert "c000128 " in "".join(pieces_of(answer, surface))
 
 
 def answers_in_turn(sim, *calls):
