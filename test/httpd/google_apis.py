@@ -69,6 +69,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Set-Cookie", "NID=1")
         self.send_header("Alt-Svc", 'h3=":443"')
+        self.send_header("Server-Timing", "gfet4t7; dur=7")
         for name, value in headers:
             self.send_header(name, value)
         self.end_headers()

@@ -71,7 +71,8 @@ def state(folder):
 
 class TestInside:
     @pytest.fixture(scope="class")
-    def script(self, machine):
+    @classmethod
+    def script(cls, machine):
         def run(*argv):
             done = subprocess.run([SCRIPT, *argv], capture_output=True, text=True, timeout=60, check=False,
                                   env={**os.environ, "GB_INTERCEPT_DIR": str(machine / "intercept"),
@@ -81,11 +82,13 @@ class TestInside:
         return run
 
     @pytest.fixture(scope="class")
-    def before(self, machine):
+    @classmethod
+    def before(cls, machine):
         return state(machine)
 
     @pytest.fixture(scope="class")
-    def site(self, machine, before, script, make_site):
+    @classmethod
+    def site(cls, machine, before, script, make_site):
         script("on")
         site = make_site(Conf(keys=KEYS[:1], modules=("ssl",)), start=False, sim=True)
         with open(machine / "intercept" / "site.conf", "w", encoding="ascii") as f:

@@ -138,7 +138,7 @@ class TestUpload:
 
     def test_answer_has_nothing_of_googles_own(self, files):
         answer = send(files.api, session(files.api, 1), b"x")
-        for name in ("Set-Cookie", "Alt-Svc", "Via"):
+        for name in ("Set-Cookie", "Alt-Svc", "Server-Timing", "Via"):
             assert name not in answer.headers
 
     def test_keys_are_in_no_log(self, files):
@@ -308,7 +308,8 @@ class TestOwnErrors:
     """What mod_proxy and httpd say by themselves comes in Google's form too."""
 
     @pytest.fixture(scope="class")
-    def site(self, google, make_site):
+    @classmethod
+    def site(cls, google, make_site):
         return make_site(Conf(keys=KEYS, upstream=google.url + "/v1beta", modules=PROXY, main="ProxyTimeout 1",
                               claims=(*BROKEN_OFF, r"AH0\d+:")), sim=False)
 

@@ -3,9 +3,14 @@
 after a stop and after kill -9; a gemini-balance's records count; expired ones go."""
 import datetime
 import hashlib
+import json
+import os
+import shutil
+import time
 
 import pytest
 
+import tools
 from conf import KEYS, TOKEN, Conf
 from google_apis import Google
 from store import Database, MariaServer
@@ -112,6 +117,27 @@ class TestRecords:
         for one in made:
             usable(kept, one, google)
 
+    def test_what_a_killed_server_had_not_written(self, kept, google):
+        """It stands in the spool: known with the first call, where the parent can read the database."""
+        assert kept.stop()
+        name = f"files/spooled{kept.db.maria is None:d}"
+        google.put(name, KEYS[2], {"name": name, "state": "ACTIVE"})
+        now = int(time.time() * 1000)
+        line = {"made": now, "ends": now + 3600_000, "name": name, "pool": "default", "key_id": digest_id(KEYS[2]),
+                "caller": digest_id(TOKEN), "file": {"name": name, "mimeType": "text/plain", "state": "ACTIVE"}}
+        path = os.path.join(kept.state, "spool", "files.cur")
+        with open(path, "a", encoding="ascii") as f:
+            f.write("\n" + json.dumps(line)[:50] + "\n" + json.dumps(line) + "\n")       # a full disk has cut one
+        if tools.AS_ROOT:
+            shutil.chown(path, "www-data", "www-data")
+        kept.start()
+        if kept.db.maria:
+            wait_until(lambda: name in str(kept.api.get("/v1beta/files?pageSize=100").json()), "it to be known")
+        for _ in range(4):
+            assert kept.api.get("/v1beta/" + name).status == 200
+        Gemini.check_error(kept.client_of(OTHER).get("/v1beta/" + name), 404)
+        assert record(kept, name)["key_id"] == digest_id(KEYS[2])
+
     def test_caches_and_the_like_too(self, kept, google):
         made = [kept.api.post("/v1beta/cachedContents", json={"model": f"models/{MODEL}"}).json()["name"] for _ in range(5)]
         gone = made.pop()
@@ -171,7 +197,8 @@ class TestCleanup:
 
 class TestRounds:
     @pytest.fixture(scope="class")
-    def kept(self, kept_in_a_file):
+    @classmethod
+    def kept(cls, kept_in_a_file):
         return kept_in_a_file
 
     def test_not_before_its_hour(self, kept, google):

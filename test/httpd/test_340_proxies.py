@@ -172,8 +172,9 @@ class TestCheck:
     ADMIN = "admin-token-0123456789abcdef"
 
     @pytest.fixture(scope="class")
-    def site(self, make_site):
-        return make_site(Conf(api=f'Include {tools.SRCDIR}/conf.d/gbalance-admin.conf\nGBalanceAuthToken "{self.ADMIN}"\n'))
+    @classmethod
+    def site(cls, make_site):
+        return make_site(Conf(api=f'Include {tools.SRCDIR}/conf.d/gbalance-admin.conf\nGBalanceAuthToken "{cls.ADMIN}"\n'))
 
     def post(self, site, name, body, status=200):
         answer = site.api.request("POST", "/api/config/proxy/" + name, token=self.ADMIN, json=body)

@@ -83,7 +83,8 @@ class TestRecordings:
     OURS = {("GET", "files"), ("GET", "models")}
 
     @pytest.fixture(scope="class")
-    def site(self, upstream, make_site):
+    @classmethod
+    def site(cls, upstream, make_site):
         # files of others are among what was recorded
         keys = tuple(f"AIzaSyTestKeyNumber{i:020d}" for i in range(200))     # some recordings cost one
         return make_site(Conf(keys=keys, upstream=upstream.url + "/v1beta", claims=(r"GB\d+:",), api=(

@@ -36,7 +36,8 @@ def google():
 
 class TestEveryMethod:
     @pytest.fixture(scope="class")
-    def outcome(self, google, make_site):
+    @classmethod
+    def outcome(cls, google, make_site):
         site = make_site(Conf(keys=KEYS, upstream=google.url + "/v1beta", modules=("proxy", "proxy_http")), sim=False)
         return toolchain.run(SCRIPT, f"http://127.0.0.1:{site.port}", site.api.token, timeout=120)
 
