@@ -5,6 +5,7 @@
  */
 #include "store/totals.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_hash.h>
@@ -397,17 +398,44 @@ static apr_status_t write_tally(gb_db_t *db, const tally_t *tally, apr_pool_t *p
     return gb_db_run(db, &sql_tally, args, NULL);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Always in the same order: several machines write to the same rows, and would wait for each other in
+ * a ring. */
+static apr_array_header_t *names_of(apr_hash_t *hash, apr_pool_t *p)
+{
+    apr_array_header_t *names = apr_array_make(p, (int)apr_hash_count(hash) + 1,
+                                               sizeof(const char *));
+    apr_hash_index_t *hi;
+
+    for (hi = apr_hash_first(p, hash); hi; hi = apr_hash_next(hi)) {
+        APR_ARRAY_PUSH(names, const char *) = apr_hash_this_key(hi);
+    }
+    qsort(names->elts, (size_t)names->nelts, sizeof(const char *), by_name);
+    return names;
+}
+
+static void *nth(apr_hash_t *hash, const apr_array_header_t *names, int i)
+{
+    return apr_hash_get(hash, APR_ARRAY_IDX(names, i, const char *), APR_HASH_KEY_STRING);
+}
+
 apr_status_t gb_totals_write(gb_totals_t *totals, gb_db_t *db)
 {
     apr_pool_t *p = totals->p;
-    apr_hash_index_t *hi;
+    apr_array_header_t *names = names_of(totals->totals, p);
     apr_status_t rv = APR_SUCCESS;
+    int i;
 
-    for (hi = apr_hash_first(p, totals->totals); rv == APR_SUCCESS && hi; hi = apr_hash_next(hi)) {
-        rv = write_total(db, apr_hash_this_val(hi), p);
+    for (i = 0; rv == APR_SUCCESS && i < names->nelts; i++) {
+        rv = write_total(db, nth(totals->totals, names, i), p);
     }
-    for (hi = apr_hash_first(p, totals->tallies); rv == APR_SUCCESS && hi; hi = apr_hash_next(hi)) {
-        rv = write_tally(db, apr_hash_this_val(hi), p);
+    names = names_of(totals->tallies, p);
+    for (i = 0; rv == APR_SUCCESS && i < names->nelts; i++) {
+        rv = write_tally(db, nth(totals->tallies, names, i), p);
     }
     return rv;
 }

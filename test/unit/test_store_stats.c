@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include <apr_dbd.h>
@@ -205,6 +207,62 @@ static void write_many(gb_writer_t *writer, int n, apr_time_t from, apr_interval
             assert_int_equal(gb_journal_write(writer, records, 500, p), APR_SUCCESS);
         }
     }
+}
+
+/* ---- several machines ---- */
+
+/* One of those that write to the same rows of the roll-ups, each in an order of its own. */
+static int write_beside_others(const gb_db_conf_t *conf, int which, apr_pool_t *p)
+{
+    gb_record_t records[24];
+    gb_writer_t writer;
+    int i, k;
+
+    begin(&writer, conf, p);
+    for (i = 0; i < 60; i++) {
+        for (k = 0; k < 24; k++) {
+            attempt_t a = attempts[3];
+            int n = which % 2 ? k : 23 - k;
+
+            a.key = apr_psprintf(p, "key%05d", n % 5);
+            a.model = apr_psprintf(p, "model-%d", n % 3);
+            record_of(&records[k], &a);
+        }
+        if (gb_journal_write(&writer, records, 24, p) != APR_SUCCESS) {
+            fprintf(stderr, "%s\n", gb_db_error(writer.db));
+            return 1;
+        }
+    }
+    gb_db_close(writer.db);
+    return 0;
+}
+
+static void all_at_once(void **state)
+{
+    apr_pool_t *p = *state;
+    const gb_db_conf_t *conf = db_fixture_conf(GB_DB_MYSQL, p);
+    gb_tile_t tiles[GB_TILE_N];
+    gb_writer_t writer;
+    pid_t pids[3];
+    int i, status;
+
+    if (!conf) {
+        return;
+    }
+    begin(&writer, conf, p);
+    for (i = 0; i < 3; i++) {
+        pids[i] = fork();
+        if (!pids[i]) {
+            _exit(write_beside_others(conf, i, p));
+        }
+    }
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(gb_stats_tiles(tiles, writer.db, "default", NOW, writer.zone, p), APR_SUCCESS);
+    assert_int_equal(tiles[GB_TILE_DAY].now.calls, 3 * 60 * 24);
+    gb_db_close(writer.db);
 }
 
 /* ---- tiles ---- */
@@ -909,6 +967,7 @@ static void figures_stay_fast(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(all_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(sums_tiles, setup, teardown),
         cmocka_unit_test_setup_teardown(sums_to_the_minute, setup, teardown),
         cmocka_unit_test_setup_teardown(draws_series, setup, teardown),
