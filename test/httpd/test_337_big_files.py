@@ -56,6 +56,7 @@ def push(site, address, offset, piece, size, command, want):
     return content, max(now[pid] - before.get(pid, now[pid]) for pid in now)
 
 
+@pytest.mark.soak
 class TestBig:
     @pytest.mark.parametrize("step", [GRANULARITY, SIZE], ids=["chunks", "one piece"])
     def test_constant_memory(self, site, step):
