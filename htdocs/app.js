@@ -26,6 +26,9 @@ export function t(text, values = {}) {
   return out.replace(/\{(\w+)(?:\|\w+)?\}/g, (_, name) => values[name] ?? '');
 }
 
+/** What the server says in a sentence of its own, in the reader's language where we have it. */
+export const said = (text) => words[text] || text;
+
 /** 10000 -> "10,000" */
 export const number = (n) => Number(n).toLocaleString('en-US');
 
@@ -138,7 +141,7 @@ export async function busy(button, action) {
   try {
     return await action();
   } catch (fault) {
-    toast(fault.message, 'bad');
+    toast(said(fault.message), 'bad');
     return undefined;
   } finally {
     button?.removeAttribute('aria-busy');

@@ -27,6 +27,8 @@
 
 #define GBALANCE_VERSION       "0.1.0"
 #define GBALANCE_DECLARE(type) type
+/* Marks sentences of the core that pages show in the language of their reader. */
+#define GB_WORD(text) text
 
 /* ---- for surfaces ---- */
 

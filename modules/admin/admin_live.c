@@ -14,6 +14,7 @@
 #include "admin.h"
 
 #include "ap_mpm.h"
+#include "http_protocol.h"
 #include "apr_hash.h"
 #include "apr_strings.h"
 #include "mod_gbalance_keys.h"
@@ -364,6 +365,11 @@ static int api_events(admin_page_t *page, json_t **out)
     int rc;
 
     (void)out;
+    if (page->r->header_only) {
+        json_decref(hello);
+        ap_set_content_type(page->r, "text/event-stream");
+        return DONE;
+    }
     memset(&keys, 0, sizeof(keys));
     if (look_at_keys(&keys, page->pool, page->r->pool)) {
         json_object_set_new(hello, "pool", pool_json(keys.total, keys.by_state));

@@ -18,16 +18,17 @@ static const char *why_closed(const gb_settings_t *settings)
     const char *token = settings->auth_token;
 
     if (!token || !*token) {
-        return "This server has no token for administration: its operator sets AUTH_TOKEN "
-               "(GBalanceAuthToken).";
+        return GB_WORD("This server has no token for administration: its operator sets AUTH_TOKEN "
+                       "(GBalanceAuthToken).");
     }
     if (strlen(token) < TOKEN_MIN) {
-        return "Administration is closed because AUTH_TOKEN can be guessed: it must have at least "
-               "8 characters.";
+        return GB_WORD(
+            "Administration is closed because AUTH_TOKEN can be guessed: it must have at least "
+            "8 characters.");
     }
     if (gb_list_has(&settings->allowed_tokens, token)) {
-        return "Administration is closed because AUTH_TOKEN is a client's token too "
-               "(ALLOWED_TOKENS): give it a value of its own.";
+        return GB_WORD("Administration is closed because AUTH_TOKEN is a client's token too "
+                       "(ALLOWED_TOKENS): give it a value of its own.");
     }
     return NULL;
 }
@@ -78,13 +79,14 @@ static apr_status_t apache_admin(request_rec *r, gb_admin_t *admin, gb_error_t *
     const char *by = apr_table_get(r->notes, CORE_AUTHN_NOTE);
 
     if (!r->user || !*r->user) {
-        gb_error_set(err, HTTP_UNAUTHORIZED, NULL, NULL,
-                     "Nobody is logged in: this server expects Apache's own authentication here.");
+        gb_error_set(
+            err, HTTP_UNAUTHORIZED, NULL, NULL,
+            GB_WORD("Nobody is logged in: this server expects Apache's own authentication here."));
         return APR_EACCES;
     }
     if (by && strcmp(by, CORE_AUTHN_ADMIN) != 0) {
         gb_error_set(err, HTTP_FORBIDDEN, NULL, NULL,
-                     "A client's token does not administer this server.");
+                     GB_WORD("A client's token does not administer this server."));
         return APR_EACCES;
     }
     admin->by = GB_ADMIN_BY_APACHE;
@@ -120,9 +122,10 @@ static apr_status_t check_csrf(request_rec *r, const gb_admin_t *admin, gb_error
         || (given && len && strlen(given) == len && gb_equal_ct(given, admin->csrf, len))) {
         return APR_SUCCESS;
     }
-    gb_error_set(err, HTTP_FORBIDDEN, "csrf", NULL,
-                 "This change does not come from one of our pages, or the page is of an earlier "
-                 "session: load it again. (X-CSRF-Token is missing or wrong.)");
+    gb_error_set(
+        err, HTTP_FORBIDDEN, "csrf", NULL,
+        GB_WORD("This change does not come from one of our pages, or the page is of an earlier "
+                "session: load it again. (X-CSRF-Token is missing or wrong.)"));
     return APR_EACCES;
 }
 

@@ -55,14 +55,14 @@ static const char *why_not(apr_status_t rv, char *text)
     core_store_state_t state = core_store_state(text);
 
     if (state == CORE_STORE_OFF) {
-        return "This server keeps no logs and figures: it has no state directory "
-               "(GBalanceStateDir), or cannot write there.";
+        return GB_WORD("This server keeps no logs and figures: it has no state directory "
+                       "(GBalanceStateDir), or cannot write there.");
     }
     if (APR_STATUS_IS_TIMEUP(rv) || APR_STATUS_IS_EAGAIN(rv)) {
-        return "The database has not answered within 5 seconds. Try again.";
+        return GB_WORD("The database has not answered within 5 seconds. Try again.");
     }
     if (APR_STATUS_IS_EOF(rv)) {
-        return "This process of httpd is ending. Try again.";
+        return GB_WORD("This process of httpd is ending. Try again.");
     }
     return NULL;
 }

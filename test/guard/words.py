@@ -2,7 +2,7 @@
 """The catalogues of the admin pages against what the pages say.
 
 Words stand in templates ({{_ words}}), in scripts (t('words')), in C
-(ADMIN_WORD("words")) and in the table of settings (groups and helps).  Each
+(ADMIN_WORD("words"), GB_WORD("words")) and in the table of settings (groups and helps).  Each
 catalogue but English has all of them and nothing else, with the same
 placeholders, and Chinese as it is written: a space between it and Latin words.
 """
@@ -12,7 +12,7 @@ import re
 LITERALS = r'"(?:[^"\\]|\\.)*"(?:\s*"(?:[^"\\]|\\.)*")*'
 TEMPLATE = re.compile(r"\{\{_ ((?:[^{}]|\{[\w.|]*\})*)\}\}")
 SCRIPT = re.compile(r"""\bt\(\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
-WORD = re.compile(r"ADMIN_WORD\(\s*(" + LITERALS + r")\s*\)")
+WORD = re.compile(r"\b(?:ADMIN|GB)_WORD\(\s*(" + LITERALS + r")\s*\)")
 SETTING = re.compile(r"^GB_SETTING\((.*?)\)$", re.M | re.S)
 PLACEHOLDER = re.compile(r"\{[\w.|]*\}")
 HAN = "\u4e00-\u9fff"
@@ -44,7 +44,7 @@ def used(srcdir):
     for path in sorted(srcdir.glob("htdocs/*.js")):
         for text in SCRIPT.findall(path.read_text()):
             add(re.sub(r"\\(.)", r"\1", text[1:-1]), path)
-    for path in sorted(srcdir.glob("modules/admin/*.c")):
+    for path in sorted([*srcdir.glob("modules/admin/*.c"), *srcdir.glob("modules/core/*.c")]):
         for text in WORD.findall(path.read_text()):
             add(c_text(text), path)
     table = srcdir / "modules/base/settings_table.h"

@@ -396,6 +396,8 @@ class TestClosed:
             answer = Browser(site).get(path)
             assert answer.status == 503 and "AUTH_TOKEN" in answer.text, path
         assert Browser(site).login("short").status == 503
+        chinese = Browser(site).get("/", headers={"Accept-Language": "zh-TW"})
+        assert chinese.status == 503 and "管理" in chinese.text
 
 
 class TestTls:
