@@ -73,7 +73,7 @@ class MariaServer:
         self.databases = 0
         self.proc = None
         tools.run(["mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal",
-                   "--skip-test-db", "--skip-name-resolve", f"--datadir={self.folder}/data", *self.user], timeout=120)
+                   "--skip-test-db", "--skip-name-resolve", "--force", f"--datadir={self.folder}/data", *self.user], timeout=120)
         self.start()
         self.run("CREATE USER 'gb'@'%' IDENTIFIED BY 'gb-test-word'")
         self.run("CREATE USER 'gb'@'localhost' IDENTIFIED BY 'gb-test-word'")
