@@ -226,7 +226,7 @@ function showPiece(piece, ms) {
 }
 
 /** The log knows which keys were tried; it is written a moment after the end. */
-async function showAttempts(id, tries = 6) {
+async function showAttempts(id, tries = 20) {
   const link = make('a', '', id.length > 14 ? `${id.slice(0, 14)}…` : id);
   link.href = `${base}/logs?tab=requests&call=${encodeURIComponent(id)}`;
   link.title = id;

@@ -13,34 +13,40 @@
 
 /* ---- which control ---- */
 
+/* What its control shows of a value, into the row. */
+typedef void put_fn(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value);
+/* What a form says of it; NULL: nothing. */
 typedef json_t *given_fn(admin_page_t *page, const char *name);
 
 typedef struct control_t {
     const char *type; /* of the schema, or the name of a setting */
     const char *control;
     const char *inputmode;
+    put_fn *put;
     given_fn *given;
 } control_t;
 
+static put_fn put_count, put_safety, put_bool, put_text, put_enum, put_secret, put_items, put_pairs,
+    put_document;
 static given_fn given_bool, given_text, given_secret, given_list, given_map, given_safety;
 
 /* The first that fits counts: names before types. */
 static const control_t controls[] = {
-    {"API_KEYS",        "keys",    NULL,      NULL        }, /* have a page of their own */
-    {"SAFETY_SETTINGS", "safety",  NULL,      given_safety},
-    {"boolean",         "bool",    NULL,      given_bool  },
-    {"integer",         "number",  "numeric", given_text  },
-    {"number",          "number",  "decimal", given_text  },
-    {"seconds",         "number",  "decimal", given_text  },
-    {"string",          "text",    NULL,      given_text  },
-    {"url",             "text",    NULL,      given_text  },
-    {"enum",            "enum",    NULL,      given_text  },
-    {"secret",          "secret",  NULL,      given_secret},
-    {"list",            "list",    NULL,      given_list  },
-    {"secret_list",     "secrets", NULL,      given_list  },
-    {"map",             "map",     NULL,      given_map   },
-    {"number_map",      "map",     NULL,      given_map   },
-    {"json",            "json",    NULL,      given_text  },
+    {"API_KEYS",        "keys",    "",        put_count,    NULL        }, /* have a page of their own */
+    {"SAFETY_SETTINGS", "safety",  "",        put_safety,   given_safety},
+    {"boolean",         "bool",    "",        put_bool,     given_bool  },
+    {"integer",         "number",  "numeric", put_text,     given_text  },
+    {"number",          "number",  "decimal", put_text,     given_text  },
+    {"seconds",         "number",  "decimal", put_text,     given_text  },
+    {"string",          "text",    "",        put_text,     given_text  },
+    {"url",             "text",    "",        put_text,     given_text  },
+    {"enum",            "enum",    "",        put_enum,     given_text  },
+    {"secret",          "secret",  "",        put_secret,   given_secret},
+    {"list",            "list",    "",        put_items,    given_list  },
+    {"secret_list",     "secrets", "",        put_items,    given_list  },
+    {"map",             "map",     "",        put_pairs,    given_map   },
+    {"number_map",      "map",     "",        put_pairs,    given_map   },
+    {"json",            "json",    "",        put_document, given_text  },
 };
 
 static const char *text_of(const json_t *object, const char *member)
@@ -145,12 +151,13 @@ static void put_choices(json_t *row, const json_t *choices, const char *chosen)
     json_object_set_new(row, "choices", list);
 }
 
-static void put_pairs(admin_page_t *page, json_t *row, const json_t *map)
+static void put_pairs(admin_page_t *page, json_t *row, const json_t *schema, const json_t *map)
 {
     json_t *list = json_array();
     const char *name;
     const json_t *value;
 
+    (void)schema;
     json_object_foreach((json_t *)map, name, value)
     {
         json_array_append_new(
@@ -180,13 +187,15 @@ static const char *threshold_of(const json_t *list, const char *category)
     return "";
 }
 
-static void put_safety(json_t *row, const json_t *value)
+static void put_safety(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value)
 {
     json_t *thresholds = json_pack("[s, s, s, s, s, s]", "", "OFF", "BLOCK_NONE", "BLOCK_ONLY_HIGH",
                                    "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE");
     json_t *list = json_array();
     size_t i;
 
+    (void)page;
+    (void)schema;
     for (i = 0; i < N_HARMS; i++) {
         json_t *pair = json_pack("{s:s, s:s}", "k", harms[i], "short", harms[i] + strlen(HARM));
 
@@ -203,47 +212,62 @@ static int is_empty(const json_t *value)
            || (json_is_array(value) && !json_array_size(value));
 }
 
-/* What the control of that kind shows. */
-static void put_value(admin_page_t *page, json_t *row, const char *control, const json_t *value)
+static void put_bool(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value)
 {
-    apr_pool_t *p = page->r->pool;
+    int on = json_is_string(value) ? strcmp(json_string_value(value), "true") == 0
+                                   : json_is_true(value);
 
-    if (strcmp(control, "bool") == 0) {
-        int on = json_is_string(value) ? strcmp(json_string_value(value), "true") == 0
-                                       : json_is_true(value);
+    (void)page;
+    (void)schema;
+    json_object_set_new(row, "value", json_boolean(on));
+}
 
-        json_object_set_new(row, "value", json_boolean(on));
-    }
-    else if (strcmp(control, "secret") == 0) {
-        json_object_set_new(row, "is_set", json_boolean(json_string_length(value) > 0));
-    }
-    else if (strcmp(control, "list") == 0 || strcmp(control, "secrets") == 0) {
-        json_object_set_new(row, "items", json_deep_copy(value));
-    }
-    else if (strcmp(control, "keys") == 0) {
-        json_object_set_new(row, "n", json_integer((json_int_t)json_array_size(value)));
-    }
-    else if (strcmp(control, "map") == 0) {
-        put_pairs(page, row, value);
-    }
-    else if (strcmp(control, "safety") == 0) {
-        put_safety(row, value);
-    }
-    else if (strcmp(control, "json") == 0) {
-        const char *text = json_is_string(value) ? json_string_value(value)
-                           : is_empty(value)     ? ""
-                                                 : dump(value, JSON_INDENT(2), p);
-        size_t lines = 2, i;
+static void put_text(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value)
+{
+    (void)schema;
+    json_object_set_new(row, "value", json_string(admin_value_text(page, value, 65536)));
+}
 
-        for (i = 0; text[i]; i++) {
-            lines += text[i] == '\n';
-        }
-        json_object_set_new(row, "value", json_string(text));
-        json_object_set_new(row, "lines", json_integer((json_int_t)(lines < 14 ? lines : 14)));
+static void put_enum(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value)
+{
+    (void)page;
+    put_choices(row, json_object_get(schema, "choices"), json_string_value(value));
+}
+
+static void put_secret(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value)
+{
+    (void)page;
+    (void)schema;
+    json_object_set_new(row, "is_set", json_boolean(json_string_length(value) > 0));
+}
+
+static void put_items(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value)
+{
+    (void)page;
+    (void)schema;
+    json_object_set_new(row, "items", json_deep_copy(value));
+}
+
+static void put_count(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value)
+{
+    (void)page;
+    (void)schema;
+    json_object_set_new(row, "n", json_integer((json_int_t)json_array_size(value)));
+}
+
+static void put_document(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value)
+{
+    const char *text = json_is_string(value) ? json_string_value(value)
+                       : is_empty(value)     ? ""
+                                             : dump(value, JSON_INDENT(2), page->r->pool);
+    size_t lines = 2, i;
+
+    (void)schema;
+    for (i = 0; text[i]; i++) {
+        lines += text[i] == '\n';
     }
-    else {
-        json_object_set_new(row, "value", json_string(admin_value_text(page, value, 65536)));
-    }
+    json_object_set_new(row, "value", json_string(text));
+    json_object_set_new(row, "lines", json_integer((json_int_t)(lines < 14 ? lines : 14)));
 }
 
 /* "gbalance.conf:12" of "/etc/apache2/conf.d/gbalance.conf:12" */
@@ -328,8 +352,7 @@ json_t *admin_setting_row(admin_page_t *page, const json_t *schema, const json_t
 
     json_object_set_new(row, "name", json_string(text_of(schema, "name")));
     json_object_set_new(row, "control", json_string(control->control));
-    json_object_set_new(row, "inputmode",
-                        json_string(control->inputmode ? control->inputmode : ""));
+    json_object_set_new(row, "inputmode", json_string(control->inputmode));
     json_object_set_new(row, "numbers",
                         json_boolean(strcmp(text_of(schema, "type"), "number_map") == 0));
     json_object_set_new(row, "help", json_string(help_of(page, text_of(schema, "help"))));
@@ -340,10 +363,7 @@ json_t *admin_setting_row(admin_page_t *page, const json_t *schema, const json_t
     json_object_set(row, "max", json_object_get(schema, "max"));
     put_label(row, text_of(schema, "name"));
     put_origin(row, schema);
-    if (strcmp(control->control, "enum") == 0) {
-        put_choices(row, json_object_get(schema, "choices"), json_string_value(value));
-    }
-    put_value(page, row, control->control, value);
+    control->put(page, row, schema, value);
     return row;
 }
 
