@@ -524,7 +524,7 @@ async function loadModels() {
 }
 
 async function loadKeys() {
-  const said = await api('GET', 'api/keys?limit=100');
+  const said = await api('GET', 'api/keys?count=100');
   const keys = said.keys ?? [];
   options.elements.pin.append(...keys.map((key) => new Option(`${key.id} ${key.masked ?? key.key ?? ''}`, key.id)));
 }
