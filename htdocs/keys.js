@@ -30,7 +30,7 @@ async function exchange(name, url, quiet = false) {
   const slow = setTimeout(() => { if (!quiet) place.setAttribute('aria-busy', 'true'); }, 300);
   try {
     const nodes = await fragment(name, url);
-    if (mine !== newest[name]) return;
+    if (mine !== newest[name] || (quiet && place.contains(document.activeElement))) return;
     const focused = document.activeElement;
     const typed = focused?.matches('input[type="search"], input:not([type])') && place.contains(focused)
       ? { value: focused.value, at: focused.selectionStart } : null;
@@ -60,10 +60,10 @@ function renewed(name) {
   draw($(name));
 }
 
-async function go(name, href, push = true) {
+async function go(name, href) {
   const url = new URL(href, location.href);
   url.hash = '';
-  if (push) history.pushState(null, '', url);
+  history.pushState(null, '', url);
   await exchange(name, url);
   if ($(name).getBoundingClientRect().top < 0 || new URL(href, location.href).hash === '#list') {
     if ($(name).getBoundingClientRect().top < 0 || $(name).getBoundingClientRect().top > innerHeight - 120) $(name).scrollIntoView();
@@ -97,8 +97,10 @@ document.addEventListener('input', (event) => {
   const form = event.target.form;
   if (form?.id !== 'filters') return;
   clearTimeout(typing);
-  typing = setTimeout(() => go('list', filtered($('filters')), false).then(() => history.replaceState(null, '', filtered($('filters')))),
-    event.target.tagName === 'SELECT' ? 0 : 300);
+  typing = setTimeout(() => {
+    history.replaceState(null, '', filtered($('filters')));
+    exchange('list', listed());
+  }, event.target.tagName === 'SELECT' ? 0 : 300);
 });
 
 document.addEventListener('submit', (event) => {
@@ -497,7 +499,7 @@ addEventListener('popstate', () => {
   const id = new URL(location.href).searchParams.get('open');
   if (id) openDrawer(id, false);
   else if ($('drawer')?.open) $('drawer').close();
-  if (onList) for (const name of ['list', 'chart', 'heat']) exchange(name, listed(), true);
+  if (onList) for (const name of ['list', 'chart', 'heat']) exchange(name, listed());
 });
 
 // ---- live ----
@@ -538,7 +540,9 @@ function offer(nodes, n) {
 
 /** Rows are never moved under the pointer: a new order waits until somebody asks for it. */
 async function refreshList(force) {
-  const nodes = await fragment('list', listed());
+  const url = listed().href;
+  const nodes = await fragment('list', url);
+  if (url !== listed().href) return;        // another view was asked for meanwhile
   const body = $('rows');
   const fresh = nodes.querySelector('#rows');
   if (!body || !fresh || force) {
@@ -583,7 +587,7 @@ function soon(name, action) {
 export async function refresh(force = false) {
   if (!onList) return;
   for (const name of ['tiles', 'attention']) soon(name, () => exchange(name, listed(), true));
-  soon('heat', async () => { if (!$('heat').contains(document.activeElement)) await exchange('heat', listed(), true); });
+  soon('heat', () => exchange('heat', listed(), true));
   if (!force) {
     soon('list', () => refreshList(false));
     return;
