@@ -62,7 +62,8 @@ class TestHtpasswd:
     def site(cls, make_site, request):
         db = Database("sqlite3")
         server = make_site(Conf(modules=BASIC, main=db.main, api=API, claims=REFUSED), start=False)
-        path = htpasswd(server, ("anna", "pw-anna-1"), ("eve", "pw-eve-1"))
+        path = htpasswd(server, ("anna", "pw-anna-1"), ("eve", "pw-eve-1"),
+                        ("\udce4nne", "pw-aenne-1"))
         server.conf.api = API + example("Basic with a file").replace("/etc/apache2/gbalance.htpasswd", path)
         server.start()
         server.db = db.of(server)
@@ -93,6 +94,14 @@ class TestHtpasswd:
         assert ask(site, "/sessions", basic("eve", "pw-eve-1")).status in (401, 403)
         assert ask(site, "/sessions").status == 401
         assert ask(site, "/api/config").status == 401
+
+    def test_a_name_of_any_bytes(self, site):
+        site.conf.api = site.conf.api.replace("Require user anna bert", "Require valid-user")
+        site.configure()
+        site.graceful()
+        name = base64.b64encode("\udce4nne:pw-aenne-1".encode("utf-8", "surrogateescape")).decode()
+        page = ask(site, "/sessions", {"Authorization": f"Basic {name}"})
+        assert page.status == 200 and "\\xe4nne" in page.text and 'class="brand"' in page.text
 
     def test_a_change_needs_its_token_all_the_same(self, site):
         anna = basic("anna", "pw-anna-1")
