@@ -276,10 +276,13 @@ static void base64_put(gb_buf_t *out, gb_span_t values)
 /* ---- the answer ---- */
 
 /* One vector as an item of data. */
-static void embedding_put(gb_translator_t *t, const embeddings_t *e, gb_span_t embedding)
+static apr_status_t embedding_put(gb_translator_t *t, const embeddings_t *e, gb_span_t embedding)
 {
     gb_span_t values = gb_json_get(embedding, "values");
 
+    if (gb_json_kind(values) != GB_JSON_ARRAY) {
+        return APR_EGENERAL; /* without it the others would stand for the wrong texts */
+    }
     gb_buf_printf(&t->kept,
                   "%s{\"object\":\"embedding\",\"index\":%d,\"embedding\":", t->n > 0 ? "," : "",
                   t->n);
@@ -291,6 +294,7 @@ static void embedding_put(gb_translator_t *t, const embeddings_t *e, gb_span_t e
     }
     gb_buf_putc(&t->kept, '}');
     t->n++;
+    return t->kept.rv;
 }
 
 static void count(gb_facts_t *facts, gb_span_t usage)
@@ -305,21 +309,24 @@ static void count(gb_facts_t *facts, gb_span_t usage)
 }
 
 /* One member of Google's answer; some are a megabyte long, so each is found once. */
-static void member_read(gb_translator_t *t, const embeddings_t *e, gb_span_t name, gb_span_t value)
+static apr_status_t member_read(gb_translator_t *t, const embeddings_t *e, gb_span_t name,
+                                gb_span_t value)
 {
+    apr_status_t rv = APR_SUCCESS;
     gb_json_iter_t it;
 
     if (gb_json_eq(name, "usageMetadata")) {
         count(t->facts, value);
     }
     else if (gb_json_eq(name, "embedding")) {
-        embedding_put(t, e, value);
+        rv = embedding_put(t, e, value);
     }
     else if (gb_json_eq(name, "embeddings")) {
-        for (gb_json_iter(&it, value); gb_json_next(&it);) {
-            embedding_put(t, e, it.value);
+        for (gb_json_iter(&it, value); rv == APR_SUCCESS && gb_json_next(&it);) {
+            rv = embedding_put(t, e, it.value);
         }
     }
+    return rv;
 }
 
 /* One whole answer of Google's, the next one of a list that was split. */
@@ -327,17 +334,18 @@ static apr_status_t embeddings_chunk(gb_translator_t *t, const char *bytes, size
 {
     const embeddings_t *e = ((gb_openai_call_t *)t->plan->state)->own;
     gb_json_fault_t fault = {0};
+    apr_status_t rv = APR_SUCCESS;
     gb_json_iter_t it;
 
     if (gb_json_check(bytes, len, &fault) != APR_SUCCESS) {
         return APR_EGENERAL;
     }
     t->passed++;
-    for (gb_json_iter(&it, gb_json_root(bytes, len)); gb_json_next(&it);) {
-        member_read(t, e, it.key, it.value);
+    for (gb_json_iter(&it, gb_json_root(bytes, len)); rv == APR_SUCCESS && gb_json_next(&it);) {
+        rv = member_read(t, e, it.key, it.value);
     }
     t->facts->has_candidate = t->facts->has_content = t->n > 0;
-    return t->kept.rv;
+    return rv;
 }
 
 static apr_status_t embeddings_end(gb_translator_t *t)

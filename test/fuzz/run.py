@@ -26,6 +26,7 @@ CASES = {
     "fuzz_sse": ("stream/*/in.sse",),
     "fuzz_schema": ("schema/*/in.json",),
     "fuzz_multipart": ("form/*.txt",),
+    "fuzz_media": ("media/*.json",),
 }
 
 

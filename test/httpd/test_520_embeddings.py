@@ -155,7 +155,8 @@ class TestNothingInIt:
     CONF = Conf(keys=KEYS[:1], claims=(r"GB\d{4}:",), api="GBalanceMaxRetries 1")
 
     @pytest.mark.parametrize("answer", [b"{}", b'{"embeddings":[]}', b'{"embeddings":[{"values":[0.1',
-                                        b'{"embeddings":[{"values":[0.1]}]}'])
+                                        b'{"embeddings":[{"values":[0.1]}]}',
+                                        b'{"embeddings":[{"values":[0.1]},{"valves":[0.1]}]}'])
     def test_says_so(self, site, sim, answer):
         """One vector for two texts would stand for the wrong one."""
         sim.literal(answer)
