@@ -155,7 +155,6 @@ class TestWords:
         page = window(lang=lang)
         for path in ("/keys_status", f"/keys/{id_of(KEYS[1])}", "/keys/add"):
             page.goto(path)
-            page.wait_for_timeout(100)
             text = page.locator("main").inner_text()
             english = set(re.findall(r"\b(?:the|of|keys?|is|are|no|not|all|can|state|model|today|limit|until)\b", text, re.I))
             quoted = set(re.findall(r"\w+", " ".join(page.locator("q, .l2, .tag, .mono").all_inner_texts())))
@@ -508,6 +507,23 @@ class TestTwoBrowsers:
         page.locator("#moved button").click()
         row(page, NEW).wait_for()
         api(furnished, "POST", "/delete", {"ids": [id_of(NEW)]})
+
+    def test_a_late_answer_brings_no_old_view_back(self, furnished, window):
+        page = window()
+        held = []
+        with page.expect_response(re.compile("part=list$")):        # what "ready" asks for is through
+            page.goto("/keys_status")
+        page.route(re.compile(r"keys_status\?part=list$"), lambda route: held.append(route))
+        api(furnished, "PATCH", "/" + id_of(KEYS[5]), {"note": "news"})
+        # Playwright hands events on only while something is asked of it
+        wait_until(lambda: page.wait_for_timeout(50) or held, "the look at the news")
+        page.select_option("#f-state", "invalid")
+        shows(page, api(furnished, "GET", "?state=invalid&count=1")["matched"])
+        with page.expect_response(re.compile("part=list$")) as late:
+            held[0].continue_()
+        late.value.finished()
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        assert {pill.strip() for pill in page.locator("#rows .pill").all_inner_texts()} == {"Invalid"}
 
     def test_the_drawer_follows(self, furnished, window):
         page = window()
