@@ -529,6 +529,12 @@ async function loadKeys() {
   options.elements.pin.append(...keys.map((key) => new Option(`${key.id} ${key.masked ?? key.key ?? ''}`, key.id)));
 }
 
+// Only a phone hides them.
+actions['more-options'] = (button) => {
+  const isOpen = options.classList.toggle('more');
+  button.setAttribute('aria-expanded', String(isOpen));
+};
+
 function showEndpoint() {
   document.getElementById('endpoint').textContent = endpoint();
 }

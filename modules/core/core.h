@@ -192,6 +192,8 @@ void core_cors_headers(request_rec *r);
 /* ---- core_play.c: tokens of the playground ---- */
 #define CORE_PLAY_CALLER "playground"
 const char *core_play_token(request_rec *r, int *lifetime);
+/* Whether that looks like one. */
+int core_play_looks(const char *credential);
 /* Whether that is one, for this VirtualHost and still good. */
 int core_play_is(request_rec *r, const char *credential);
 /* The key that the page asks for, and only the page may. */

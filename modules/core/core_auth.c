@@ -114,13 +114,16 @@ const char *core_credential_take(request_rec *r)
 {
     static const char *const headers[] = {"x-goog-api-key", "x-api-key"};
     const core_conf_t *conf = core_conf_get(r->server);
-    const char *found = NULL, *key;
+    const char *found, *key;
+    int is_ours;
     size_t i;
 
-    if (conf->auth_mode != CORE_AUTH_APACHE || core_is_administration(core_request_get(r)->mount)) {
-        found = bearer(apr_table_get(r->headers_in, "Authorization"));
+    found = bearer(apr_table_get(r->headers_in, "Authorization"));
+    is_ours = conf->auth_mode != CORE_AUTH_APACHE || (found && core_play_looks(found));
+    if (!is_ours && !core_is_administration(core_request_get(r)->mount)) {
+        found = NULL;
     }
-    if (found && conf->auth_mode != CORE_AUTH_APACHE) {
+    if (found && is_ours) {
         apr_table_unset(r->headers_in, "Authorization"); /* else it may be for Apache's own */
     }
     for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {

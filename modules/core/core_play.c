@@ -30,11 +30,16 @@ const char *core_play_token(request_rec *r, int *lifetime)
                : NULL;
 }
 
+int core_play_looks(const char *credential)
+{
+    return strncmp(credential, MARK, strlen(MARK)) == 0;
+}
+
 int core_play_is(request_rec *r, const char *credential)
 {
     const char *text, *until, *vhost;
 
-    if (strncmp(credential, MARK, strlen(MARK)) != 0 || !core_signing_key()) {
+    if (!core_play_looks(credential) || !core_signing_key()) {
         return 0;
     }
     text = gb_signed_text(core_signing_key(), credential + strlen(MARK), r->pool);

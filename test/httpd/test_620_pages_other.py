@@ -570,6 +570,16 @@ class TestPlayground:
         assert site.api.request("POST", "/api/playground/token", json={}).status == 401
 
 
+class TestApacheKnowsTheClients:
+    """GBalanceAuth apache: clients have no tokens, and the playground is let in all the same."""
+    CONF = Conf(keys=KEYS, api=ADMIN_API + "GBalanceAuth apache\n")
+
+    def test_its_token(self, site):
+        token = api(site, "POST", "/api/playground/token", {})["token"]
+        assert site.api.post("/v1/chat/completions", json=OpenAI.body(), token=token).status == 200
+        assert site.api.post("/v1/chat/completions", json=OpenAI.body(), token=site.conf.tokens[0]).status == 401
+
+
 class TestBelowAPrefix:
     CONF = Conf(keys=KEYS, tokens=(), prefix="/llm", api=ADMIN_API)
 
