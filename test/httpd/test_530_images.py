@@ -6,6 +6,7 @@ import json
 import pytest
 
 import openai_spec
+import test_205_keys_api
 from conf import KEYS, Conf
 from pictures import pixels
 
@@ -250,3 +251,15 @@ class TestWhoPays:
         for _ in range(4):
             chat_picture(site, "gemini-2.5-flash", text="hi")
         assert KEYS[2] not in {c["key"] for c in sim.calls()}
+
+
+class TestTaggedKeys:
+    """A tag says who serves the model, PAID_KEY or not."""
+    CONF = Conf(keys=KEYS[:2], claims=(r"GB10\d\d: (key|pool) ",), api=test_205_keys_api.api(
+        more=f"GBalancePaidKey {KEYS[2]}\nGBalanceModelKeyTags '{{\"{MODEL}\": \"painter\"}}'"))
+
+    def test_by_the_models_name(self, site, sim):
+        test_205_keys_api.post(site, "/edit", {"ids": [test_205_keys_api.id_of(KEYS[1])], "tags": ["painter"]})
+        assert draw(site, n=2).status == 200 and draw(site, model="gemini-2.5-flash-image").status == 200
+        assert sorted((c["model"], c["key"]) for c in sim.calls()) == sorted(
+            [(MODEL, KEYS[1])] * 2 + [("gemini-2.5-flash-image", KEYS[2])])
