@@ -149,6 +149,7 @@ PRETTY = json.dumps(RICH, indent=2, ensure_ascii=False).replace("\n", "\r\n").re
 TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}
 
 
+@pytest.mark.smoke
 @with_waiting
 class TestFakeStream:
     CONF = Conf(keys=KEYS, claims=EXPECTED,
@@ -279,6 +280,7 @@ MARKDOWN = ("# Title\n\nSome **bold** text and [a link](https://example.org/a?b=
             "![p](data:image/png;base64,iVBORw0KGgo=).\n\n```python\nprint(1)\n```\nThe end of it.")
 
 
+@pytest.mark.smoke
 @with_waiting
 class TestOptimizer:
     CONF = Conf(keys=KEYS, api="GBalanceStreamOptimizerEnabled On\nGBalanceStreamMinDelay 1ms\n"
@@ -404,6 +406,7 @@ def answers_in_turn(sim, *calls):
     sim.record(bodies=True)
 
 
+@pytest.mark.smoke
 class TestContinuation:
     CONF = Conf(keys=KEYS, claims=EXPECTED, api="GBalanceStreamContinueMax 2\nGBalanceMaxFailures 1000\n"
                                                 "GBalanceBreakerFailures 1000")

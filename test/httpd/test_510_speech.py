@@ -72,6 +72,7 @@ def sim(speaker):
     return speaker.sim
 
 
+@pytest.mark.smoke
 @with_waiting
 class TestFormats:
     CONF = Conf(keys=KEYS, claims=(*EXPECTED, "GB8011"))
@@ -146,6 +147,7 @@ def audio(data, mime, **members):
         **members}], "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 50, "totalTokenCount": 53}}).encode()
 
 
+@pytest.mark.smoke
 @with_waiting
 class TestEvents:
     CONF = Conf(keys=KEYS, claims=EXPECTED)
