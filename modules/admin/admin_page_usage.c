@@ -227,38 +227,38 @@ static void put_tiles(json_t *data, const whole_t *now, const whole_t *before, a
 
 /* ---- tables ---- */
 
-static json_t *usage_row(const gb_usage_t *usage, int i, double part, const whole_t *whole,
+static json_t *usage_row(const gb_usage_t *usage, int colour, double part, const whole_t *whole,
                          apr_pool_t *p)
 {
     const gb_sums_t *s = &usage->sums;
     int width = (int)(part * BAR);
     json_t *row = json_pack(
         "{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:i, s:s, s:b, s:b, s:I, s:I}", "name",
-        usage->value, "colour", i < ADMIN_SERIES ? i + 1 : ADMIN_SERIES, "calls",
-        (json_int_t)s->calls, "failed", (json_int_t)s->call_failures, "prompt",
-        (json_int_t)s->prompt_tokens, "cached", (json_int_t)s->cached_tokens, "answer",
-        (json_int_t)s->completion_tokens, "thought", (json_int_t)s->thought_tokens, "tokens",
-        (json_int_t)tokens(s), "share", part, "width", width > 6 || !s->calls ? width : 6, "cost",
-        money(usage->cost, p), "unpriced", usage->unpriced && whole->sums.calls, "measured",
-        usage->latency_p50 >= 0, "p50", (json_int_t)usage->latency_p50, "p99",
-        (json_int_t)usage->latency_p99);
+        usage->value, "colour", colour, "calls", (json_int_t)s->calls, "failed",
+        (json_int_t)s->call_failures, "prompt", (json_int_t)s->prompt_tokens, "cached",
+        (json_int_t)s->cached_tokens, "answer", (json_int_t)s->completion_tokens, "thought",
+        (json_int_t)s->thought_tokens, "tokens", (json_int_t)tokens(s), "share", part, "width",
+        width > 6 || !s->calls ? width : 6, "cost", money(usage->cost, p), "unpriced",
+        usage->unpriced && whole->sums.calls, "measured", usage->latency_p50 >= 0, "p50",
+        (json_int_t)usage->latency_p50, "p99", (json_int_t)usage->latency_p99);
 
     return row ? row : json_object();
 }
 
-/* The share is that of the cost where anything has a price, else that of the tokens. */
+/* In the colours of the chart.  The share is that of the cost where anything has a price, else that of the tokens. */
 static void put_table(json_t *data, const char *name, const gb_usage_t *list, int n, int max,
                       const whole_t *whole, apr_pool_t *p)
 {
     json_t *rows = json_array();
-    int i;
+    int i, named = 0;
 
     for (i = 0; i < n && i < max; i++) {
+        int colour = *list[i].value && named < ADMIN_SERIES - 1 ? ++named : ADMIN_SERIES;
         double part = whole->cost > 0
                           ? share(list[i].cost, whole->cost)
                           : share((double)tokens(&list[i].sums), (double)tokens(&whole->sums));
 
-        json_array_append_new(rows, usage_row(&list[i], i, part, whole, p));
+        json_array_append_new(rows, usage_row(&list[i], colour, part, whole, p));
     }
     json_object_set_new(data, name, rows);
     json_object_set_new(data, apr_pstrcat(p, "n_", name, NULL), json_integer(n));

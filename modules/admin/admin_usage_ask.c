@@ -155,10 +155,12 @@ static apr_status_t chart(admin_usage_t *usage, gb_db_t *db, apr_pool_t *p)
         usage->columns[i] = all[i].at;
     }
     usage->has_cost = usage->by == GB_BY_MODEL || usage->period == GB_PERIOD_DAY;
-    for (i = 0; rv == APR_SUCCESS && i < n && i < ADMIN_SERIES - 1; i++) {
-        rv = add_series(usage, names[i].value, db, p);
+    for (i = 0; rv == APR_SUCCESS && i < n && usage->n_series < ADMIN_SERIES - 1; i++) {
+        if (*names[i].value) { /* lists of models name none, checks of keys have no caller */
+            rv = add_series(usage, names[i].value, db, p);
+        }
     }
-    return rv == APR_SUCCESS && n >= ADMIN_SERIES ? add_rest(usage, all, db, p) : rv;
+    return rv == APR_SUCCESS && n > usage->n_series ? add_rest(usage, all, db, p) : rv;
 }
 
 apr_status_t admin_usage_job(gb_db_t *db, void *baton, apr_pool_t *p)

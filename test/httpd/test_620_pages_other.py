@@ -435,6 +435,15 @@ class TestUsage:
         calls = {line.split(",")[1].strip('"'): int(line.split(",")[2]) for line in table if line.startswith("model,")}
         assert calls[MODEL] == sum(int(line.split(",")[2]) for line in table if line.startswith("day,")) 
 
+    def test_calls_without_a_model_are_no_series(self, site, traffic):
+        site.api.get("/v1/models")
+        wait_until(lambda: "" in {model["name"] for model in api(site, "GET", "/usage?range=24h&format=json")["models"]},
+                   "the list of models to be counted")
+        chart = api(site, "GET", "/usage?range=24h&format=json")
+        tokens = sum(sum(series["tokens"]) for series in chart["chart"]["series"])
+        assert tokens == chart["tiles"]["prompt"] + chart["tiles"]["answer"]
+        assert [series["name"] for series in chart["chart"]["series"]] == [MODEL, ""]
+
     def test_prices(self, window, site, traffic):
         page = window()
         page.goto("/usage?range=24h")
