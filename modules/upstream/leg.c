@@ -6,107 +6,16 @@
  */
 #include "upstream/leg.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
 
 #include "base/log.h"
 #include "base/timeutil.h"
-#include "proto/url.h"
 
 #define BACKOFF_FIRST apr_time_from_msec(250)
 #define BACKOFF_MAX   apr_time_from_sec(4)
 #define QUEUE_RETRY   apr_time_from_sec(2)
-#define KEY_HEADER    "x-goog-api-key: "
-#define BEARER_HEADER "Authorization: Bearer "
-
-/* ---- the request that goes out ---- */
-
-static const char *upload_url(const gb_leg_t *leg)
-{
-    const char *base = leg->conf->settings->base_url;
-    const char *version = gb_url_version(base);
-
-    return version ? apr_pstrcat(leg->pool,
-                                 apr_pstrmemdup(leg->pool, base, (apr_size_t)(version - base)),
-                                 "upload/", version, leg->plan->path, NULL)
-                   : apr_pstrcat(leg->pool, base, "/upload", leg->plan->path, NULL);
-}
-
-/* BASE_URL ends in the version that is called, unless the plan wants another one. */
-static const char *url_of(const gb_leg_t *leg)
-{
-    const char *base = leg->conf->settings->base_url;
-    const char *own = leg->plan->version ? gb_url_version(base) : NULL;
-
-    if (leg->plan->upload) {
-        return upload_url(leg);
-    }
-    if (own) {
-        base = apr_pstrcat(leg->pool, apr_pstrmemdup(leg->pool, base, (apr_size_t)(own - base)),
-                           leg->plan->version, NULL);
-    }
-    return apr_pstrcat(leg->pool, base, leg->plan->path, NULL);
-}
-
-static const char *proxy_of(const gb_leg_t *leg)
-{
-    const gb_settings_t *settings = leg->conf->settings;
-
-    return gb_proxies_pick(gb_engine_proxies(leg->engine), &settings->proxies,
-                           settings->proxies_use_consistency_hash_by_api_key, leg->key.id,
-                           gb_mono_now());
-}
-
-static int count_headers(const char *const *headers)
-{
-    int n = 0;
-
-    while (headers && headers[n]) {
-        n++;
-    }
-    return n;
-}
-
-/* What tells one body from another, and its length. */
-static gb_span_t body_of(const gb_leg_t *leg)
-{
-    const gb_plan_t *plan = leg->plan;
-
-    if (plan->pieces) {
-        return (gb_span_t){(const char *)plan->pieces, gb_pieces_len(plan->pieces)};
-    }
-    return plan->bodies ? plan->bodies[leg->index] : (gb_span_t){plan->body, plan->body_len};
-}
-
-static const char *const *headers_of(const gb_leg_t *leg)
-{
-    const gb_plan_t *plan = leg->plan;
-    int extra = count_headers(leg->conf->headers);
-    const char **all = apr_pcalloc(leg->pool, sizeof(*all) * (apr_size_t)(extra + 4));
-    int n = 0, i;
-
-    all[n++] = apr_pstrcat(leg->pool, plan->bearer ? BEARER_HEADER : KEY_HEADER, leg->key.secret,
-                           NULL);
-    all[n++] = apr_psprintf(leg->pool, "x-request-id: %s.%d", leg->conf->request_id, leg->number);
-    if (plan->content_type && body_of(leg).p) {
-        all[n++] = apr_pstrcat(leg->pool, "Content-Type: ", plan->content_type, NULL);
-    }
-    for (i = 0; i < extra; i++) {
-        all[n++] = leg->conf->headers[i];
-    }
-    return all;
-}
-
-static apr_interval_time_t silence_of(const gb_leg_t *leg)
-{
-    const gb_settings_t *settings = leg->conf->settings;
-    const char *own = gb_map_get(&settings->model_time_out, leg->plan->model_used);
-    double seconds = own ? strtod(own, NULL) : 0;
-
-    return seconds > 0 ? (apr_interval_time_t)(seconds * APR_USEC_PER_SEC) : settings->time_out;
-}
 
 /* ---- telling the host ---- */
 
@@ -289,7 +198,7 @@ static int drop_refused_field(gb_leg_t *leg)
     if (leg->verdict.cls != GB_CLASS_ADAPTIVE || leg->extra >= 1 || !dialect->drop_field) {
         return 0;
     }
-    if (leg->body != body_of(leg).p) {
+    if (leg->body != gb_leg_body(leg).p) {
         return 1;
     }
     if (dialect->drop_field(leg->plan, leg->verdict.field) != APR_SUCCESS) {
@@ -371,7 +280,7 @@ static void keep_upstream_body(gb_leg_t *leg)
 static int takes_other_proxy(const gb_leg_t *leg)
 {
     const gb_list_t *proxies = &leg->conf->settings->proxies;
-    const char *next = leg->proxy_failed && leg->moves < proxies->n - 1 ? proxy_of(leg) : NULL;
+    const char *next = leg->proxy_failed && leg->moves < proxies->n - 1 ? gb_leg_proxy(leg) : NULL;
 
     return next && gb_proxies_alive(gb_engine_proxies(leg->engine), next, gb_mono_now());
 }
@@ -684,23 +593,10 @@ static void attempt_reset(gb_leg_t *leg)
     leg->incomplete = 0;
     leg->proxy_failed = 0;
     leg->latency = 0;
-    leg->body = body_of(leg).p;
+    leg->body = gb_leg_body(leg).p;
     leg->began = apr_time_now();
     leg->began_mono = gb_mono_now();
     gb_buf_reset(&leg->raw);
-}
-
-static size_t feed(void *baton, char *room, size_t size)
-{
-    return gb_pieces_read(&((gb_leg_t *)baton)->pieces, room, size);
-}
-
-static int rewind_feed(void *baton)
-{
-    gb_leg_t *leg = baton;
-
-    gb_pieces_begin(&leg->pieces, leg->pieces.list);
-    return 1;
 }
 
 static void send_attempt(gb_leg_t *leg)
@@ -720,24 +616,8 @@ static void send_attempt(gb_leg_t *leg)
     fill_attempt(leg, &attempt);
     host->attempt_begins(host->baton, leg->x, &attempt);
 
-    memset(&call, 0, sizeof(call));
-    call.method = leg->plan->method;
-    call.url = url_of(leg);
-    call.headers = headers_of(leg);
-    if (leg->plan->pieces) {
-        gb_pieces_begin(&leg->pieces, leg->plan->pieces);
-        call.feed = feed;
-        call.rewind = rewind_feed;
-        call.feed_len = (apr_int64_t)body_of(leg).len;
-    }
-    else {
-        call.body = leg->body;
-        call.body_len = body_of(leg).len;
-    }
-    call.proxy = leg->proxy = proxy_of(leg);
-    call.connect_timeout = leg->conf->settings->time_out_connect;
-    call.silence = silence_of(leg);
-    call.fresh = leg->fresh;
+    leg->proxy = gb_leg_proxy(leg);
+    gb_leg_request(leg, &call);
     leg->call = gb_call_start(leg->engine, &call, &call_events, leg, leg->pool);
     if (leg->streams && leg->conf->settings->time_out_first_token > 0) {
         gb_timer_set(leg->engine, &leg->first_token, leg->conf->settings->time_out_first_token);
@@ -770,7 +650,7 @@ static int pick_key(gb_leg_t *leg, apr_interval_time_t *wait, gb_error_t *err)
 
     memset(&key, 0, sizeof(key));
     leg->pick.tokens = leg->plan->pieces ? 0
-                                         : (apr_int64_t)(body_of(leg).len
+                                         : (apr_int64_t)(gb_leg_body(leg).len
                                                          / 4); /* it may have been fetched first */
     rc = host->pick(host->baton, &leg->pick, &key, wait, err);
     if (rc == 0) {

@@ -95,4 +95,13 @@ void gb_leg_cancel(gb_leg_t *leg, gb_transport_t why);
 void gb_leg_pause(gb_leg_t *leg);
 void gb_leg_resume(gb_leg_t *leg);
 
+/* ---- leg_request.c, for leg.c ---- */
+
+/* What tells one body from another, and its length. */
+gb_span_t gb_leg_body(const gb_leg_t *leg);
+/* Of the next attempt, NULL: none. */
+const char *gb_leg_proxy(const gb_leg_t *leg);
+/* Fills *call for the attempt that begins; leg->proxy is set. */
+void gb_leg_request(gb_leg_t *leg, gb_call_conf_t *call);
+
 #endif
