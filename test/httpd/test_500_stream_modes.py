@@ -103,6 +103,11 @@ class TestHeartbeats:
         events = modes.api.post(ARRAY, json=Gemini.body("[[chunks=5 first=200]]")).json()
         assert "error" in events[-1] and len(events) == 3
 
+    def test_on_the_direct_surface(self, modes, sim):
+        answer = modes.api.post("/openai/v1/chat/completions", json=OpenAI.body("[[chunks=3 first=300 seq]]", True))
+        assert beats_before(answer.body, OpenAI) >= 2 and b"c000003 " in answer.body
+        assert answer.body.endswith(OpenAI.done)
+
     def test_no_heartbeat_in_an_answer_in_one_piece(self, modes, sim):
         answer = ask(modes, OpenAI, "[[chunks=3 first=250]]")
         assert answer.json()["choices"][0]["finish_reason"] == "stop"
