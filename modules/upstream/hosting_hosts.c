@@ -198,10 +198,9 @@ static const char *imgbed_read(gb_span_t answer, const gb_settings_t *settings, 
     const char *src = text_of(gb_json_path(answer, "0.src"), p);
 
     *why = reason(answer, reasons, p);
-    return src != NULL && *src == '/'
-               ? apr_pstrcat(p, origin(settings->cloudflare_imgbed_url, p),
-                             escape_but(src, "/%?=&", p), NULL)
-               : src;
+    return src != NULL && *src == '/' ? apr_pstrcat(p, origin(settings->cloudflare_imgbed_url, p),
+                                                    escape_but(src, "/%?=&", p), NULL)
+                                      : src;
 }
 
 /* ---- Aliyun OSS ---- */
