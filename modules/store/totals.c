@@ -319,6 +319,7 @@ static void add_at(gb_totals_t *totals, const place_t *at, const gb_record_t *r)
     }
 }
 
+/* A row of a gemini-balance may have no key. */
 void gb_totals_add(gb_totals_t *totals, const gb_record_t *r)
 {
     const char *names[GB_OF_N] = {"", r->key_id, gb_journal_utf8(r->caller, totals->p)};
@@ -334,7 +335,7 @@ void gb_totals_add(gb_totals_t *totals, const gb_record_t *r)
         at.seconds = apr_itoa(totals->p, at.period->seconds);
         at.start = gb_db_int(start_of(totals->zone, r->began, at.period->seconds), totals->p);
         for (at.of = 0; at.of < GB_OF_N; at.of++) {
-            if (at.period->parts & OF(at.of)) {
+            if (at.period->parts & OF(at.of) && (at.of != GB_OF_KEY || *r->key_id)) {
                 at.name = names[at.of];
                 add_at(totals, &at, r);
             }

@@ -210,6 +210,8 @@ static void adoption(gb_writer_t *writer, apr_pool_t *p)
     assert_string_equal(
         CELL("SELECT SUM(call_failures) FROM gb_totals WHERE part = 'all' AND period = 86400"),
         "2");
+    assert_string_equal(CELL("SELECT COUNT(*) FROM gb_totals WHERE part = 'key' AND name = ''"),
+                        "0");
     assert_int_equal(gb_upkeep_adopt(writer, GB_LOG_ERRORS, 10, &n, p), APR_SUCCESS);
     assert_int_equal(n, 1);
     assert_null(strstr(CELL("SELECT error_log FROM t_error_logs"), KEY));
