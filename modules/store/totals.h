@@ -7,7 +7,7 @@
  * each key, of each caller.  gb_tally has counts beside them: attempts and calls
  * by class and by status, and successful calls by latency and by time to the
  * first byte in fixed buckets (four to each power of two of milliseconds), from
- * which percentiles come with an error of at most an eighth.  Everything has rows
+ * which percentiles come with an error of a quarter at worst.  Everything has rows
  * of 10 seconds (kept 10 minutes), of a minute (50 hours), of an hour (92 days)
  * and of a day of TIMEZONE (for good); keys and callers of an hour and of a day.
  *
