@@ -78,17 +78,13 @@ def fetched(url):
         return answer.read()
 
 
-@pytest.fixture
-def site(make_site, request, hosts, provider, _made={}):
-    """One for each provider."""
-    key = (provider, request.cls, hosts.port)
-    if key not in _made:
-        _made[key] = make_site(Conf(keys=KEYS[:1], api=lines(provider, hosts)))
-    return _made[key]
-
-
 @pytest.mark.parametrize("provider", PROVIDERS, scope="class")
 class TestHosts:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def site(cls, make_site, hosts, provider):
+        return make_site(Conf(keys=KEYS[:1], api=lines(provider, hosts)))
+
     def test_generated(self, site, hosts):
         (url,) = draw(site)
         assert url.startswith("http://") and pixels(fetched(url)) == (16, 16)
@@ -138,7 +134,8 @@ class TestTokens:
 
 class TestFaults:
     @pytest.fixture(scope="class")
-    def site(self, make_site, hosts):
+    @classmethod
+    def site(cls, make_site, hosts):
         return make_site(Conf(keys=KEYS[:1], api=lines("smms", hosts), claims=("GB5012",)))
 
     def expect_data_url(self, site):
@@ -188,7 +185,8 @@ class TestElsewhere:
     """Where a worker waits, and where chat clients find pictures in `images`."""
 
     @pytest.fixture(scope="class")
-    def site(self, make_site, hosts):
+    @classmethod
+    def site(cls, make_site, hosts):
         return make_site(Conf(keys=KEYS[:1], parking="Off", api=lines("smms", hosts) + "\nGBalanceImageOutput both"))
 
     def test_one_upload_for_both(self, site, hosts):
