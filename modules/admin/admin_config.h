@@ -27,6 +27,8 @@ const admin_label_t *admin_label(const char *name);
 /* schema: the setting's entry in /api/config/schema; value: in force, or as it was sent. */
 json_t *admin_setting_row(admin_page_t *page, const json_t *schema, const json_t *value,
                           const char *fault);
+/* A string member, "" when there is none. */
+const char *admin_text_of(const json_t *object, const char *member);
 /* A value on one line, at most that many bytes. */
 const char *admin_value_text(admin_page_t *page, const json_t *value, int max);
 /* What a form says of a setting, for /api/config; NULL: nothing. */

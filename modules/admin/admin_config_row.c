@@ -49,7 +49,7 @@ static const control_t controls[] = {
     {"json",            "json",    "",        put_document, given_text  },
 };
 
-static const char *text_of(const json_t *object, const char *member)
+const char *admin_text_of(const json_t *object, const char *member)
 {
     const char *text = json_string_value(json_object_get(object, member));
 
@@ -58,7 +58,7 @@ static const char *text_of(const json_t *object, const char *member)
 
 static const control_t *control_of(const json_t *schema)
 {
-    const char *name = text_of(schema, "name"), *type = text_of(schema, "type");
+    const char *name = admin_text_of(schema, "name"), *type = admin_text_of(schema, "type");
     size_t i;
 
     for (i = 0; i < sizeof(controls) / sizeof(controls[0]) - 1; i++) {
@@ -180,8 +180,8 @@ static const char *threshold_of(const json_t *list, const char *category)
 
     json_array_foreach(list, i, item)
     {
-        if (strcmp(text_of(item, "category"), category) == 0) {
-            return text_of(item, "threshold");
+        if (strcmp(admin_text_of(item, "category"), category) == 0) {
+            return admin_text_of(item, "threshold");
         }
     }
     return "";
@@ -280,9 +280,9 @@ static const char *base_name(const char *path)
 
 static void put_origin(json_t *row, const json_t *schema)
 {
-    const char *where = text_of(schema, "where"), *who = text_of(schema, "who");
+    const char *where = admin_text_of(schema, "where"), *who = admin_text_of(schema, "who");
 
-    json_object_set_new(row, "source", json_string(text_of(schema, "source")));
+    json_object_set_new(row, "source", json_string(admin_text_of(schema, "source")));
     json_object_set_new(row, "where", json_string(where));
     json_object_set_new(row, "where_short", json_string(base_name(where)));
     json_object_set_new(row, "who", json_string(who));
@@ -291,8 +291,8 @@ static void put_origin(json_t *row, const json_t *schema)
     json_object_set_new(row, "writable",
                         json_boolean(json_is_true(json_object_get(schema, "writable"))));
     json_object_set_new(row, "server",
-                        json_boolean(strcmp(text_of(schema, "scope"), "server") == 0));
-    json_object_set_new(row, "directive", json_string(text_of(schema, "directive")));
+                        json_boolean(strcmp(admin_text_of(schema, "scope"), "server") == 0));
+    json_object_set_new(row, "directive", json_string(admin_text_of(schema, "directive")));
 }
 
 static void put_label(json_t *row, const char *name)
@@ -324,10 +324,11 @@ static const char *safety_text(const json_t *list, apr_pool_t *p)
 
     json_array_foreach(list, i, item)
     {
-        const char *category = text_of(item, "category");
+        const char *category = admin_text_of(item, "category");
 
         category += strncmp(category, HARM, strlen(HARM)) == 0 ? strlen(HARM) : 0;
-        text = apr_pstrcat(p, text, i ? ", " : "", category, " ", text_of(item, "threshold"), NULL);
+        text = apr_pstrcat(p, text, i ? ", " : "", category, " ", admin_text_of(item, "threshold"),
+                           NULL);
     }
     return text;
 }
@@ -350,18 +351,18 @@ json_t *admin_setting_row(admin_page_t *page, const json_t *schema, const json_t
     const control_t *control = control_of(schema);
     json_t *row = json_object();
 
-    json_object_set_new(row, "name", json_string(text_of(schema, "name")));
+    json_object_set_new(row, "name", json_string(admin_text_of(schema, "name")));
     json_object_set_new(row, "control", json_string(control->control));
     json_object_set_new(row, "inputmode", json_string(control->inputmode));
     json_object_set_new(row, "numbers",
-                        json_boolean(strcmp(text_of(schema, "type"), "number_map") == 0));
-    json_object_set_new(row, "help", json_string(help_of(page, text_of(schema, "help"))));
+                        json_boolean(strcmp(admin_text_of(schema, "type"), "number_map") == 0));
+    json_object_set_new(row, "help", json_string(help_of(page, admin_text_of(schema, "help"))));
     json_object_set_new(row, "fault", json_string(fault ? fault : ""));
     json_object_set_new(row, "default", json_string(default_text(page, schema, control->control)));
     json_object_set_new(row, "has_bounds", json_boolean(json_object_get(schema, "min") != NULL));
     json_object_set(row, "min", json_object_get(schema, "min"));
     json_object_set(row, "max", json_object_get(schema, "max"));
-    put_label(row, text_of(schema, "name"));
+    put_label(row, admin_text_of(schema, "name"));
     put_origin(row, schema);
     control->put(page, row, schema, value);
     return row;
@@ -495,5 +496,5 @@ json_t *admin_setting_given(admin_page_t *page, const json_t *schema)
 {
     const control_t *control = control_of(schema);
 
-    return control->given ? control->given(page, text_of(schema, "name")) : NULL;
+    return control->given ? control->given(page, admin_text_of(schema, "name")) : NULL;
 }

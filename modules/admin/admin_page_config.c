@@ -39,13 +39,6 @@ const char *admin_core_message(const json_t *answer)
     return text ? text : "mod_gbalance did not answer.";
 }
 
-static const char *text_of(const json_t *object, const char *member)
-{
-    const char *text = json_string_value(json_object_get(object, member));
-
-    return text ? text : "";
-}
-
 /* ---- the settings ---- */
 
 typedef struct config_t {
@@ -63,8 +56,8 @@ static const char *fault_of(const config_t *config, const char *name)
 
     json_array_foreach(config->faults, i, fault)
     {
-        if (strcmp(text_of(fault, "name"), name) == 0) {
-            return text_of(fault, "message");
+        if (strcmp(admin_text_of(fault, "name"), name) == 0) {
+            return admin_text_of(fault, "message");
         }
     }
     return NULL;
@@ -78,11 +71,11 @@ static int has_words(const char *text, const char *words)
 /* Without scripts the server looks for a setting. */
 static int is_found(const config_t *config, const json_t *entry)
 {
-    const char *name = text_of(entry, "name"), *label = admin_label(name)->label;
+    const char *name = admin_text_of(entry, "name"), *label = admin_label(name)->label;
 
     return !config->find || has_words(name, config->find)
            || (label && has_words(admin_words(config->page, label, NULL), config->find))
-           || has_words(text_of(entry, "help"), config->find);
+           || has_words(admin_text_of(entry, "help"), config->find);
 }
 
 static json_t *last_group(json_t *groups, const char *name)
@@ -90,7 +83,7 @@ static json_t *last_group(json_t *groups, const char *name)
     json_t *group = json_array_size(groups) ? json_array_get(groups, json_array_size(groups) - 1)
                                             : NULL;
 
-    if (!group || strcmp(text_of(group, "name"), name) != 0) {
+    if (!group || strcmp(admin_text_of(group, "name"), name) != 0) {
         group = json_pack("{s:s, s:i, s:[]}", "name", name, "n", 0, "rows");
         json_object_set_new(group, "id", json_sprintf("g-%d", (int)json_array_size(groups) + 1));
         json_array_append_new(groups, group);
@@ -107,12 +100,12 @@ static void put_settings(const config_t *config, json_t *data)
 
     json_array_foreach(config->schema, i, entry)
     {
-        const char *name = text_of(entry, "name");
+        const char *name = admin_text_of(entry, "name");
         json_t *group, *rows;
 
-        saved += strcmp(text_of(entry, "source"), "saved") == 0;
+        saved += strcmp(admin_text_of(entry, "source"), "saved") == 0;
         if (is_found(config, entry)) {
-            group = last_group(groups, text_of(entry, "group"));
+            group = last_group(groups, admin_text_of(entry, "group"));
             rows = json_object_get(group, "rows");
             json_array_append_new(rows, admin_setting_row(config->page, entry,
                                                           json_object_get(config->values, name),
@@ -132,8 +125,8 @@ static json_t *value_shown(admin_page_t *page, const json_t *value, int is_named
     const json_t *before = json_object_get(value, "before");
     const json_t *after = json_object_get(value, "after");
 
-    return json_pack("{s:s, s:b, s:b, s:s, s:b, s:s}", "name", text_of(value, "name"), "named",
-                     is_named, "before_is", before && !json_is_null(before), "before",
+    return json_pack("{s:s, s:b, s:b, s:s, s:b, s:s}", "name", admin_text_of(value, "name"),
+                     "named", is_named, "before_is", before && !json_is_null(before), "before",
                      admin_value_text(page, before, VALUE_TEXT), "after_is",
                      after && !json_is_null(after), "after",
                      admin_value_text(page, after, VALUE_TEXT));
@@ -150,7 +143,8 @@ static const char *names_of(admin_page_t *page, const json_t *values)
         if (i == VALUES_SHOWN) {
             return apr_pstrcat(page->r->pool, names, " \xe2\x80\xa6", NULL);
         }
-        names = apr_pstrcat(page->r->pool, names, i ? ", " : "", text_of(value, "name"), NULL);
+        names = apr_pstrcat(page->r->pool, names, i ? ", " : "", admin_text_of(value, "name"),
+                            NULL);
     }
     return names;
 }
@@ -163,14 +157,14 @@ json_t *admin_change_shown(admin_page_t *page, const json_t *change)
 
     json_array_foreach(values, i, value)
     {
-        if (i < VALUES_SHOWN && strcmp(text_of(change, "action"), "reveal") != 0) {
+        if (i < VALUES_SHOWN && strcmp(admin_text_of(change, "action"), "reveal") != 0) {
             json_array_append_new(shown, value_shown(page, value, n > 1));
         }
     }
     return json_pack("{s:O, s:f, s:s, s:s, s:s, s:o, s:i}", "id", json_object_get(change, "id"),
                      "at", json_number_value(json_object_get(change, "at")) / 1000.0, "who",
-                     text_of(change, "who"), "action", text_of(change, "action"), "names",
-                     names_of(page, values), "shown", shown, "more",
+                     admin_text_of(change, "who"), "action", admin_text_of(change, "action"),
+                     "names", names_of(page, values), "shown", shown, "more",
                      n > VALUES_SHOWN ? (int)n - VALUES_SHOWN : 0);
 }
 
@@ -308,7 +302,7 @@ static apr_status_t do_save(admin_page_t *page, json_t *data)
         value = json_is_true(json_object_get(entry, "writable")) ? admin_setting_given(page, entry)
                                                                  : NULL;
         if (value) {
-            json_object_set_new(sent, text_of(entry, "name"), value);
+            json_object_set_new(sent, admin_text_of(entry, "name"), value);
         }
     }
     return save_values(page, data, sent);
