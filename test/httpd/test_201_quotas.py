@@ -41,7 +41,7 @@ def offer(site, share):
     upstream = [call["status"] for call in site.sim.calls()[before:]]
     print(f"at {share:.0%} for {SECONDS} s: {report.statuses} to clients, "
           f"{upstream.count(200)} and {upstream.count(429)} x 429 by Google")
-    assert {row["state"] for row in get(site, "?limit=100")["keys"]} <= {"active", "cooling"}
+    assert {row["state"] for row in get(site, "?count=100")["keys"]} <= {"active", "cooling"}
     return report.statuses, upstream
 
 
