@@ -305,6 +305,9 @@ int core_map_to_storage(request_rec *r)
 {
     core_request_t *req = core_request_get(r);
 
+    if (req && r->proxyreq && !ap_find_linked_module("mod_proxy.c")) {
+        return OK; /* "proxy:..." is no file below the working directory, as httpd would take it */
+    }
     if (!req || !r->filename || strncmp(r->filename, "gbalance:", 9) != 0) {
         return DECLINED;
     }

@@ -52,6 +52,8 @@ class Server:
     def _make_folders(self):
         for name in ("htdocs", "state"):
             os.makedirs(os.path.join(self.root, name))
+        self.nowhere = os.path.join(self.root, "nowhere")   # where it is started: no folder of its user's
+        os.makedirs(self.nowhere, mode=0o700)
         with open(os.path.join(self.root, "htdocs", "index.html"), "w", encoding="ascii") as f:
             f.write(MARK)
         with open(os.path.join(self.root, "mime.types"), "w", encoding="ascii") as f:
@@ -109,7 +111,7 @@ class Server:
         # A session of its own: the prefork MPM ends its whole process group when it stops.
         argv = ["setpriv", "--pdeathsig", "TERM", tools.httpd(), "-DFOREGROUND", "-f", self.conf_path]
         with open(os.path.join(self.root, "stderr.log"), "wb") as output:
-            self.proc = subprocess.Popen(argv, env=self.environment(), start_new_session=True,
+            self.proc = subprocess.Popen(argv, env=self.environment(), start_new_session=True, cwd=self.nowhere,
                                          stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             wait_until(self._answers, "httpd to answer", timeout=30)
