@@ -166,12 +166,9 @@ static const field_t m_predict[] = { ANYS("instances"), ANY("parameters"), END }
 
 /* clang-format on */
 
-static const field_t *const message_of[SR_MAX] = {[SR_GENERATE] = m_generate,
-                                                  [SR_STREAM] = m_generate,
-                                                  [SR_COUNT] = m_count,
-                                                  [SR_EMBED] = m_embed,
-                                                  [SR_BATCH_EMBED] = m_batch,
-                                                  [SR_PREDICT] = m_predict};
+static const field_t *const message_of[SR_MAX] = {
+    [SR_GENERATE] = m_generate, [SR_STREAM] = m_generate,   [SR_COUNT] = m_count,
+    [SR_EMBED] = m_embed,       [SR_BATCH_EMBED] = m_batch, [SR_PREDICT] = m_predict};
 
 /* ---- the walk ---- */
 
