@@ -10,6 +10,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include <apr_lib.h>
+
 #include "proto/schema.h"
 
 /* Where a schema may stand, and its other door, which takes JSON Schema as it is. */
@@ -58,12 +60,27 @@ static int all_texts(gb_span_t list)
     return 1;
 }
 
+/* Whether key is the refused word in any of its spellings: any_of is anyOf. */
+static int is_spelled(gb_span_t key, const char *word)
+{
+    const char *at = key.p + 1, *end = key.p + key.len - 1;
+
+    for (;; at++, word++) {
+        at += at < end && *at == '_';
+        word += *word == '_';
+        if (at == end || *word == '\0') {
+            return at == end && *word == '\0';
+        }
+        if (apr_tolower(*at) != apr_tolower(*word)) {
+            return 0;
+        }
+    }
+}
+
 /* Two words are refused only for what they hold: several types, enums of numbers. */
 static int is_refused(const lower_t *lower, gb_span_t key, gb_span_t value)
 {
-    size_t len = strlen(lower->word);
-
-    if (key.len != len + 2 || strncasecmp(key.p + 1, lower->word, len) != 0) {
+    if (!is_spelled(key, lower->word)) {
         return 0;
     }
     if (gb_json_eq(key, "type")) {
@@ -76,7 +93,8 @@ static int is_refused(const lower_t *lower, gb_span_t key, gb_span_t value)
 static int has_word(lower_t *lower, gb_span_t schema)
 {
     static const char *const maps[] = {"properties", "$defs", "definitions"};
-    static const char *const others[] = {"items", "anyOf", "oneOf", "allOf", "prefixItems"};
+    static const char *const others[] = {"items", "anyOf",  "any_of",      "oneOf",       "one_of",
+                                         "allOf", "all_of", "prefixItems", "prefix_items"};
     gb_json_iter_t it;
     int found = 0;
     size_t i;
@@ -101,22 +119,6 @@ static int has_word(lower_t *lower, gb_span_t schema)
     return found;
 }
 
-/* Google takes any_of for anyOf; lowering knows JSON Schema's spelling only. */
-static int speaks_snake(gb_span_t schema)
-{
-    static const char *const words[] = {
-        "\"any_of\"",     "\"min_items\"",      "\"max_items\"",      "\"min_length\"",
-        "\"max_length\"", "\"min_properties\"", "\"max_properties\"", "\"property_ordering\""};
-    size_t i;
-
-    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (memmem(schema.p, schema.len, words[i], strlen(words[i])) != NULL) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
 /* ---- lowering ---- */
 
 /* {NULL,0}: it stays as it is. */
@@ -125,7 +127,7 @@ static gb_span_t lowered(const lower_t *lower, gb_span_t schema, unsigned flags)
     gb_span_t nothing = {NULL, 0};
     gb_buf_t out;
 
-    if (gb_json_kind(schema) != GB_JSON_OBJECT || speaks_snake(schema)) {
+    if (gb_json_kind(schema) != GB_JSON_OBJECT) {
         return nothing;
     }
     gb_buf_init_pool(&out, GB_BUF_MAX_REQUEST, lower->p);
@@ -148,7 +150,7 @@ static gb_span_t lower_holder(lower_t *lower, gb_span_t holder, const spot_t *sp
     if (!door && !has_word(lower, schema)) {
         return nothing;
     }
-    value = lowered(lower, schema, spot->flags);
+    value = lowered(lower, schema, spot->flags | (door ? 0 : GB_SCHEMA_SNAKE));
     if (value.p == NULL) {
         return nothing;
     }

@@ -6,6 +6,7 @@
 #include "proto/schema_int.h"
 
 #include <string.h>
+#include <apr_lib.h>
 #include <apr_strings.h>
 
 const char *const gb_schema_words[WORD_N] = {
@@ -139,12 +140,33 @@ static void property_add(schema_run_t *run, view_t *view, gb_span_t key, gb_span
     property->value = value;
 }
 
-static void word_add(view_t *view, gb_span_t key, gb_span_t value)
+/* any_of for anyOf */
+static int is_snake(gb_span_t key, const char *word)
+{
+    const char *at = key.p + 1, *end = key.p + key.len - 1;
+
+    for (; *word != '\0' && at < end; word++) {
+        if (apr_isupper(*word) && *at++ != '_') {
+            return 0;
+        }
+        if (at == end || *at++ != apr_tolower(*word)) {
+            return 0;
+        }
+    }
+    return *word == '\0' && at == end;
+}
+
+static int is_word(const schema_run_t *run, gb_span_t key, const char *word)
+{
+    return gb_json_eq(key, word) || ((run->flags & GB_SCHEMA_SNAKE) && is_snake(key, word));
+}
+
+static void word_add(const schema_run_t *run, view_t *view, gb_span_t key, gb_span_t value)
 {
     int i;
 
     for (i = 0; i < WORD_N; i++) {
-        if (gb_json_eq(key, gb_schema_words[i])) {
+        if (is_word(run, key, gb_schema_words[i])) {
             if (view->word[i].p == NULL) {
                 view->word[i] = value;
             }
@@ -210,11 +232,11 @@ void gb_schema_merge(schema_run_t *run, view_t *view, gb_span_t value, int depth
         else if (gb_json_eq(it.key, "required")) {
             spans_add(view->required, it.value);
         }
-        else if (gb_json_eq(it.key, "allOf") && gb_json_kind(it.value) == GB_JSON_ARRAY) {
+        else if (is_word(run, it.key, "allOf") && gb_json_kind(it.value) == GB_JSON_ARRAY) {
             all_of = it.value;
         }
         else {
-            word_add(view, it.key, it.value);
+            word_add(run, view, it.key, it.value);
         }
     }
     branches_merge(run, view, all_of, depth);

@@ -18,6 +18,7 @@
 
 #define GB_SCHEMA_NO_BOUNDS  1u /* leave out minItems, maximum and their like */
 #define GB_SCHEMA_TEXT_ENUMS 2u /* enums become strings (functions' parameters, lowered) */
+#define GB_SCHEMA_SNAKE      4u /* any_of is anyOf, and so on: Google takes both in its own Schema */
 
 apr_status_t gb_schema_clean(gb_buf_t *out, gb_span_t schema, unsigned flags, apr_pool_t *p);
 apr_status_t gb_schema_lower(gb_buf_t *out, gb_span_t schema, unsigned flags, apr_pool_t *p);

@@ -272,7 +272,17 @@ static const schema_row_t schema_rows[] = {
      "{\"generation_config\":{\"response_schema\":{\"nullable\":true,\"type\":\"STRING\"},\"topK\":1}}"},
     {"schema.enum", "{\"generationConfig\":{\"responseSchema\":{\"type\":\"integer\",\"enum\":[1,2]}}}", ""},
     {"schema.enum", "{\"generationConfig\":{\"responseSchema\":{\"type\":\"string\",\"enum\":[\"1\"]}}}", NULL},
-    {"schema.$schema", "{\"generationConfig\":{\"responseSchema\":{\"$schema\":\"x\",\"any_of\":[{}]}}}", NULL},
+    /* the other spelling: of the word, of those that stay, and on the way to it */
+    {"schema.additional_properties",
+     "{\"generationConfig\":{\"responseSchema\":{\"any_of\":[{\"type\":\"array\",\"min_items\":1,\"items\":{" OBJ ",\"properties\":"
+     "{\"any_of\":{\"type\":\"string\"}},\"property_ordering\":[\"any_of\"],\"additional_properties\":false}},{\"type\":\"string\"}]}}}",
+     "{\"generationConfig\":{\"responseSchema\":{\"anyOf\":[{\"type\":\"ARRAY\",\"items\":{\"type\":\"OBJECT\",\"properties\":"
+     "{\"any_of\":{\"type\":\"STRING\"}},\"propertyOrdering\":[\"any_of\"]},\"minItems\":1},{\"type\":\"STRING\"}]}}}"},
+    /* refused in one spelling, known in both */
+    {"schema.additionalproperties", "{\"generationConfig\":{\"responseSchema\":{" OBJ ",\"additional_properties\":{}}}}",
+     "{\"generationConfig\":{\"responseSchema\":{\"type\":\"OBJECT\"}}}"},
+    {"schema.minlengt", "{\"generationConfig\":{\"responseSchema\":{\"min_length\":1}}}", NULL},
+    {"schema.$schema", "{\"generationConfig\":{\"responseSchema\":{\"$schema\":\"x\",\"all_of\":[{\"one_of\":[{},{\"min_length\":2}]}]}}}", ""},
     {"parametersJsonSchema", "{\"tools\":[{\"functionDeclarations\":[" FN("a", "\"parametersJsonSchema\":{" OBJ "}") "]}]}",
      "{\"tools\":[{\"functionDeclarations\":[" FN("a", "\"parameters\":{\"type\":\"OBJECT\"}") "]}]}"},
     {"responseJsonSchema", "{\"generationConfig\":{\"response_json_schema\":{\"type\":\"string\"}}}",
