@@ -24,6 +24,17 @@ static void mark(char out[MARK_CHARS + 1], const unsigned char key[GB_SIGN_KEY],
     gb_hex(out, digest, MARK_BYTES);
 }
 
+void gb_sign_key(unsigned char key[GB_SIGN_KEY], const unsigned char *secret, size_t len,
+                 const char *purpose)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int n = 0;
+
+    HMAC(EVP_sha256(), secret, (int)len, (const unsigned char *)purpose, strlen(purpose), digest,
+         &n);
+    memcpy(key, digest, GB_SIGN_KEY);
+}
+
 static void translate(char *text, const char *from, const char *to)
 {
     for (; *text != '\0'; text++) {

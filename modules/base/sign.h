@@ -7,6 +7,10 @@
 
 #define GB_SIGN_KEY 32
 
+/* A key for one purpose from a secret that has others: HMAC-SHA-256 of what it is for. */
+void gb_sign_key(unsigned char key[GB_SIGN_KEY], const unsigned char *secret, size_t len,
+                 const char *purpose);
+
 /* text and its mark as one word that may stand in a URL.  From p. */
 const char *gb_sign(const unsigned char key[GB_SIGN_KEY], const char *text, apr_pool_t *p);
 

@@ -148,6 +148,8 @@ typedef struct core_session_t {
 } core_session_t;
 
 void core_upload_tenants(apr_array_header_t *specs);
+/* Parent, after core_store_post_config: what was signed before a stop is known again. */
+void core_upload_post_config(server_rec *s, apr_pool_t *p);
 /* What all processes sign with, GB_SIGN_KEY bytes; NULL: there is no shared memory. */
 const unsigned char *core_signing_key(void);
 int core_is_upload(request_rec *r);

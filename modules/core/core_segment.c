@@ -104,6 +104,7 @@ int core_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, ser
     raise_descriptors(s);
     open_segment(s, pconf, ptemp);
     core_store_post_config(s, pconf, ptemp);
+    core_upload_post_config(s, ptemp);
     core_live_post_config(s, pconf, ptemp);
     core_journal_post_config(pconf);
     core_gallery_post_config(s, pconf);

@@ -336,6 +336,30 @@ static apr_status_t make_folders(const char *dir, apr_pool_t *p)
     return gb_spool_make(&store.spool);
 }
 
+apr_status_t core_store_lasting(gb_seal_t **psecret, const char **why, apr_pool_t *p)
+{
+    const char *path;
+    apr_status_t rv;
+
+    if (!is_open || (core_conf_get(store.s)->secret_file && !seal)) {
+        return APR_ENOTIMPL;
+    }
+    if (seal) {
+        *psecret = apr_pmemdup(p, seal, sizeof(*seal));
+        return APR_SUCCESS;
+    }
+    path = apr_pstrcat(p, core_conf_get(store.s)->state_dir, "/signing.secret", NULL);
+    rv = gb_seal_create(path);
+    if (rv == APR_SUCCESS) {
+        give_path(path);
+    }
+    else if (!APR_STATUS_IS_EEXIST(rv)) {
+        *why = apr_psprintf(p, "%s cannot be made: %s", path, strerror(rv));
+        return rv;
+    }
+    return gb_seal_load(psecret, path, why, p);
+}
+
 /* What root makes is read-only for the server's user. */
 static void give_database(apr_pool_t *p)
 {

@@ -48,6 +48,12 @@ void core_store_post_config(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
 
 /* What keys and tokens are sealed with; NULL: nothing. */
 const gb_seal_t *core_store_seal(void);
+/*
+ * What this server is known by after a stop: GBalanceSecretFile's secret, or that of a file in the
+ * state directory, made with the first start.  Parent, after core_store_post_config.  APR_ENOTIMPL:
+ * nothing is kept, and that is known already; others: *why is a sentence.
+ */
+apr_status_t core_store_lasting(gb_seal_t **psecret, const char **why, apr_pool_t *p);
 
 /* What all processes know.  A change is logged, once. */
 void core_store_state_set(core_store_state_t state, const char *text);

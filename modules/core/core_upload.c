@@ -4,7 +4,7 @@
  * handed out as an address of ours, signed, with the key that opened it and the
  * token that it belongs to inside.  The bytes go through mod_proxy (core_relay.c).
  */
-#include "core.h"
+#include "core_store.h"
 
 #include "http_core.h"
 #include "apr_strings.h"
@@ -20,9 +20,13 @@ APLOG_USE_MODULE(gbalance);
 
 /* ---- the secret that all processes sign with ---- */
 
+/* The parent has laid out a block in this post_config: no child has read it yet. */
+static int is_new;
+
 static void signing_init(void *block, apr_size_t size)
 {
     gb_random(block, size);
+    is_new = 1;
 }
 
 static const gb_tenant_spec_t signing = {TENANT, 1, GB_SIGN_KEY, signing_init, NULL, NULL};
@@ -30,6 +34,29 @@ static const gb_tenant_spec_t signing = {TENANT, 1, GB_SIGN_KEY, signing_init, N
 void core_upload_tenants(apr_array_header_t *specs)
 {
     APR_ARRAY_PUSH(specs, gb_tenant_spec_t) = signing;
+}
+
+/* A secret that changes with a reload counts from the next start on: sessions are open. */
+void core_upload_post_config(server_rec *s, apr_pool_t *p)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    const char *why = NULL;
+    gb_seal_t *secret;
+    apr_status_t rv;
+
+    if (!is_new || !tenant) {
+        return;
+    }
+    is_new = 0;
+    rv = core_store_lasting(&secret, &why, p);
+    if (rv == APR_SUCCESS) {
+        gb_sign_key(tenant->block, secret->key, GB_SEAL_KEY_LEN, "gbalance: upload sessions");
+    }
+    else if (why) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, rv, s,
+                     GBLOGNO(8102) "uploads that are open end with the next stop of httpd: %s",
+                     why);
+    }
 }
 
 const unsigned char *core_signing_key(void)

@@ -12,9 +12,10 @@ import pytest
 
 import tools
 from conf import KEYS, TOKEN, Conf
-from google_apis import Google
+from google_apis import GRANULARITY, Google
 from store import Database, MariaServer
-from test_330_files import OTHER, PROXY, upload
+from test_240_seal import secret as secret_file
+from test_330_files import OTHER, PROXY, send, session, upload
 from tools import wait_until
 from wire import MODEL, Gemini
 
@@ -178,6 +179,41 @@ class TestRecords:
         for _ in range(4):
             assert kept.api.get("/v1beta/" + made["name"]).status == 200
         Gemini.check_error(kept.client_of(OTHER).get("/v1beta/" + made["name"]), 404)
+
+
+class TestSessions:
+    """An upload that was begun before a stop goes on after it."""
+
+    @pytest.mark.parametrize("secret", [False, True], ids=["a secret of its own", "GBalanceSecretFile"])
+    @pytest.mark.parametrize("end", ["stop", "kill"])
+    def test_goes_on(self, google, make_site, secret, end):
+        site = make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta", modules=PROXY,
+                              claims=(r"AH00098:",)), sim=False, start=False)
+        site.configure(main=f"GBalanceSecretFile {secret_file(site, 'one')}" if secret else "")
+        site.start()
+        data = os.urandom(GRANULARITY + 5)
+        address = session(site.api, len(data))
+        assert send(site.api, address, data[:GRANULARITY], command="upload").status == 200
+        site.stop() if end == "stop" else site.kill()
+        site.start()
+        kept_in = os.path.join(site.state, "signing.secret")
+        assert os.path.exists(kept_in) != secret
+        if not secret:
+            assert os.stat(kept_in).st_mode & 0o777 == 0o600 and os.stat(kept_in).st_uid == os.stat(site.state).st_uid
+        Gemini.check_error(send(site.client_of(OTHER), address, b"", command="query", anonymous=False), 404)
+        answer = send(site.api, address, b"", command="query")
+        assert answer.status == 200 and answer.headers.get("X-Goog-Upload-Size-Received") == str(GRANULARITY)
+        answer = send(site.api, address, data[GRANULARITY:], GRANULARITY)
+        assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(data).hexdigest()
+
+    def test_a_damaged_secret_is_said(self, google, make_site):
+        site = make_site(Conf(keys=KEYS, upstream=google.url + "/v1beta", modules=PROXY,
+                              claims=(r"GB8102: .*signing\.secret must hold exactly 32 bytes",)), sim=False, start=False)
+        with open(os.path.join(site.state, "signing.secret"), "wb") as f:
+            f.write(b"short")
+        site.start()
+        upload(site.api, b"data")
+        assert b"GB8102" in site.all_logs()
 
 
 class TestCleanup:
