@@ -52,7 +52,7 @@ void gb_stats_range(gb_args_t *args, const gb_stats_ask_t *ask, apr_pool_t *p)
 
 void gb_stats_model(gb_args_t *args, const char *model)
 {
-    gb_stats_arg(args, model ? model : "");
+    gb_stats_arg(args, model ? "" : "all");
     gb_stats_arg(args, model ? model : "");
 }
 

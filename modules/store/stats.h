@@ -37,8 +37,9 @@ apr_time_t gb_stats_month(const gb_zone_t *zone, apr_time_t at);
 typedef struct gb_stats_ask_t {
     const char *pool;
     gb_of_t of;
-    const char *name;    /* key id or caller; NULL with GB_OF_ALL */
-    const char *model;   /* NULL: all together; counts of keys and callers are always so */
+    const char *name; /* key id or caller; NULL with GB_OF_ALL */
+    /* NULL: all together, as counts of keys and callers always are; "": calls that name none. */
+    const char *model;
     int period;          /* GB_PERIOD_HOUR or _DAY; also _MINUTE with GB_OF_ALL */
     apr_time_t from, to; /* from: rounded down to a period of the zone; to: not included */
     const gb_zone_t *zone;

@@ -16,7 +16,7 @@
 #define OF_ALL "period = %s AND part = %s AND start >= %s AND start < %s AND pool = %s"
 #define OF_NAME                                                                                    \
     "part = %s AND name = %s AND period = %s AND start >= %s AND start < %s AND pool = %s"
-#define OF_MODEL " AND (%s = '' OR model = %s)"
+#define OF_MODEL " AND (%s = 'all' OR model = %s)"
 
 /*
  * Both databases like to walk the index by name, to have the groups in order: from the first day on.
@@ -38,7 +38,7 @@ void gb_stats_arg(gb_args_t *args, const char *value);
 void gb_stats_range(gb_args_t *args, const gb_stats_ask_t *ask, apr_pool_t *p);
 /* Of OF_ALL, for all names of that part. */
 void gb_stats_names(gb_args_t *args, const gb_stats_ask_t *ask, gb_of_t of, apr_pool_t *p);
-/* Of OF_MODEL; NULL: all. */
+/* Of OF_MODEL; NULL: all, "": calls that name none. */
 void gb_stats_model(gb_args_t *args, const char *model);
 /* SUMS, from that column on. */
 void gb_stats_sums(gb_sums_t *sums, const gb_rows_t *rows, int row, int col);

@@ -358,6 +358,9 @@ static void series_of(gb_writer_t *writer, apr_pool_t *p)
     ask.model = "gemini-2.5-pro";
     assert_int_equal(gb_stats_series(&points, &n, writer->db, &ask, p), APR_SUCCESS);
     assert_int_equal(points[23].sums.calls, 1);
+    ask.model = "";
+    assert_int_equal(gb_stats_series(&points, &n, writer->db, &ask, p), APR_SUCCESS);
+    assert_int_equal(points[22].sums.calls, 0); /* all of them named a model */
     ask.model = NULL;
     ask.period = GB_PERIOD_DAY;
     ask.from = NOW - 29 * DAY;
