@@ -120,6 +120,8 @@ int admin_refuse(admin_page_t *page, int status, const char *field, const char *
 
 /* Everything that fn reads and leaves stands in admin_job_pool. */
 gb_job_t *admin_job(admin_page_t *page, gb_job_fn *fn, int writes);
+/* The same for one of many: it is there until p, a pool of the request's, is cleared. */
+gb_job_t *admin_job_in(apr_pool_t *p, gb_job_fn *fn, int writes);
 apr_pool_t *admin_job_pool(gb_job_t *job);
 /* What fn said.  Other than APR_SUCCESS and APR_NOTFOUND the answer is settled: a builder returns the
  * value, an endpoint page->status. */

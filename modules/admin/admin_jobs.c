@@ -4,9 +4,14 @@
 
 #include "apr_strings.h"
 
+gb_job_t *admin_job_in(apr_pool_t *p, gb_job_fn *fn, int writes)
+{
+    return admin_core.job_make(p, fn, writes);
+}
+
 gb_job_t *admin_job(admin_page_t *page, gb_job_fn *fn, int writes)
 {
-    return admin_core.job_make(page->r->pool, fn, writes);
+    return admin_job_in(page->r->pool, fn, writes);
 }
 
 apr_pool_t *admin_job_pool(gb_job_t *job)

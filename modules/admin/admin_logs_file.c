@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * /api/logs/errors/export and /api/logs/requests/export: what the filters of the
- * page leave, as CSV for spreadsheets or as lines of JSON; the newest rows, so
- * many that a process can hold them.
+ * page leave, as CSV for spreadsheets or as lines of JSON, newest first.  All of
+ * it, however much: a batch of rows is read, written and forgotten at a time.
  */
 #include "admin_logs.h"
 
 #include "http_protocol.h"
+#include "http_request.h"
 #include "apr_strings.h"
 
 APLOG_USE_MODULE(gbalance_admin);
 
-#define ROWS_MAX 10000
-
-typedef struct file_t {
+/* A question to the database thread; it lives in its job's pool. */
+typedef struct batch_t {
     gb_log_table_t table;
     gb_log_filter_t filter;
     gb_log_cursor_t from;
     gb_log_page_t page;
-} file_t;
+} batch_t;
 
-static apr_status_t file_job(gb_db_t *db, void *baton, apr_pool_t *p)
+static apr_status_t batch_job(gb_db_t *db, void *baton, apr_pool_t *p)
 {
-    file_t *file = baton;
+    batch_t *batch = baton;
 
-    return gb_logs_list(&file->page, db, file->table, &file->filter, file->from, GB_LOG_PAGE_MAX,
-                        p);
+    return gb_logs_list(&batch->page, db, batch->table, &batch->filter, batch->from,
+                        GB_LOG_PAGE_MAX, p);
 }
 
 /* ---- a row ---- */
@@ -134,6 +134,14 @@ static void put_json(gb_buf_t *out, const gb_log_row_t *row)
 
 /* ---- the file ---- */
 
+/* What is being written. */
+typedef struct file_t {
+    gb_log_table_t table;
+    int is_csv, has_begun;
+    gb_log_cursor_t from;
+    apr_pool_t *p; /* of one batch */
+} file_t;
+
 static void put_head(gb_buf_t *out)
 {
     size_t i;
@@ -144,28 +152,18 @@ static void put_head(gb_buf_t *out)
     gb_buf_puts(out, "\r\n");
 }
 
-/* 0: the database is away, which page says. */
-static int read_batch(admin_page_t *page, file_t *asked, gb_log_page_t *batch)
+static void file_headers(request_rec *r, const char *type, const char *name)
 {
-    gb_job_t *job = admin_job(page, file_job, 0);
-    file_t *file = apr_pmemdup(admin_job_pool(job), asked, sizeof(*asked));
-
-    admin_log_filter(&file->filter, page, file->table, admin_job_pool(job));
-    if (admin_job_run(page, job, file) != APR_SUCCESS) {
-        return 0;
-    }
-    *batch = file->page;
-    asked->from = file->page.next;
-    return 1;
+    ap_set_content_type(r, type);
+    apr_table_setn(r->headers_out, "Content-Disposition",
+                   apr_pstrcat(r->pool, "attachment; filename=\"", name, "\"", NULL));
 }
 
 int admin_file_send(admin_page_t *page, const char *type, const char *name, const gb_buf_t *text)
 {
     request_rec *r = page->r;
 
-    ap_set_content_type(r, type);
-    apr_table_setn(r->headers_out, "Content-Disposition",
-                   apr_pstrcat(r->pool, "attachment; filename=\"", name, "\"", NULL));
+    file_headers(r, type, name);
     ap_set_content_length(r, (apr_off_t)text->len);
     if (text->len) {
         ap_rwrite(text->data, (int)text->len, r);
@@ -173,37 +171,96 @@ int admin_file_send(admin_page_t *page, const char *type, const char *name, cons
     return DONE;
 }
 
+/* NULL: the database is away, which page says. */
+static const gb_log_page_t *read_batch(admin_page_t *page, file_t *file)
+{
+    gb_job_t *job = admin_job_in(file->p, batch_job, 0);
+    batch_t *batch = apr_pcalloc(admin_job_pool(job), sizeof(*batch));
+
+    batch->table = file->table;
+    batch->from = file->from;
+    admin_log_filter(&batch->filter, page, file->table, admin_job_pool(job));
+    return admin_job_run(page, job, batch) == APR_SUCCESS ? &batch->page : NULL;
+}
+
+static void write_batch(admin_page_t *page, file_t *file, const gb_log_page_t *batch)
+{
+    request_rec *r = page->r;
+    gb_buf_t text;
+    int i;
+
+    gb_buf_init_pool(&text, GB_BUF_MAX_ANSWER, file->p);
+    if (!file->has_begun) {
+        file_headers(r, file->is_csv ? "text/csv; charset=utf-8" : "application/x-ndjson",
+                     apr_pstrcat(r->pool, page->named, file->is_csv ? ".csv" : ".jsonl", NULL));
+        if (file->is_csv) {
+            put_head(&text);
+        }
+        file->has_begun = 1;
+    }
+    for (i = 0; i < batch->n; i++) {
+        (file->is_csv ? put_csv : put_json)(&text, &batch->rows[i]);
+    }
+    if (text.len) {
+        ap_rwrite(text.data, (int)text.len, r);
+    }
+}
+
+/* A file that ends too early must not look whole: its last chunk is left out, and the connection ends. */
+static void cut_off(admin_page_t *page)
+{
+    request_rec *r = page->r;
+    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, alloc);
+
+    ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                  GBLOGNO(4021) "logs: the file with the log of %s was cut off: %s", page->named,
+                  page->message);
+    page->message = NULL;
+    r->connection->keepalive = AP_CONN_CLOSE;
+    APR_BRIGADE_INSERT_TAIL(bb, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, alloc));
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(alloc));
+    ap_pass_brigade(r->output_filters, bb);
+}
+
+static int write_file(admin_page_t *page, file_t *file)
+{
+    const gb_log_page_t *batch;
+    int more;
+
+    do {
+        batch = read_batch(page, file);
+        if (!batch && !file->has_begun) {
+            return page->status;
+        }
+        if (!batch) {
+            cut_off(page);
+            return DONE;
+        }
+        write_batch(page, file, batch);
+        file->from = batch->next;
+        more = batch->more;
+        apr_pool_clear(file->p);
+    } while (more && !page->r->header_only && !page->r->connection->aborted);
+    return DONE;
+}
+
 static int export_logs(admin_page_t *page, json_t **out)
 {
-    int is_requests = strcmp(page->named, "requests") == 0, rows = 0, i;
+    int is_requests = strcmp(page->named, "requests") == 0;
     const char *format = admin_arg(page, "format");
-    int is_csv = !format || strcmp(format, "csv") == 0;
-    gb_log_page_t batch;
-    gb_buf_t text;
-    file_t asked;
+    file_t file;
 
     (void)out;
     if (!is_requests && strcmp(page->named, "errors") != 0) {
         return admin_refuse(page, HTTP_NOT_FOUND, NULL, "There are logs of errors and requests.");
     }
-    memset(&asked, 0, sizeof(asked));
-    asked.table = is_requests ? GB_LOG_REQUESTS : GB_LOG_ERRORS;
-    gb_buf_init_pool(&text, GB_BUF_MAX_ANSWER, page->r->pool);
-    if (is_csv) {
-        put_head(&text);
-    }
-    do {
-        if (!read_batch(page, &asked, &batch)) {
-            return page->status;
-        }
-        for (i = 0; i < batch.n; i++) {
-            (is_csv ? put_csv : put_json)(&text, &batch.rows[i]);
-        }
-        rows += batch.n;
-    } while (batch.more && rows < ROWS_MAX);
-    return admin_file_send(
-        page, is_csv ? "text/csv; charset=utf-8" : "application/x-ndjson",
-        apr_pstrcat(page->r->pool, page->named, is_csv ? ".csv" : ".jsonl", NULL), &text);
+    memset(&file, 0, sizeof(file));
+    file.table = is_requests ? GB_LOG_REQUESTS : GB_LOG_ERRORS;
+    file.is_csv = !format || strcmp(format, "csv") == 0;
+    apr_pool_create(&file.p, page->r->pool);
+    apr_pool_tag(file.p, "gbalance_export");
+    return write_file(page, &file);
 }
 
 const admin_route_t admin_logs_file_routes[] = {

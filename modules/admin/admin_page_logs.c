@@ -76,9 +76,9 @@ static const char *asked(const admin_page_t *page, const char *name)
 }
 
 /* "2026-11-20T14:30" of the zone, in ms; 0 when it is no time. */
-static apr_int64_t local_time(const admin_page_t *page, const char *text)
+static apr_int64_t local_time(const admin_page_t *page, const char *text, apr_pool_t *p)
 {
-    char *clean = apr_pstrcat(page->r->pool, text ? text : "", ":00", NULL);
+    char *clean = apr_pstrcat(p, text ? text : "", ":00", NULL);
     apr_time_t at;
 
     if (strlen(clean) < 19 || clean[10] != 'T') {
@@ -93,7 +93,7 @@ static apr_int64_t local_time(const admin_page_t *page, const char *text)
     return apr_time_as_msec(at);
 }
 
-static void read_span(const admin_page_t *page, gb_log_filter_t *filter)
+static void read_span(const admin_page_t *page, gb_log_filter_t *filter, apr_pool_t *p)
 {
     const char *name = asked(page, "time");
     size_t i;
@@ -105,8 +105,8 @@ static void read_span(const admin_page_t *page, gb_log_filter_t *filter)
         filter->from = apr_time_as_msec(page->how.now) - spans[i].hours * HOUR;
     }
     else if (strcmp(spans[i].name, "from") == 0) {
-        filter->from = local_time(page, asked(page, "from"));
-        filter->to = local_time(page, asked(page, "to"));
+        filter->from = local_time(page, asked(page, "from"), p);
+        filter->to = local_time(page, asked(page, "to"), p);
     }
 }
 
@@ -139,7 +139,7 @@ void admin_log_filter(gb_log_filter_t *filter, const admin_page_t *page, gb_log_
     filter->request_id = apr_pstrdup(p, asked(page, "request"));
     filter->text = apr_pstrdup(p, asked(page, "q"));
     filter->final_only = table == GB_LOG_REQUESTS && asked(page, "calls") != NULL;
-    read_span(page, filter);
+    read_span(page, filter, p);
     read_result(page, filter);
 }
 

@@ -2,13 +2,17 @@
 """gemini-balance's endpoints for the error log and for figures: the shape of each,
 made by us, and that what they say is so.
 """
+import csv
 import datetime
 import hashlib
+import json
 import re
+import urllib.parse
 
 import pytest
 
 import tools
+from client import Cut
 from conf import KEYS, Conf
 from store import Database, MariaServer
 from tools import wait_until
@@ -187,3 +191,140 @@ class TestDeleting:
             logged.db.run(f"INSERT INTO t_error_logs (uid, at, pool, error_code) VALUES {values}")
         assert logged.delete("/api/logs/errors/all") == 204
         wait_until(lambda: logged.db.value("SELECT COUNT(*) FROM t_error_logs") == 0, "all errors to be deleted", timeout=30)
+
+
+def insert(db, table, columns, rows):
+    """Rows of values, some hundreds at a time."""
+    for first in range(0, len(rows), 500):
+        values = ", ".join("(" + ", ".join(f"'{v}'" if isinstance(v, str) else str(v) for v in row) + ")" for row in rows[first:first + 500])
+        db.run(f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}")
+
+
+def written(site, tab, **filters):
+    """The request ids that the page lists."""
+    query = urllib.parse.urlencode({"format": "json", "tab": tab, "n": 500, **filters})
+    answer = site.api.request("GET", f"/logs?{query}", token=ADMIN)
+    assert answer.status == 200, answer.text
+    return [row["request_id"] for row in answer.json()["rows"]]
+
+
+class TestPageFilters:
+    """What /logs lists for each of its filters."""
+    N_KEYS = 1
+    API = "GBalanceMaxRetries 1\n"
+    NOW = datetime.datetime.now(LOCAL)
+    # call, minutes ago, key, model, caller, type, status
+    ROWS = (("call-a", 30, "aaaa1111", "model-one", "team", "quota", 429),
+            ("call-b", 5 * 60, "bbbb2222", "model-two", "ide", "service", 503),
+            ("call-c", 3 * 24 * 60, "aaaa1111", "model-two", "team", "service", 500),
+            ("call-d", 20 * 24 * 60, "bbbb2222", "model-one", "ide", "quota", 429),
+            ("call-e", 60 * 24 * 60, "bbbb2222", "model-one", "ide", "client", 400))
+
+    @staticmethod
+    def clock(minutes):
+        return (TestPageFilters.NOW - datetime.timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M")
+
+    FILTERS = [
+        ({"time": "1h"}, "a"), ({}, "ab"), ({"time": "7d"}, "abc"), ({"time": "30d"}, "abcd"), ({"time": "all"}, "abcde"),
+        ({"time": "from", "from": 6 * 60}, "ab"), ({"time": "from", "from": 4 * 24 * 60, "to": 60}, "bc"),
+        ({"time": "from", "to": 4 * 24 * 60}, "de"), ({"time": "from", "from": "yesterday"}, "abcde"),
+        ({"time": "all", "key_id": "aaaa1111"}, "ac"), ({"time": "all", "key_id": "0000ffff"}, ""),
+        ({"time": "all", "model": "model-two"}, "bc"), ({"time": "all", "model": "model"}, ""),
+        ({"time": "all", "token": "team"}, "ac"), ({"time": "all", "token": "' OR '1'='1"}, ""),
+        ({"time": "all", "type": "service"}, "bc"), ({"time": "all", "request": "call-d"}, "d"), ({"request": "call-d"}, ""),
+        ({"time": "all", "result": "429"}, "ad"), ({"time": "all", "result": "5xx"}, "bc"), ({"time": "all", "status": "503"}, "b"),
+        ({"time": "all", "key_id": "bbbb2222", "model": "model-one", "type": "quota", "token": "ide"}, "d"),
+    ]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def rows(cls, logged):
+        def values(*columns):
+            return [[f"made-{row[0]}", int((cls.NOW.timestamp() - row[1] * 60) * 1000), "default", 1, *row[:1], *row[2:], *columns]
+                    for row in cls.ROWS]
+        common = ["uid", "at", "pool", "attempt", "request_id", "key_id", "model_name", "caller"]
+        insert(logged.db, "t_request_log", [*common, "class", "status_code", "is_success"], values(0))
+        insert(logged.db, "t_error_logs", [*common, "error_type", "error_code"], values())
+
+    @pytest.mark.parametrize("tab", ["errors", "requests"])
+    def test_filters(self, logged, rows, tab):
+        for filters, expected in self.FILTERS:
+            asked = {name: self.clock(v) if isinstance(v, int) else v for name, v in filters.items()}
+            found = [call for call in written(logged.site, tab, **asked) if call.startswith("call-")]
+            assert found == [f"call-{letter}" for letter in expected], filters
+            if filters.keys() - {"time", "from", "to"}:
+                assert len(written(logged.site, tab, **asked)) == len(found) or "result" in filters, filters
+
+
+class TestExport:
+    """All that the filters leave comes as a file, however much."""
+    N_KEYS = 1
+    API = "GBalanceMaxRetries 1\n"
+    MANY = 11200    # batches of 500
+    HOSTILE = ('=HYPERLINK("http://evil.example")', "+1+1", "-1+1", "@SUM(A1)", 'a,"b"', "<script>alert(1)</script>", "plain")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def many(cls, logged):
+        now = int(datetime.datetime.now().timestamp() * 1000)
+        common = ["uid", "at", "pool", "attempt", "request_id", "model_name", "caller"]
+        rows = [[f"made{n}", now - 1000 * (n + 1), "default", 1, f"many-{n}", ("even", "odd")[n % 2], cls.HOSTILE[n % 7]]
+                for n in range(cls.MANY)]
+        insert(logged.db, "t_request_log", [*common, "is_success"], [[*row, 1] for row in rows])
+        insert(logged.db, "t_error_logs", [*common, "error_type", "error_log", "error_code"],
+               [[*row, "service", cls.HOSTILE[n % 7], 500] for n, row in enumerate(rows)])
+
+    def file(self, logged, log, format, **filters):
+        query = urllib.parse.urlencode({"format": format, **filters})
+        answer = logged.site.api.request("GET", f"/api/logs/{log}/export?{query}", token=ADMIN)
+        assert answer.status == 200 and "attachment" in answer.headers.get("Content-Disposition"), answer
+        if format == "json":
+            return [json.loads(line) for line in answer.text.splitlines()]
+        return list(csv.DictReader(answer.text.splitlines(True)))
+
+    @pytest.mark.parametrize("format", ["csv", "json"])
+    @pytest.mark.parametrize("log", ["errors", "requests"])
+    def test_all_rows(self, logged, many, log, format):
+        ids = [row["request_id"] for row in self.file(logged, log, format) if row["request_id"].startswith("many-")]
+        assert ids == [f"many-{n}" for n in range(self.MANY)], "newest first, each once"
+
+    @pytest.mark.parametrize("log", ["errors", "requests"])
+    def test_filters_hold_in_every_batch(self, logged, many, log):
+        found = self.file(logged, log, "csv", model="odd")
+        assert len(found) == self.MANY // 2 and {row["model"] for row in found} == {"odd"}
+        assert self.file(logged, log, "csv", model="odd", token="nobody") == []
+
+    @pytest.mark.parametrize("log", ["errors", "requests"])
+    def test_cells_that_would_be_formulas(self, logged, many, log):
+        for n, row in enumerate(self.file(logged, log, "csv", model="odd")[:7]):
+            text = self.HOSTILE[(2 * n + 1) % 7]
+            shown = "'" + text if text[0] in "=+-@" else text
+            assert row["caller"] == row["error"] == shown
+        assert {row["caller"] for row in self.file(logged, log, "json", model="odd")} == set(self.HOSTILE)
+
+    def test_a_head_alone(self, logged, many):
+        answer = logged.site.api.request("HEAD", "/api/logs/requests/export", token=ADMIN)
+        assert answer.status == 200 and answer.headers.get("Content-Type").startswith("text/csv")
+
+
+class TestExportCut:
+    """The database goes away in the middle of a file: it must not look like all there is."""
+
+    def test_the_file_is_no_whole_one(self, make_site):
+        db = Database("mysql")
+        site = make_site(Conf(main=db.main, api=MOUNT, claims=("GB8031: .*gbalance goes on", "GB4021")))
+        db.of(site).await_tables()
+        now = int(datetime.datetime.now().timestamp() * 1000)
+        insert(db, "t_error_logs", ["uid", "at", "pool", "error_log", "error_code"],
+               [[f"made{n}", now - 1000 * (n + 1), "default", "x" * 500, 500] for n in range(20000)])
+        with site.api.connect(rcvbuf=4096) as conn:
+            answer = conn.request("GET", "/api/logs/errors/export?format=json", site.api.auth(ADMIN))
+            assert answer.status == 200 and answer.read_until(b"\n")
+            server = MariaServer.get()
+            server.kill()
+            try:
+                with pytest.raises(Cut):
+                    answer.read()
+            finally:
+                server.start()
+        wait_until(lambda: site.log.matching("GB4021"), "the log to say it")
