@@ -5,34 +5,62 @@ import http.server
 import json
 import re
 import threading
+import typing
 import urllib.parse
 
 import pytest
 
 import recordings
 from conf import KEYS, Conf
-from google_apis import Google
+from google_apis import Google, Handler
+from proxies import Tinyproxy
 from wire import MODEL, Gemini
 
 NOT_PASSED = {"connection", "keep-alive", "transfer-encoding", "alt-svc", "server-timing", "set-cookie", "via"}
 VERTEX = re.compile(r"/v1(?:beta1?)?/(?:projects/[^/]+/locations/[^/]+/)?publishers/google/(models/[^/:]+:\w+)$")
 NATIVE = re.compile(r"/v1(?:beta|alpha)?/((?!openai/)\w.*)$")
+OPENAI = "openai/chat/completions"
+
+UPLOADS = tuple("files/ruby-llm-uploadedfile-live-uploads-gemini-uploads-a-pdf-through-the-files-api-" + n for n in "01")
+
+# Answers that are told as ours, by name, with the reason.
+TOLD = {
+    "without content it is asked for again, and a second one is a 502": (
+        "blocked/vertexai-sdk-test-data-unary-failure-only-prompt-feedback", "finish/semantic-kernel-chat-finish-reason-other-response",
+        "finish/vertexai-sdk-test-data-vertex-unary-failure-empty-content", "openai-compat/openai-compat-stream-empty"),
+    "a call of a tool that cannot be read is asked for again, and a second one is a 502": (
+        "finish/issue-malformed-function-call",),
+    "the recording is an excerpt: there is no message in it": ("openai-compat/openai-compat-usage-cached",),
+    "the recording is an excerpt: the stream's end is missing, which the client is told": (
+        "openai-compat/openai-compat-stream-tool-call-gemini3",),
+    "the error stands in the first bytes: it is the status, not the end of a stream": (
+        "errors-midstream/vertexai-sdk-test-data-vertex-streaming-failure-error-mid-stream",),
+    "Google's errors to a key or a project are the operator's, not the client's": (
+        "errors/issue-403-leaked-key", "errors/langchaingo-testgoogleaierrorhandling-0",
+        "errors/mirascope-cassettes-test-authentication-error-google-gemini-2-5-flash-0",
+        "errors/vertexai-sdk-test-data-unary-failure-generativelanguage-api-not-enabled",
+        "errors/vertexai-sdk-test-data-vertex-unary-failure-unsupported-user-location"),
+    "the number of the key's project is cut out": ("errors/issue-429-rate-limit-exceeded-region",),
+    "a page is no error of the protocol": ("errors/vertexai-sdk-test-data-vertex-unary-failure-invalid-location-url-not-found",),
+    "an error of OpenAI's protocol is OpenAI's object, Google's list is not": ("openai-compat/openai-compat-400-missing-signature",),
+    "the list of files is ours, of those of all keys": ("files/chatlas-test-google-file-lifecycle-3",),
+}
+OURS = {f"{name} answer" for names in TOLD.values() for name in names}
+OURS.add("files/chatlas-test-google-file-lifecycle-3 request")      # nobody is asked
+
+# What a call without a recorded request was, by what its answer holds.
+METHODS = {"totalTokens": "countTokens", "embeddings": "batchEmbedContents", "predictions": "predict"}
 
 
-class Upstream(http.server.BaseHTTPRequestHandler):
+class Upstream(Handler):
     """Answers with what it is given, and keeps what it got."""
 
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
     def answer_all(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.got.append((self.command, self.path, body))
-        status, kind, content = self.server.answer
+        self.server.got.append((self.command, self.path, self.body()))
+        status, headers, content = self.server.answer
         self.send_response(status)
-        self.send_header("Content-Type", kind)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -51,36 +79,68 @@ def upstream():
     server.server_close()
 
 
-def native(recording):
-    """(mount, method, path below it, query, body as bytes) of a call; None where it is not the native API's."""
+class Call(typing.NamedTuple):
+    """What a client asks us, below which of our mounts, and the path below /v1beta that it means."""
+
+    mount: str
+    method: str
+    path: str
+    query: str
+    body: bytes
+    means: str
+
+    @property
+    def url(self):
+        return f"{self.mount}/{self.path}{'?' + self.query if self.query else ''}"
+
+
+def chat(body):
+    return Call("/openai/v1", "POST", "chat/completions", "", body, OPENAI)
+
+
+def only_answer(name, response):
+    """A call of ours to which it could be the answer."""
+    content, stream = recordings.answer_bytes(response) or b"", "sse" in response
+    if name.startswith("openai-compat/"):
+        return chat(b'{"model": "%s", "messages": [ ],\n "stream":%s}' % (MODEL.encode(), b"true" if stream else b"false"))
+    how = "streamGenerateContent" if stream or content[:1] == b"[" else "generateContent"
+    body = response.get("body")
+    how = next((METHODS[member] for member in METHODS if isinstance(body, dict) and member in body), how)
+    path = f"models/{MODEL}:{how}"
+    return Call("/v1beta", "POST", path, "alt=sse" if stream else "", b'{"contents": [ ]}', path)
+
+
+def call_of(name, recording):
+    """None: it is of an upload (TestUploads)."""
     request = recording["request"]
     if not request or not isinstance(request.get("path"), str):
-        content = recordings.answer_bytes(recording["response"]) or b""
-        how = "streamGenerateContent" if "sse" in recording["response"] or content[:1] == b"[" else "generateContent"
-        return "/v1beta", "POST", f"models/{MODEL}:{how}", "alt=sse" if "sse" in recording["response"] else "", b'{"contents": [ ]}'
+        return only_answer(name, recording["response"])
     parts = urllib.parse.urlsplit(request["path"])
-    vertex, plain = VERTEX.search(parts.path), NATIVE.search(parts.path)
-    if parts.path.startswith("/upload/") or not (vertex or plain):
+    if parts.path.startswith("/upload/"):
         return None
     body = request.get("body")
     text = b"" if body is None else json.dumps(body, ensure_ascii=False, indent=1).encode()
+    if parts.path.endswith(OPENAI):
+        return chat(text)
     query = "&".join(p for p in parts.query.split("&") if p and not re.match(r"\$?key=", p))
-    if vertex:
-        return "/vertex-express/v1beta", request["method"], vertex[1], query, text
-    return "/v1beta", request["method"], plain[1], query, text
+    vertex, plain = VERTEX.search(parts.path), NATIVE.search(parts.path)
+    path = (vertex or plain)[1]
+    return Call("/vertex-express/v1beta" if vertex else "/v1beta", request["method"], path, query, text, path)
 
 
-def is_passed_on(response, content):
-    """Errors that speak of a key, a project or a quota are told as ours; what has no content is asked for again."""
-    if response["status"] == 200:
-        return bool(content)
-    return response["status"] in (400, 404) and content[:1] in b"{[" and b"API key" not in content
+def same_request(call, got):
+    """What is wrong with it; None: nothing."""
+    method, where, text = got
+    path, _, query = where.partition("?")
+    if method != call.method or urllib.parse.unquote(path) != "/v1beta/" + urllib.parse.unquote(call.means):
+        return f"another call: {method} {path}"
+    if urllib.parse.unquote(query) != urllib.parse.unquote(call.query):
+        return f"another query: {query} for {call.query}"
+    return None if text == call.body else f"another body: {text[:200]} for {call.body[:200]}"
 
 
 class TestRecordings:
-    """The list of files and of models is ours: it is that of all keys."""
-
-    OURS = {("GET", "files"), ("GET", "models")}
+    """Every recording is replayed; what is not compared stands in OURS with the reason."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -88,39 +148,99 @@ class TestRecordings:
         # files of others are among what was recorded
         keys = tuple(f"AIzaSyTestKeyNumber{i:020d}" for i in range(200))     # some recordings cost one
         return make_site(Conf(keys=keys, upstream=upstream.url + "/v1beta", claims=(r"GB\d+:",), api=(
-            f"GBalanceFilesUserIsolationEnabled Off\nGBalanceVertexApiKeys {keys[0]}\n"
+            f"GBalanceFilesUserIsolationEnabled Off\nGBalanceFilteredModels none-of-them\nGBalanceVertexApiKeys {keys[0]}\n"
             f"GBalanceVertexExpressBaseUrl {upstream.url}/v1beta\nGBalanceMaxRetries 1")), sim=False)
 
-    def differences(self, site, upstream, recording):
-        mount, method, path, query, body = native(recording)
-        response = recording["response"]
+    def differences(self, site, upstream, call, response):
+        """Parts that are not the same, each with how."""
         content = recordings.answer_bytes(response) or b""
         kind = "text/event-stream" if "sse" in response else "application/json; charset=UTF-8"
-        upstream.answer, upstream.got[:] = (response["status"], kind, content), []
-        answer = site.api.request(method, f"{mount}/{path}{'?' + query if query else ''}", body=body or None,
-                                  headers={"Content-Type": "application/json"} if body else {})
-        if (method, path) in self.OURS:
-            return None
-        if not upstream.got:
-            return f"{answer.status}, the upstream was not asked: {answer.body[:200]}"
-        asked, where, text = upstream.got[0]
-        if text != body or asked != method:
-            return "another request"
-        if urllib.parse.unquote(where.split("?")[0]) != "/v1beta/" + urllib.parse.unquote(path):
-            return f"another path: {where}"
-        if is_passed_on(response, content) and answer.status == response["status"] and answer.body != content:
-            return f"another answer: {answer.body[-200:]} for {content[-200:]}"
-        return "compared" if answer.status == response["status"] == 200 else None
+        upstream.answer, upstream.got[:] = (response["status"], {"Content-Type": kind}, content), []
+        answer = site.api.request(call.method, call.url, body=call.body or None,
+                                  headers={"Content-Type": "application/json"} if call.body else {})
+        wrong = same_request(call, upstream.got[0]) if upstream.got else f"the upstream was not asked: {answer.body[:200]}"
+        found = {"request": wrong} if wrong else {}
+        if answer.status != response["status"] or answer.body != content:
+            found["answer"] = f"{answer.status}, {answer.body[-200:]} for {response['status']}, {content[-200:]}"
+        return found
 
     def test_requests_and_answers(self, site, upstream, fixtures):
-        order = sorted(recordings.load_all(fixtures).items(), key=lambda item: item[1]["response"].get("status") or 0)
-        found = {name: self.differences(site, upstream, recording) for name, recording in order
-                 if recording["response"].get("status") and native(recording)}
-        wrong = [f"{n}: {d}" for n, d in found.items() if d not in (None, "compared")]
-        assert not wrong, "\n".join(wrong)
-        assert list(found.values()).count("compared") > 130, "answers that were compared"
-        assert len(found) > 165, "recordings that were tried"
-        print(len(found), "recordings,", list(found.values()).count("compared"), "answers compared")
+        order = sorted(recordings.load_all(fixtures).items(), key=lambda item: item[1]["response"]["status"])
+        calls = {name: call_of(name, recording) for name, recording in order}
+        found = {f"{name} {part}": how for name, recording in order if calls[name]
+                 for part, how in self.differences(site, upstream, calls[name], recording["response"]).items()}
+        assert not found.keys() - OURS, "\n".join(f"{n}: {found[n]}" for n in sorted(found.keys() - OURS))
+        assert not OURS - found.keys(), "listed, and the same"
+        assert {name for name, call in calls.items() if not call} == set(UPLOADS), "recordings of uploads"
+        assert len(calls) > 190
+
+
+PASSED = {"x-goog-upload-status", "x-goog-upload-chunk-granularity", "x-goog-upload-header-content-type", "content-type"}
+ANY = bytes(range(256)) * 40
+
+
+class TestUploads:
+    """Bytes of files, both ways that they take."""
+
+    @pytest.fixture(scope="class", params=["mod_proxy", "engine"])
+    @classmethod
+    def site(cls, request, upstream, make_site):
+        proxy = Tinyproxy() if request.param == "engine" else None
+        yield make_site(Conf(keys=KEYS, upstream=upstream.url + "/v1beta", modules=() if proxy else ("proxy", "proxy_http"),
+                             api=f"GBalanceProxies {proxy.url}" if proxy else ""), sim=False)
+        if proxy:
+            proxy.stop()
+
+    def compare(self, site, upstream, target, body, headers, response, **how):
+        """The answer, when all that should be the same is: target is what Google sees, below our name or its own."""
+        status, theirs, content = response
+        upstream.answer, upstream.got[:] = (status, theirs, content), []
+        chunked = how.pop("chunks", None)
+        answer = site.api.request("POST", how.pop("address", target), body=None if chunked else body, chunks=chunked,
+                                  headers=headers, **how)
+        assert upstream.got == [("POST", target, body)], answer
+        assert (answer.status, answer.body) == (status, content)
+        for name in PASSED & {n.lower() for n in theirs}:
+            assert answer.headers.get(name) == next(v for n, v in theirs.items() if n.lower() == name)
+        return answer
+
+    def begin(self, site, upstream, body=b'{"file": { }}', theirs=None, content=b""):
+        """The address of a session, and what Google has for it."""
+        session = "/upload/v1beta/files?upload_id=EXAMPLE_UPLOAD_ID&upload_protocol=resumable"
+        theirs = {**(theirs or {}), "X-Goog-Upload-URL": upstream.url + session, "X-Goog-Upload-Control-URL": upstream.url + session}
+        answer = self.compare(site, upstream, "/upload/v1beta/files", body, {
+            "X-Goog-Upload-Protocol": "resumable", "X-Goog-Upload-Command": "start", "Content-Type": "application/json"},
+            (200, theirs, content))
+        assert "EXAMPLE_UPLOAD_ID" in answer.headers.get("X-Goog-Upload-Control-URL")
+        ours = urllib.parse.urlsplit(answer.headers.get("X-Goog-Upload-URL"))
+        return f"{ours.path}?{ours.query}", session
+
+    def test_recorded(self, site, upstream, fixtures):
+        start, finish = (recordings.load_all(fixtures)[name] for name in UPLOADS)
+        theirs = [{n: v for n, v in r["response"]["headers"].items() if n not in (*NOT_PASSED, "content-length", "date", "server")
+                   and not n.endswith("-url")} for r in (start, finish)]
+        address, session = self.begin(site, upstream, json.dumps(start["request"]["body"]).encode(), theirs[0])
+        assert session == finish["request"]["path"]
+        self.compare(site, upstream, session, finish["request"]["body"].encode(), {
+            "X-Goog-Upload-Command": "upload, finalize", "X-Goog-Upload-Offset": "0"},
+            (200, theirs[1], recordings.answer_bytes(finish["response"])), address=address, anonymous=True)
+
+    @pytest.mark.parametrize("command,body,chunks", [
+        ("upload", ANY, None), ("upload", ANY, [ANY[:1], ANY[1:5000], ANY[5000:]]), ("query", b"", None), ("cancel", b"", None)],
+        ids=["a chunk", "without a length", "query", "cancel"])
+    def test_session(self, site, upstream, command, body, chunks):
+        address, session = self.begin(site, upstream)
+        self.compare(site, upstream, session, body, {"X-Goog-Upload-Command": command, "X-Goog-Upload-Offset": "0"},
+                     (200, {"Content-Type": "text/plain", "X-Goog-Upload-Status": "active"}, b" not read \r\n"), address=address,
+                     anonymous=True, chunks=chunks)
+
+    @pytest.mark.parametrize("status,content", [
+        (200, b'{ "file" : {"name":"files/a1"} }\n'), (400, b'{ "error": {"code":400,\n"status":"INVALID_ARGUMENT"}}')])
+    def test_multipart(self, site, upstream, status, content):
+        body = b'--b\r\nContent-Type: application/json\r\n\r\n{ "file": {}}\r\n--b\r\nContent-Type: image/png\r\n\r\n' + ANY + b"\r\n--b--"
+        self.compare(site, upstream, "/upload/v1beta/files", body, {
+            "X-Goog-Upload-Protocol": "multipart", "Content-Type": "multipart/related; boundary=b"},
+            (status, {"Content-Type": "application/json; charset=UTF-8"}, content))
 
 
 class TestHeaders:
