@@ -23,12 +23,12 @@ class Authority:
                  "-addext", "basicConstraints=critical,CA:TRUE",
                  "-addext", "keyUsage=critical,keyCertSign,cRLSign")
 
-    def issue(self, label, names=("localhost",)):
+    def issue(self, label, names=("localhost",), usage="serverAuth"):
         """(certificate file, key file); for an address in both forms: httpd looks for it among the names"""
         base = os.path.join(self.folder, label)
         alt = ",".join([f"DNS:{n}" for n in names] + [f"IP:{n}" for n in names if n[-1].isdigit()])
         with open(base + ".ext", "w", encoding="ascii") as f:
-            f.write(f"subjectAltName={alt}\nextendedKeyUsage=serverAuth\n")
+            f.write(f"subjectAltName={alt}\nextendedKeyUsage={usage}\n")
         _openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                  "-subj", f"/CN={names[0]}", "-keyout", base + ".key", "-out", base + ".csr")
         _openssl("x509", "-req", "-in", base + ".csr", "-CA", self.ca, "-CAkey", self.ca_key,

@@ -5,11 +5,14 @@ conf.d/gbalance-auth.conf say, with a real htpasswd file.
 import base64
 import hashlib
 import re
+import ssl
 import subprocess
 
 import pytest
 
+import certs
 import tools
+from client import Client
 from conf import TOKEN, Conf
 from store import Database
 from test_600_admin_login import ADMIN, API, MOUNT
@@ -184,3 +187,65 @@ class TestAny:
         for headers, status in [(basic("bert", "pw-bert-1"), 200), ({"Authorization": f"Bearer {TOKEN}"}, 200),
                                 ({}, 401), (basic("bert", "no"), 401), ({"x-goog-api-key": "wrong"}, 401)]:
             assert ask(site, "/v1/models", headers).status == status, headers
+
+
+class TestClientCertificates:
+    """The example as it stands there: a certificate's name is the caller."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def site(cls, make_site, request):
+        db = Database("sqlite3")
+        server = make_site(Conf(main=db.main, tls=True), start=False)
+        server.conf.api = example("Client certificates").replace("/etc/apache2/clients-ca.pem", server.authority.ca)
+        server.start()
+        server.db = db.of(server)
+        server.db.await_tables()
+        request.node.gbalance_server = server
+        return server
+
+    @staticmethod
+    def client(site, authority=None, name=None):
+        context = ssl.create_default_context(cafile=site.authority.ca)
+        if authority:
+            context.load_cert_chain(*authority.issue(f"client-{name}", names=(name,), usage="clientAuth"))
+        return Client(site.port, tls=context)
+
+    @pytest.mark.parametrize("surface", SURFACES, ids=[surface.name for surface in SURFACES])
+    def test_its_name_is_the_caller(self, site, surface):
+        name = f"anna-{surface.name}"
+        anna = self.client(site, site.authority, name)
+        assert anna.post(surface.path(), json=surface.body()).status == 200
+        assert self.read_stream(anna, surface)
+        wait_until(lambda: sum(f"- {name} [" in line for line in site.access_lines()) == 2, "the lines of the calls")
+        wait_until(lambda: len(site.db.rows(f"SELECT id FROM t_request_log WHERE caller = '{name}'")) == 2, "the rows of the calls")
+
+    @staticmethod
+    def read_stream(client, surface):
+        answer = client.open("POST", surface.path(stream=True), json=surface.body("Hi", stream=True))
+        return answer.status == 200 and surface.stream_text(answer)
+
+    @pytest.mark.parametrize("surface", SURFACES, ids=[surface.name for surface in SURFACES])
+    def test_without_one_nobody_gets_in(self, site, surface):
+        nobody = self.client(site)
+        surface.check_error(nobody.post(surface.path(), json=surface.body()), 401)
+        surface.check_error(nobody.post(surface.path(), json=surface.body(), token=TOKEN), 401)
+
+    def test_nor_with_that_of_another_authority(self, site, tmp_path):
+        mallory = self.client(site, certs.Authority(str(tmp_path), "somebody's own"), "anna")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            mallory.get("/v1/models")
+
+
+class TestOthers:
+    """The examples that need a server of somebody else's: httpd takes them as they stand there."""
+
+    @pytest.mark.parametrize("title, modules", [
+        ("LDAP", ("auth_basic", "ldap", "authnz_ldap")), ("OpenID Connect", ("auth_basic", "authz_user", "auth_openidc"))])
+    def test_configtest(self, make_site, title, modules):
+        lines = example(title).replace("exec:/bin/cat /etc/apache2/oidc.secret", "exec:/bin/echo secret")
+        assert "GBalanceAuth apache" in lines
+        site = make_site(Conf(modules=modules, api=API + lines), start=False)
+        site.configure()
+        test = site.configtest()
+        assert test.returncode == 0, test.stderr
