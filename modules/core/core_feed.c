@@ -8,6 +8,7 @@
 #include "core.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "http_protocol.h"
 #include "util_filter.h"
@@ -18,23 +19,56 @@
 
 #define RING (256 * 1024)
 
-/* Shared by the worker and the engine's thread until both have let go. */
+/*
+ * Shared by the worker, the engine's messages and the call, and freed by the last
+ * of them: an engine that was taken for dead may come back.  Its memory is the
+ * engine's and not the request's, whose allocator has no lock and serves the
+ * connection's buckets while the worker reads.
+ */
 typedef struct flow_t {
-    core_feed_t *feed;
     gb_engine_t *engine;
-    apr_pool_t *pool;
-    apr_int64_t length; /* -1: not known */
-    gb_msg_t start, more, last;
+    apr_pool_t *pool; /* the engine's thread alone takes from it */
+    atomic_int refs;
+    gb_msg_t start, more;
     gb_call_t *call; /* the engine's */
-    const char *proxy;
+    const char *key_id, *proxy;
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t news;
+    const core_feed_t *asked; /* the worker's; NULL: it has left, or the call has begun */
+    apr_int64_t length;       /* -1: not known */
+    core_feed_t answer;       /* the worker's to read when the call has ended */
     size_t at, len;
     int eof, broken; /* the worker has no more */
-    int done, gone;  /* the call has ended; the engine will not come back */
+    int done;        /* the call has ended */
     char ring[RING];
 } flow_t;
+
+static void flow_unref(flow_t *flow)
+{
+    if (atomic_fetch_sub(&flow->refs, 1) == 1) {
+        apr_pool_destroy(flow->pool);
+    }
+}
+
+static apr_status_t flow_cleanup(void *data)
+{
+    flow_unref(data);
+    return APR_SUCCESS;
+}
+
+/* A queued message keeps the flow alive until it has run. */
+static apr_status_t post(flow_t *flow, gb_msg_t *msg)
+{
+    apr_status_t rv;
+
+    atomic_fetch_add(&flow->refs, 1);
+    rv = gb_engine_post(flow->engine, msg);
+    if (rv != APR_SUCCESS) {
+        flow_unref(flow);
+    }
+    return rv;
+}
 
 /* ---- the engine's side ---- */
 
@@ -69,18 +103,18 @@ static int keep_header(void *baton, const char *name, const char *value)
 
 static void on_head(void *baton, const gb_call_head_t *head)
 {
-    core_feed_t *feed = ((flow_t *)baton)->feed;
+    flow_t *flow = baton;
 
-    feed->status = head->status;
-    feed->content_type = apr_pstrdup(((flow_t *)baton)->pool, head->content_type);
+    flow->answer.status = head->status;
+    flow->answer.content_type = apr_pstrdup(flow->pool, head->content_type);
     if (head->headers) {
-        apr_table_do(keep_header, feed->answer_headers, head->headers, NULL);
+        apr_table_do(keep_header, flow->answer.answer_headers, head->headers, NULL);
     }
 }
 
 static void on_data(void *baton, const char *bytes, size_t len)
 {
-    gb_buf_append(&((flow_t *)baton)->feed->body, bytes, len);
+    gb_buf_append(&((flow_t *)baton)->answer.body, bytes, len);
 }
 
 static void on_done(void *baton, gb_transport_t transport, const char *detail)
@@ -88,41 +122,56 @@ static void on_done(void *baton, gb_transport_t transport, const char *detail)
     flow_t *flow = baton;
 
     if (transport != GB_TRANSPORT_OK) {
-        gb_log(GB_LOG_WARNING, 0, GBLOGNO(5006) "upload with key %s: %s", flow->feed->key_id,
-               detail);
+        gb_log(GB_LOG_WARNING, 0, GBLOGNO(5006) "upload with key %s: %s", flow->key_id, detail);
     }
     if (flow->proxy && (transport == GB_TRANSPORT_CONNECT || transport == GB_TRANSPORT_PROXY)) {
         gb_proxies_failed(gb_engine_proxies(flow->engine), flow->proxy, gb_mono_now());
     }
     pthread_mutex_lock(&flow->lock);
     flow->call = NULL;
-    flow->feed->transport = transport;
+    flow->answer.transport = transport;
     flow->done = 1;
     pthread_cond_signal(&flow->news);
     pthread_mutex_unlock(&flow->lock);
+    flow_unref(flow);
 }
 
 static const gb_call_events_t events = {on_head, on_data, on_done};
 
-static void on_start(gb_msg_t *msg)
+static void call_locked(flow_t *flow, const core_feed_t *asked)
 {
-    flow_t *flow = (flow_t *)((char *)msg - offsetof(flow_t, start));
-    const gb_settings_t *settings = flow->feed->settings;
+    const gb_settings_t *settings = asked->settings;
     gb_call_conf_t conf;
 
     memset(&conf, 0, sizeof(conf));
-    flow->proxy = gb_proxies_pick(gb_engine_proxies(flow->engine), &settings->proxies,
-                                  settings->proxies_use_consistency_hash_by_api_key,
-                                  flow->feed->key_id, gb_mono_now());
+    flow->proxy = apr_pstrdup(flow->pool,
+                              gb_proxies_pick(gb_engine_proxies(flow->engine), &settings->proxies,
+                                              settings->proxies_use_consistency_hash_by_api_key,
+                                              flow->key_id, gb_mono_now()));
     conf.method = "POST";
-    conf.url = flow->feed->url;
-    conf.headers = flow->feed->headers;
+    conf.url = apr_pstrdup(flow->pool, asked->url);
+    conf.headers = asked->headers; /* curl copies them */
     conf.feed = give;
     conf.feed_len = flow->length;
     conf.proxy = flow->proxy;
     conf.connect_timeout = settings->time_out_connect;
     conf.silence = settings->time_out;
+    atomic_fetch_add(&flow->refs, 1); /* on_done's */
     flow->call = gb_call_start(flow->engine, &conf, &events, flow, flow->pool);
+}
+
+/* What was asked is the worker's, which may leave at any time: hence the lock. */
+static void on_start(gb_msg_t *msg)
+{
+    flow_t *flow = (flow_t *)((char *)msg - offsetof(flow_t, start));
+
+    pthread_mutex_lock(&flow->lock);
+    if (flow->asked) {
+        call_locked(flow, flow->asked);
+        flow->asked = NULL;
+    }
+    pthread_mutex_unlock(&flow->lock);
+    flow_unref(flow);
 }
 
 static void on_more(gb_msg_t *msg)
@@ -132,19 +181,21 @@ static void on_more(gb_msg_t *msg)
     if (flow->call) {
         gb_call_feed(flow->call);
     }
-}
-
-static void on_last(gb_msg_t *msg)
-{
-    flow_t *flow = (flow_t *)((char *)msg - offsetof(flow_t, last));
-
-    pthread_mutex_lock(&flow->lock);
-    flow->gone = 1;
-    pthread_cond_signal(&flow->news);
-    pthread_mutex_unlock(&flow->lock);
+    flow_unref(flow);
 }
 
 /* ---- the worker's side ---- */
+
+/* Until something has changed; 0: the call has ended, or the engine has and nobody will say so. */
+static int wait_locked(flow_t *flow)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    pthread_cond_timedwait(&flow->news, &flow->lock, &until);
+    return !flow->done && core_engine() && gb_engine_alive(flow->engine);
+}
 
 /* Waits for room; 0: the call has ended. */
 static int put(flow_t *flow, const char *bytes, size_t len)
@@ -155,10 +206,10 @@ static int put(flow_t *flow, const char *bytes, size_t len)
         size_t end, piece;
 
         pthread_mutex_lock(&flow->lock);
-        while (flow->len == RING && !flow->done) {
-            pthread_cond_wait(&flow->news, &flow->lock);
-        }
         open = !flow->done;
+        while (open && flow->len == RING) {
+            open = wait_locked(flow);
+        }
         end = (flow->at + flow->len) % RING;
         piece = RING - flow->len < RING - end ? RING - flow->len : RING - end;
         piece = piece < len ? piece : len;
@@ -167,7 +218,7 @@ static int put(flow_t *flow, const char *bytes, size_t len)
         pthread_mutex_unlock(&flow->lock);
         bytes += piece;
         len -= piece;
-        gb_engine_post(flow->engine, &flow->more);
+        post(flow, &flow->more);
     }
     return open;
 }
@@ -212,69 +263,69 @@ static apr_status_t read_client(request_rec *r, flow_t *flow)
     return rv;
 }
 
-/* A dead engine touches nothing any more. */
-static void wait_for(flow_t *flow, const int *flag)
-{
-    struct timespec until;
-
-    pthread_mutex_lock(&flow->lock);
-    while (!*flag && core_engine() && gb_engine_alive(flow->engine)) {
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec++;
-        pthread_cond_timedwait(&flow->news, &flow->lock, &until);
-    }
-    pthread_mutex_unlock(&flow->lock);
-}
-
 static void end_body(flow_t *flow, apr_status_t rv)
 {
     pthread_mutex_lock(&flow->lock);
     flow->eof = rv == APR_SUCCESS;
     flow->broken = rv != APR_SUCCESS;
     pthread_mutex_unlock(&flow->lock);
-    gb_engine_post(flow->engine, &flow->more);
+    post(flow, &flow->more);
 }
 
-static flow_t *flow_make(request_rec *r, core_feed_t *feed)
+/* Takes the answer along; its memory is the flow's, which lives as long as the request. */
+static void await_answer(flow_t *flow, core_feed_t *feed)
+{
+    int waits;
+
+    pthread_mutex_lock(&flow->lock);
+    for (waits = !flow->done; waits;) {
+        waits = wait_locked(flow);
+    }
+    flow->asked = NULL;
+    if (flow->done) {
+        *feed = flow->answer;
+    }
+    else {
+        feed->transport = GB_TRANSPORT_CANCELLED;
+        flow->broken = 1;
+        flow->eof = 0;
+    }
+    pthread_mutex_unlock(&flow->lock);
+}
+
+static flow_t *flow_make(request_rec *r, const core_feed_t *feed)
 {
     const char *length = apr_table_get(r->headers_in, "Content-Length");
-    flow_t *flow = apr_pcalloc(r->pool, sizeof(*flow));
+    apr_pool_t *pool = gb_exchange_pool(core_engine());
+    flow_t *flow = apr_pcalloc(pool, sizeof(*flow));
 
-    flow->feed = feed;
+    flow->pool = pool;
     flow->engine = core_engine();
-    flow->pool = r->pool;
+    atomic_init(&flow->refs, 1); /* the request's */
+    apr_pool_cleanup_register(r->pool, flow, flow_cleanup, apr_pool_cleanup_null);
+    flow->key_id = apr_pstrdup(pool, feed->key_id);
+    flow->asked = feed;
     flow->length = length                                              ? apr_atoi64(length)
                    : apr_table_get(r->headers_in, "Transfer-Encoding") ? -1
                                                                        : 0;
     flow->start.fn = on_start;
     flow->more.fn = on_more;
-    flow->last.fn = on_last;
     pthread_mutex_init(&flow->lock, NULL);
     pthread_cond_init(&flow->news, NULL);
-    feed->answer_headers = apr_table_make(r->pool, 8);
-    gb_buf_init_pool(&feed->body, GB_BUF_MAX_ERROR, r->pool);
+    flow->answer = *feed;
+    flow->answer.answer_headers = apr_table_make(pool, 8);
+    gb_buf_init_pool(&flow->answer.body, GB_BUF_MAX_ERROR, pool);
     return flow;
 }
 
-/*
- * The worker takes no memory from the request's pool while the engine may; the
- * brigades' own allocator is the connection's.
- */
 void core_feed_send(request_rec *r, core_feed_t *feed)
 {
-    flow_t *flow = flow_make(r, feed);
-    apr_status_t rv;
+    flow_t *flow = core_engine() ? flow_make(r, feed) : NULL;
 
-    if (apr_pool_create(&flow->pool, r->pool) != APR_SUCCESS
-        || gb_engine_post(flow->engine, &flow->start) != APR_SUCCESS) {
+    if (!flow || post(flow, &flow->start) != APR_SUCCESS) {
         feed->transport = GB_TRANSPORT_CANCELLED;
         return;
     }
-    rv = read_client(r, flow);
-    end_body(flow, rv);
-    wait_for(flow, &flow->done);
-    /* what was posted before has run when this one has */
-    if (gb_engine_post(flow->engine, &flow->last) == APR_SUCCESS) {
-        wait_for(flow, &flow->gone);
-    }
+    end_body(flow, read_client(r, flow));
+    await_answer(flow, feed);
 }
