@@ -110,7 +110,7 @@ static const char *prices_text(admin_page_t *page)
     return page->settings->model_prices;
 }
 
-static admin_usage_t *usage_make(admin_page_t *page, gb_job_t *job)
+static admin_usage_t *usage_make(admin_page_t *page, gb_job_t *job, int most)
 {
     apr_pool_t *p = admin_job_pool(job);
     admin_usage_t *usage = apr_pcalloc(p, sizeof(*usage));
@@ -121,6 +121,7 @@ static admin_usage_t *usage_make(admin_page_t *page, gb_job_t *job)
         usage->zone = zone;
     }
     usage->prices = gb_prices_make(apr_pstrdup(p, prices_text(page)), p);
+    usage->most = most;
     usage->by = splits[split_of(page)].by;
     set_range(usage, range_of(page), page->how.now);
     return usage;
@@ -246,13 +247,13 @@ static json_t *usage_row(const gb_usage_t *usage, int colour, double part, const
 }
 
 /* In the colours of the chart.  The share is that of the cost where anything has a price, else that of the tokens. */
-static void put_table(json_t *data, const char *name, const gb_usage_t *list, int n, int max,
+static void put_table(json_t *data, const char *name, const gb_usage_t *list, int n, int all,
                       const whole_t *whole, apr_pool_t *p)
 {
     json_t *rows = json_array();
     int i, named = 0;
 
-    for (i = 0; i < n && i < max; i++) {
+    for (i = 0; i < n; i++) {
         int colour = *list[i].value && named < ADMIN_SERIES - 1 ? ++named : ADMIN_SERIES;
         double part = whole->cost > 0
                           ? share(list[i].cost, whole->cost)
@@ -261,9 +262,9 @@ static void put_table(json_t *data, const char *name, const gb_usage_t *list, in
         json_array_append_new(rows, usage_row(&list[i], colour, part, whole, p));
     }
     json_object_set_new(data, name, rows);
-    json_object_set_new(data, apr_pstrcat(p, "n_", name, NULL), json_integer(n));
-    json_object_set_new(data, apr_pstrcat(p, "more_", name, NULL), json_boolean(n > max));
-    json_object_set_new(data, apr_pstrcat(p, "shown_", name, NULL), json_integer(max));
+    json_object_set_new(data, apr_pstrcat(p, "n_", name, NULL), json_integer(all));
+    json_object_set_new(data, apr_pstrcat(p, "more_", name, NULL), json_boolean(all > n));
+    json_object_set_new(data, apr_pstrcat(p, "shown_", name, NULL), json_integer(n));
 }
 
 /* ---- the chart ---- */
@@ -486,7 +487,7 @@ static void put_choices(json_t *data, size_t range, size_t split)
 static apr_status_t build_usage(admin_page_t *page, json_t *data)
 {
     gb_job_t *job = admin_job(page, admin_usage_job, 0);
-    admin_usage_t *usage = usage_make(page, job);
+    admin_usage_t *usage = usage_make(page, job, ROWS_SHOWN);
     apr_pool_t *p = page->r->pool;
     whole_t now, before;
     const char *why = "";
@@ -506,8 +507,8 @@ static apr_status_t build_usage(admin_page_t *page, json_t *data)
     json_object_set_new(data, "has_cost", json_boolean(now.cost > 0));
     put_tiles(data, &now, &before, p);
     put_table(data, "models", usage->models, usage->n_models, usage->n_models, &now, p);
-    put_table(data, "callers", usage->callers, usage->n_callers, ROWS_SHOWN, &now, p);
-    put_table(data, "keys", usage->keys, usage->n_keys, ROWS_SHOWN, &now, p);
+    put_table(data, "callers", usage->callers, usage->n_callers, usage->all_callers, &now, p);
+    put_table(data, "keys", usage->keys, usage->n_keys, usage->all_keys, &now, p);
     put_chart(data, usage, split_of(page), p);
     put_legend(data, usage);
     put_prices(page, data, usage);
@@ -537,7 +538,7 @@ static void put_lines(gb_buf_t *out, const char *kind, const gb_usage_t *list, i
 static int usage_file(admin_page_t *page, json_t **out)
 {
     gb_job_t *job = admin_job(page, admin_usage_file_job, 0);
-    admin_usage_t *usage = usage_make(page, job);
+    admin_usage_t *usage = usage_make(page, job, GB_USAGE_MAX);
     const char *why = "";
     gb_buf_t text;
 

@@ -24,9 +24,11 @@ typedef struct admin_usage_t {
     apr_time_t from, to, before; /* the time, and where the same length before it begins */
     int period;                  /* of a column */
     gb_by_t by;                  /* what the chart splits by */
+    int most;                    /* callers and keys at most */
     /* answered */
     gb_usage_t *models, *before_models, *callers, *keys;
     int n_models, n_before, n_callers, n_keys;
+    int all_callers, all_keys;
     apr_time_t *columns;
     int n_columns;
     admin_series_t series[ADMIN_SERIES];

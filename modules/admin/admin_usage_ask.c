@@ -25,10 +25,12 @@ static apr_status_t tables(admin_usage_t *usage, gb_db_t *db, apr_pool_t *p)
 
     rv = gb_stats_usage(&usage->models, &usage->n_models, db, &ask, GB_BY_MODEL, prices, p);
     if (rv == APR_SUCCESS) {
-        rv = gb_stats_usage(&usage->callers, &usage->n_callers, db, &ask, GB_BY_CALLER, prices, p);
+        rv = gb_stats_top(&usage->callers, &usage->n_callers, &usage->all_callers, db, &ask,
+                          GB_BY_CALLER, usage->most, prices, p);
     }
     if (rv == APR_SUCCESS) {
-        rv = gb_stats_usage(&usage->keys, &usage->n_keys, db, &ask, GB_BY_KEY, prices, p);
+        rv = gb_stats_top(&usage->keys, &usage->n_keys, &usage->all_keys, db, &ask, GB_BY_KEY,
+                          usage->most, prices, p);
     }
     if (rv == APR_SUCCESS) {
         ask.to = usage->from;

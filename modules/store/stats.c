@@ -200,19 +200,21 @@ apr_status_t gb_stats_tiles(gb_tile_t tiles[GB_TILE_N], gb_db_t *db, const char 
 
 /* ---- time series ---- */
 
+#define SERIES(from, of)                                                                           \
+    "SELECT start, " SUMS " FROM " from " WHERE " of OF_MODEL " GROUP BY start ORDER BY start"
+#define TALLIES(from, of)                                                                          \
+    "SELECT start, value, SUM(attempts), SUM(calls) FROM " from " WHERE " of                       \
+    " AND kind = %s" OF_MODEL " GROUP BY start, value ORDER BY start, value"
+#define SERIES_OF_NAME(from)  SERIES(from, OF_NAME)
+#define TALLIES_OF_NAME(from) TALLIES(from, OF_NAME)
+
 static const gb_sql_t sql_series[] = {
-    {"SELECT start, " SUMS " FROM gb_totals WHERE " OF_ALL OF_MODEL
-     " GROUP BY start ORDER BY start", NULL},
-    {"SELECT start, " SUMS " FROM gb_totals WHERE " OF_NAME OF_MODEL
-     " GROUP BY start ORDER BY start", NULL},
+    {SERIES("gb_totals", OF_ALL), NULL},
+    BY_ONE_NAME(SERIES_OF_NAME, "gb_totals"),
 };
 static const gb_sql_t sql_tallies[] = {
-    {"SELECT start, value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_ALL
-     " AND kind = %s" OF_MODEL " GROUP BY start, value ORDER BY start, value",
-     NULL},
-    {"SELECT start, value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_NAME
-     " AND kind = %s" OF_MODEL " GROUP BY start, value ORDER BY start, value",
-     NULL},
+    {TALLIES("gb_tally", OF_ALL), NULL},
+    BY_ONE_NAME(TALLIES_OF_NAME, "gb_tally"),
 };
 
 /* The points of a series, and what has been read of it. */
@@ -381,12 +383,14 @@ apr_status_t gb_stats_series(gb_point_t **ppoints, int *n, gb_db_t *db, const gb
 
 /* ---- counts ---- */
 
+#define COUNTS(from, of)                                                                           \
+    "SELECT value, SUM(attempts), SUM(calls) FROM " from " WHERE " of " AND kind = %s" OF_MODEL    \
+    " GROUP BY value ORDER BY 2 DESC"
+#define COUNTS_OF_NAME(from) COUNTS(from, OF_NAME)
+
 static const gb_sql_t sql_counts[] = {
-    {"SELECT value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_ALL " AND kind = %s" OF_MODEL
-     " GROUP BY value ORDER BY 2 DESC",                           NULL},
-    {"SELECT value, SUM(attempts), SUM(calls) FROM gb_tally WHERE " OF_NAME
-     " AND kind = %s" OF_MODEL " GROUP BY value ORDER BY 2 DESC",
-     NULL                                                                  },
+    {COUNTS("gb_tally", OF_ALL), NULL},
+    BY_ONE_NAME(COUNTS_OF_NAME, "gb_tally"),
 };
 
 apr_status_t gb_stats_counts(const gb_count_t **pcounts, int *n, gb_db_t *db,
@@ -424,10 +428,11 @@ apr_status_t gb_stats_counts(const gb_count_t **pcounts, int *n, gb_db_t *db,
 #define AT_A_TIME 50
 #define TEN       "%s, %s, %s, %s, %s, %s, %s, %s, %s, %s"
 
-static const gb_sql_t sql_keys = {
-    "SELECT name, " SUMS " FROM gb_totals WHERE part = 'key' AND name IN (" TEN ", " TEN ", " TEN
-    ", " TEN ", " TEN ") AND period = 86400 AND start >= %s AND pool = %s GROUP BY name",
-    NULL};
+#define KEYS(from)                                                                                 \
+    "SELECT name, " SUMS " FROM " from " WHERE part = 'key' AND name IN (" TEN ", " TEN ", " TEN   \
+    ", " TEN ", " TEN ") AND period = 86400 AND start >= %s AND pool = %s GROUP BY name"
+
+static const gb_sql_t sql_keys = BY_ONE_NAME(KEYS, "gb_totals");
 
 static void put_key(gb_sums_t *sums, const char *const *ids, int n, const gb_rows_t *rows, int row)
 {

@@ -115,6 +115,10 @@ typedef struct gb_usage_t {
  */
 apr_status_t gb_stats_usage(gb_usage_t **pusage, int *n, gb_db_t *db, const gb_stats_ask_t *ask,
                             gb_by_t by, const gb_prices_t *prices, apr_pool_t *p);
+/* So many of them at most, which spares the database much where there are thousands; *all: how many there are. */
+apr_status_t gb_stats_top(gb_usage_t **pusage, int *n, int *all, gb_db_t *db,
+                          const gb_stats_ask_t *ask, gb_by_t by, int most,
+                          const gb_prices_t *prices, apr_pool_t *p);
 
 /* ---- keys ---- */
 

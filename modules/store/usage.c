@@ -16,24 +16,27 @@
 #define BY(column)                                                                                 \
     "SELECT " column ", model, " SUMS " FROM gb_totals WHERE " OF_ALL OF_MODEL " GROUP BY " column \
     ", model"
-#define BY_OF_NAME(column)                                                                         \
-    "SELECT " column ", model, " SUMS " FROM gb_totals WHERE " OF_NAME OF_MODEL                    \
-    " GROUP BY " column ", model"
-/* The names that count, and their sums by model, which alone have a price. */
+#define OF_NAME_BY(from, column)                                                                   \
+    "SELECT " column ", model, " SUMS " FROM " from " WHERE " OF_NAME OF_MODEL " GROUP BY " column \
+    ", model"
+#define OF_NAME_BY_MODEL(from) OF_NAME_BY(from, "model")
+#define OF_NAME_BY_DAY(from)   OF_NAME_BY(from, "start")
+/* The names that count, and their sums by model, which alone have a price; how many names there are. */
 #define BY_NAME(table, name)                                                                       \
-    "SELECT name, model, " SUMS " FROM " table                                                     \
-    " JOIN (SELECT name AS top, SUM(calls) AS n FROM " table " WHERE " OF_ALL OF_MODEL             \
-    " GROUP BY " name " ORDER BY n DESC LIMIT %s) AS t ON t.top = name WHERE " OF_ALL OF_MODEL     \
-    " GROUP BY " name ", model"
+    "SELECT name, model, " SUMS ", MAX(t.names) FROM " table                                       \
+    " JOIN (SELECT name AS top, SUM(calls) AS n, COUNT(*) OVER () AS names FROM " table            \
+    " WHERE " OF_ALL OF_MODEL " GROUP BY " name                                                    \
+    " ORDER BY n DESC LIMIT %s) AS t ON t.top = name WHERE " OF_ALL OF_MODEL " GROUP BY " name     \
+    ", model"
 
 /* By model and by day: of everything, of a name. */
 static const gb_sql_t sql_by_model[] = {
-    {BY("model"),         NULL},
-    {BY_OF_NAME("model"), NULL},
+    {BY("model"), NULL},
+    BY_ONE_NAME(OF_NAME_BY_MODEL, "gb_totals"),
 };
 static const gb_sql_t sql_by_day[] = {
-    {BY("start"),         NULL},
-    {BY_OF_NAME("start"), NULL},
+    {BY("start"), NULL},
+    BY_ONE_NAME(OF_NAME_BY_DAY, "gb_totals"),
 };
 static const gb_sql_t sql_by_name = BY_RANGE(BY_NAME, "gb_totals", "gb_totals_name");
 
@@ -51,20 +54,20 @@ static apr_status_t ask_plain(gb_rows_t *rows, gb_db_t *db, const gb_sql_t *sql,
 
 /* All names of a part, the inner question and the outer. */
 static apr_status_t ask_names(gb_rows_t *rows, gb_db_t *db, const gb_stats_ask_t *ask, gb_of_t of,
-                              apr_pool_t *p)
+                              int most, apr_pool_t *p)
 {
     gb_args_t args = {.n = 0};
 
     gb_stats_names(&args, ask, of, p);
     gb_stats_model(&args, ask->model);
-    gb_stats_arg(&args, apr_itoa(p, GB_USAGE_MAX));
+    gb_stats_arg(&args, apr_itoa(p, most));
     gb_stats_names(&args, ask, of, p);
     gb_stats_model(&args, ask->model);
     return gb_db_query(db, &sql_by_name, args.list, rows, p);
 }
 
 static apr_status_t ask_usage(gb_rows_t *rows, gb_db_t *db, const gb_stats_ask_t *ask, gb_by_t by,
-                              apr_pool_t *p)
+                              int most, apr_pool_t *p)
 {
     switch (by) {
     case GB_BY_MODEL:
@@ -72,9 +75,9 @@ static apr_status_t ask_usage(gb_rows_t *rows, gb_db_t *db, const gb_stats_ask_t
     case GB_BY_DAY:
         return ask_plain(rows, db, sql_by_day, ask, p);
     case GB_BY_KEY:
-        return ask_names(rows, db, ask, GB_OF_KEY, p);
+        return ask_names(rows, db, ask, GB_OF_KEY, most, p);
     case GB_BY_CALLER:
-        return ask_names(rows, db, ask, GB_OF_CALLER, p);
+        return ask_names(rows, db, ask, GB_OF_CALLER, most, p);
     case GB_BY_N:
         break;
     }
@@ -168,19 +171,28 @@ static int by_value(const void *a, const void *b)
     return strcmp(((const gb_usage_t *)a)->value, ((const gb_usage_t *)b)->value);
 }
 
-apr_status_t gb_stats_usage(gb_usage_t **pusage, int *n, gb_db_t *db, const gb_stats_ask_t *asked,
-                            gb_by_t by, const gb_prices_t *prices, apr_pool_t *p)
+/* What names have behind their sums; elsewhere the list is whole. */
+static int names_in_all(const gb_rows_t *rows, gb_by_t by, int n)
+{
+    int is_named = by == GB_BY_KEY || by == GB_BY_CALLER;
+
+    return is_named && rows->n ? (int)gb_rows_int(rows, 0, 2 + GB_SUMS_N, n) : n;
+}
+
+apr_status_t gb_stats_top(gb_usage_t **pusage, int *n, int *all, gb_db_t *db,
+                          const gb_stats_ask_t *asked, gb_by_t by, int most,
+                          const gb_prices_t *prices, apr_pool_t *p)
 {
     apr_array_header_t *list = apr_array_make(p, 64, sizeof(gb_usage_t));
     apr_hash_t *places = apr_hash_make(p);
     gb_stats_ask_t ask = *asked;
-    gb_rows_t rows;
+    gb_rows_t rows = {.n = 0};
     gb_sums_t sums;
     apr_status_t rv;
     int i;
 
     ask.from = gb_stats_begin(&ask);
-    rv = ask_usage(&rows, db, &ask, by, p);
+    rv = ask_usage(&rows, db, &ask, by, most, p);
     for (i = 0; rv == APR_SUCCESS && i < rows.n; i++) {
         const char *value = value_of(&ask, by, gb_rows_text(&rows, i, 0), p);
 
@@ -192,8 +204,16 @@ apr_status_t gb_stats_usage(gb_usage_t **pusage, int *n, gb_db_t *db, const gb_s
         rv = add_latencies(list, places, db, &ask, p);
     }
     *pusage = (gb_usage_t *)list->elts;
-    *n = list->nelts;
-    qsort(*pusage, (size_t)*n, sizeof(**pusage), by == GB_BY_DAY ? by_value : by_calls);
-    *n = *n < GB_USAGE_MAX ? *n : GB_USAGE_MAX;
+    *all = names_in_all(&rows, by, list->nelts);
+    *n = list->nelts < most ? list->nelts : most;
+    qsort(*pusage, (size_t)list->nelts, sizeof(**pusage), by == GB_BY_DAY ? by_value : by_calls);
     return rv;
+}
+
+apr_status_t gb_stats_usage(gb_usage_t **pusage, int *n, gb_db_t *db, const gb_stats_ask_t *ask,
+                            gb_by_t by, const gb_prices_t *prices, apr_pool_t *p)
+{
+    int all;
+
+    return gb_stats_top(pusage, n, &all, db, ask, by, GB_USAGE_MAX, prices, p);
 }
