@@ -15,6 +15,9 @@ CPU seconds come first: they are read from /proc for httpd's processes alone, so
 generator and simulator on the same cores cannot blur them.
 
     bench.py [--rounds 5] [--seconds 2] [--json FILE] [--only NAME] [--strict]
+
+The entry `pages` is of another kind: the admin pages with 10,000 keys and a million log
+rows, against a static file of the same httpd, and in Chromium.  See pages.py.
 """
 import argparse
 import json
@@ -23,13 +26,15 @@ import statistics
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../httpd"))
+for folder in ("../httpd", "../sdk"):
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), folder))
 
 import procfs  # noqa: E402
 import tools  # noqa: E402
 from conf import Conf  # noqa: E402
 from env import Server  # noqa: E402
 from load import Case, Load, load  # noqa: E402
+from pages import measure_pages  # noqa: E402
 from sim import Simulator  # noqa: E402
 from wire import Gemini, OpenAI  # noqa: E402
 
@@ -228,14 +233,8 @@ def check_bars(bench):
     return missed
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--only", choices=WHAT)
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--strict", action="store_true", help="fail when a bar is missed")
-    args = parser.parse_args()
+def measure_calls(args):
+    """How many bars were missed, and all figures."""
     bench = Bench()
     try:
         what = [args.only] if args.only else WHAT
@@ -248,12 +247,27 @@ def main():
                     getattr(bench, name)(way, args.seconds)
             print(f"round {turn + 1} of {args.rounds}", file=sys.stderr)
         print_table(bench)
-        missed = check_bars(bench)
-        if args.json:
-            with open(args.json, "w", encoding="utf-8") as f:
-                json.dump({f"{name}, {way}": values for (name, way), values in bench.figures.items()}, f, indent=1)
+        return check_bars(bench), {f"{name}, {way}": values for (name, way), values in bench.figures.items()}
     finally:
         bench.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--only", choices=(*WHAT, "pages"))
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--strict", action="store_true", help="fail when a bar is missed")
+    args = parser.parse_args()
+    missed, figures = 0, {}
+    if args.only != "pages":
+        missed, figures = measure_calls(args)
+    if args.only in (None, "pages"):
+        figures.update(measure_pages(args.seconds))
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump(figures, f, indent=1)
     return 1 if missed and args.strict else 0
 
 

@@ -3,12 +3,11 @@
 GB_SOAK=1 a million rows.  That no question reads a whole table is
 test_store_stats.c's business.
 """
-import os
-import sqlite3
 import time
 
 from conf import Conf
 from load import Case, load
+from rows import DAY, Rows, fill
 from store import Database
 from test_230_config import ADMIN, MOUNT, put
 from test_250_adopt import zone_at_night
@@ -16,7 +15,6 @@ from tools import SOAK, soak, wait_until
 from wire import OpenAI
 
 ROWS = soak(30_000, 1_000_000)
-DAY = 86_400_000
 
 FIGURES = [
     "/api/stats/attention-keys", "/api/stats/attention-keys?status_code=200", "/api/key-usage-details/key00007",
@@ -25,29 +23,10 @@ FIGURES = [
 ]
 
 
-def fill(path, rows):
-    """Nine of ten rows are older than what is kept; every fiftieth has an error."""
+def old_and_new(count):
+    """Nine of ten rows are older than what is kept."""
     now = int(time.time() * 1000)
-    with sqlite3.connect(path, timeout=60) as db:
-        db.execute("PRAGMA synchronous=OFF")
-        for first in range(0, rows, 10_000):       # so that the server's own writer has its turn
-            numbers = range(first, min(first + 10_000, rows))
-            at = {n: now - (40 * DAY if n < rows * 9 // 10 else DAY) + n for n in numbers}
-            db.executemany(
-                "INSERT INTO t_request_log (uid, at, is_success, status_code, latency_ms, pool, key_id, api_key, model_name, "
-                "class, caller) VALUES (?, ?, 1, ?, 5, 'default', ?, 'AIza…0001', ?, 'success', ?)",
-                ((f"fill{n}", at[n], 429 if n % 50 == 0 else 200, f"key{n % 500:05}", f"model-{n % 7}", f"caller{n % 40}")
-                 for n in numbers))
-            db.executemany("INSERT INTO t_error_logs (uid, at, pool, key_id, gemini_key, error_code, error_log) "
-                           "VALUES (?, ?, 'default', ?, 'AIza…0001', 429, 'quota')",
-                           ((f"fill{n}", at[n], f"key{n % 500:05}") for n in numbers if n % 50 == 0))
-            db.commit()
-        for period, length in ((3600, 3_600_000), (86400, DAY)):
-            for part, name in (("all", "''"), ("key", "key_id"), ("caller", "caller")):
-                db.execute(f"""INSERT INTO gb_totals (period, part, start, pool, name, model, attempts, calls, successes)
-                               SELECT {period}, '{part}', at / {length} * {length} / 1000, pool, {name}, model_name, COUNT(*), COUNT(*),
-                               COUNT(*) FROM t_request_log WHERE uid LIKE 'fill%' GROUP BY 1, 2, 3, 4, 5, 6""")
-    return now
+    return now, Rows(count, lambda n: now - (40 * DAY if n < count * 9 // 10 else DAY) + n, [f"key{n:05}" for n in range(500)])
 
 
 class TestVolume:
@@ -74,7 +53,8 @@ class TestVolume:
     def test_figures_and_deletion(self, site):
         db = Database("sqlite3").of(site)
         db.await_tables()
-        now = fill(os.path.join(site.state, "gbalance.db"), ROWS)
+        now, rows = old_and_new(ROWS)
+        fill(site, rows)
         slowest = self.slowest_figure(site)
         print(f"{ROWS} rows: the slowest figure takes {slowest * 1000:.1f} ms")
         quiet = min(self.p99(site), self.p99(site))
