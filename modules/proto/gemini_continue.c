@@ -2,12 +2,15 @@
 /*
  * Streams of the Gemini surface that the upstream cuts: what was said so far is
  * kept while it passes, and the events of the continuation are edited where they
- * must be - thoughts are left out, the text at the seam loses what it repeats.
+ * must be - thoughts are left out, the text at the seam loses what it repeats,
+ * and usage is that of all attempts.
  * Everything else of them goes as it came.
  */
 #include "proto/gemini_int.h"
 
 #include <string.h>
+
+#include <apr_strings.h>
 
 #include "proto/seam.h"
 
@@ -161,7 +164,80 @@ static void seam_close(gemini_rest_t *rest, gb_buf_t *out)
     }
 }
 
-void gb_gemini_rest_event(gemini_call_t *call, gb_buf_t *out, gb_span_t root)
+/* ---- usage ---- */
+
+#define N_COUNTS 5
+
+/* They divide the counts of one attempt, and would not be shares of the sum. */
+static const char *const shares[] = {"promptTokensDetails", "candidatesTokensDetails",
+                                     "cacheTokensDetails", "toolUsePromptTokensDetails"};
+
+#define N_SHARES (sizeof(shares) / sizeof(shares[0]))
+
+/* Writes nothing when the attempts before have told nothing. */
+static void sum_put(gb_buf_t *out, const gb_facts_t *before, gb_span_t usage)
+{
+    apr_int64_t thoughts = before->thought_tokens > 0 ? before->thought_tokens : 0;
+    const struct {
+        const char *name;
+        apr_int64_t before;
+    } counts[N_COUNTS] = {
+        {"promptTokenCount",        before->prompt_tokens               },
+        {"candidatesTokenCount",    before->completion_tokens - thoughts},
+        {"thoughtsTokenCount",      thoughts                            },
+        {"cachedContentTokenCount", before->cached_tokens               },
+        {"totalTokenCount",         before->total_tokens                },
+    };
+    gb_json_edit_t edits[N_COUNTS + N_SHARES];
+    char text[N_COUNTS][24];
+    size_t i, n = 0;
+
+    for (i = 0; i < N_COUNTS; i++) {
+        apr_int64_t now = 0;
+
+        if (counts[i].before > 0) {
+            gb_json_int(gb_json_get(usage, counts[i].name), &now);
+            apr_snprintf(text[n], sizeof(text[n]), "%" APR_INT64_T_FMT, now + counts[i].before);
+            edits[n].name = counts[i].name;
+            edits[n].value = (gb_span_t){text[n], strlen(text[n])};
+            n++;
+        }
+    }
+    if (n > 0) {
+        for (i = 0; i < N_SHARES; i++) {
+            edits[n++] = (gb_json_edit_t){
+                shares[i], {NULL, 0}
+            };
+        }
+        gb_json_edit(out, usage, edits, n);
+    }
+}
+
+/* The event, or that with the sum, which is written to made. */
+static gb_span_t with_sum(const gemini_rest_t *rest, gb_buf_t *made, gb_span_t root)
+{
+    gb_span_t usage = gb_json_get(root, "usageMetadata");
+    gb_json_edit_t edit = {
+        "usageMetadata", {NULL, 0}
+    };
+    gb_buf_t sum;
+
+    if (gb_json_kind(usage) != GB_JSON_OBJECT) {
+        return root;
+    }
+    gb_buf_init(&sum, GB_BUF_MAX_EVENT);
+    sum_put(&sum, &rest->before, usage);
+    edit.value = (gb_span_t){sum.data, sum.len};
+    if (sum.len > 0 && sum.rv == APR_SUCCESS && gb_json_edit(made, root, &edit, 1) == APR_SUCCESS) {
+        root = gb_json_root(made->data, made->len);
+    }
+    gb_buf_free(&sum);
+    return root;
+}
+
+/* ---- an event ---- */
+
+static void rest_event(gemini_call_t *call, gb_buf_t *out, gb_span_t root)
 {
     gemini_rest_t *rest = &call->rest;
     seen_t seen;
@@ -179,4 +255,13 @@ void gb_gemini_rest_event(gemini_call_t *call, gb_buf_t *out, gb_span_t root)
     }
     gb_gemini_said(call, root);
     event_put(out, root);
+}
+
+void gb_gemini_rest_event(gemini_call_t *call, gb_buf_t *out, gb_span_t root)
+{
+    gb_buf_t made;
+
+    gb_buf_init(&made, GB_BUF_MAX_EVENT);
+    rest_event(call, out, with_sum(&call->rest, &made, root));
+    gb_buf_free(&made);
 }

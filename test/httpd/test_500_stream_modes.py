@@ -479,6 +479,22 @@ class TestContinuation:
         usage = [json.loads(e) for e in events_of(answer)[:-1]][-1]["usage"]
         assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (10, 14, 24)
 
+    @pytest.mark.parametrize("broken_off", [1, 2])
+    def test_usage_is_the_sum_for_gemini_clients(self, modes, sim, broken_off):
+        def used(events, **counts):
+            events[-1]["usageMetadata"] = counts
+            return events
+
+        shares = {"promptTokensDetails": [{"modality": "TEXT", "tokenCount": 5}]}
+        begun = used(texts("A ", last=False), promptTokenCount=5, candidatesTokenCount=2, thoughtsTokenCount=3, totalTokenCount=10, **shares)
+        rest = used(texts("b."), promptTokenCount=7, candidatesTokenCount=1, totalTokenCount=8, serviceTier="x", **shares)
+        answers_in_turn(sim, *[(begun, "rst")] * broken_off, (rest, None))
+        answer = ask(modes, Gemini, "Tell me.", True)
+        seen = [json.loads(e).get("usageMetadata") for e in events_of(answer)]
+        assert seen[0] == begun[-1]["usageMetadata"], "what passes is not touched"
+        assert seen[-1] == {"promptTokenCount": 7 + 5 * broken_off, "candidatesTokenCount": 1 + 2 * broken_off, "serviceTier": "x",
+                            "thoughtsTokenCount": 3 * broken_off, "totalTokenCount": 8 + 10 * broken_off}
+
     @surfaces
     def test_in_the_end_the_client_is_told(self, modes, sim, surface):
         sim.fault("cut", after=2, how="rst")
