@@ -4,11 +4,13 @@ browser, every page in its looks, and what they do without scripts.
 """
 import csv
 import json
+import urllib.parse
 
 import pytest
 
 from browser import ADMIN_API, ADMIN_TOKEN, LOOKS
 from conf import KEYS, Conf
+from store import Database
 from tools import wait_until
 from wire import MODEL, Gemini, OpenAI, ask
 
@@ -412,6 +414,37 @@ class TestLogs:
         page.fill("[name=sure]", "delete")
         page.click("#delete .btn.danger")
         assert not rows(site)
+
+
+class TestStrangers:
+    """Markup in what the upstream said and in names of models is text, on every page that shows it."""
+    CONF = CONF
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def key(cls, site):
+        """The id of a key whose last answers, and a model of whose calls, are markup."""
+        site.sim.fault("internal", count=3, message=EVIL)
+        ask(site, OpenAI)
+        wait_until(lambda: len(rows(site, "errors")) == 3, "the errors to be written")
+        wait_until(lambda: api(site, "GET", "/usage?range=24h&format=json")["models"], "the figures to be written")
+        db = Database("sqlite3").of(site)
+        for table, column in (("t_error_logs", "model_name"), ("t_request_log", "model_name"), ("gb_totals", "model"), ("gb_tally", "model")):
+            db.run(f"UPDATE {table} SET {column} = ?", EVIL)
+        return rows(site, "errors")[0]["key_id"]
+
+    @pytest.mark.parametrize("scripts", [True, False])
+    @pytest.mark.parametrize("path, times", [("/logs", 6), ("/logs?tab=requests", 3), ("/logs?call={call}", 2), ("/keys/{key}", 2),
+                                             ("/usage?range=24h", 2), ("/usage?range=24h&by=key", 1), ("/logs?model={evil}", 3)])
+    def test_it_is_text(self, window, site, key, path, times, scripts):
+        call = rows(site, "errors")[0]["request_id"]
+        page = window(scripts=scripts)
+        page.goto(path.format(key=key, call=call, evil=urllib.parse.quote(EVIL)))
+        page.wait_for_selector("main")
+        if scripts and "call=" in path:
+            page.wait_for_selector("dialog[open] .steps")
+        assert page.content().count("&lt;script&gt;document.title='broken'") >= times
+        assert page.title() != "broken" and not page.locator("main script:not([src]), dialog script").count()
 
 
 class TestUsage:
