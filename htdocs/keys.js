@@ -267,6 +267,9 @@ function besideRows(gone) {
   return rows.slice(last + 1).concat(rows.slice(0, Math.max(0, last)).reverse()).find((id) => !gone.includes(id));
 }
 
+/** Keys that are being deleted: what the server tells of them meanwhile asks for no details. */
+const leaving = new Set();
+
 async function act(verb, ids, button) {
   let body = {};
   if (verb === 'delete' && !await askDelete(ids.length, names()[ids[0]])) return;
@@ -275,8 +278,10 @@ async function act(verb, ids, button) {
     if (!body) return;
   }
   const next = verb === 'delete' ? besideRows(ids) : null;
+  if (verb === 'delete') for (const id of ids) leaving.add(id);
   await start(verb, ids, names(), body);
   if (verb === 'delete') {
+    leaving.clear();
     for (const id of ids) chosen.delete(id);
     chosenAll = null;
     if (!onList) { location.assign(`${base}/keys_status`); return; }
@@ -465,6 +470,7 @@ async function openDrawer(id, push = true) {
 }
 
 async function refreshDrawer() {
+  if (onList ? leaving.has(openId) : leaving.size) return;
   if (!onList) {
     if ($('detail')) {
       const nodes = await fragment('detail', location.href).catch(() => null);
