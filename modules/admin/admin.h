@@ -174,7 +174,6 @@ int admin_handler(request_rec *r);
 
 /* ---- admin_live.c ---- */
 void admin_live_register(apr_pool_t *pconf, server_rec *s);
-void admin_live_child_init(apr_pool_t *pchild);
 
 /* ---- admin_api_proxy.c ---- */
 int admin_proxy_tenants(apr_array_header_t *specs);

@@ -51,8 +51,8 @@ static struct {
     APR_OPTIONAL_FN_TYPE(gbalance_events_listeners) * listeners;
     APR_OPTIONAL_FN_TYPE(gbalance_keys_list) * keys;
     APR_OPTIONAL_FN_TYPE(gbalance_keys_changes) * changes;
-    apr_pool_t *pool; /* of the child, for what was seen */
-    apr_hash_t *seen; /* name of a pool -> seen_t; the watchdog's thread alone */
+    apr_hash_t
+        *seen; /* name of a pool -> seen_t; the watchdog's thread alone, in a pool of its own */
 } live;
 
 /* ---- events ---- */
@@ -229,8 +229,10 @@ static seen_t *seen_of(const char *pool)
     seen_t *seen = apr_hash_get(live.seen, pool, APR_HASH_KEY_STRING);
 
     if (!seen) {
-        seen = apr_pcalloc(live.pool, sizeof(*seen));
-        apr_hash_set(live.seen, apr_pstrdup(live.pool, pool), APR_HASH_KEY_STRING, seen);
+        apr_pool_t *p = apr_hash_pool_get(live.seen);
+
+        seen = apr_pcalloc(p, sizeof(*seen));
+        apr_hash_set(live.seen, apr_pstrdup(p, pool), APR_HASH_KEY_STRING, seen);
     }
     return seen;
 }
@@ -309,12 +311,27 @@ static void look(apr_pool_t *p)
     }
 }
 
+/* By the watchdog's thread, which mod_watchdog may begin before our own child_init. */
+static void seen_make(void)
+{
+    apr_pool_t *p;
+
+    if (apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
+        abort();
+    }
+    apr_pool_tag(p, "gbalance_admin_live");
+    live.seen = apr_hash_make(p);
+}
+
 static apr_status_t watch(int state, void *data, apr_pool_t *p)
 {
     apr_pool_t *turn;
 
     (void)data;
-    if (state == AP_WATCHDOG_STATE_RUNNING && live.pool && live.pools && live.listeners) {
+    if (state == AP_WATCHDOG_STATE_RUNNING && live.pools && live.listeners) {
+        if (!live.seen) {
+            seen_make();
+        }
         apr_pool_create(&turn, p);
         look(turn);
         apr_pool_destroy(turn);
@@ -345,12 +362,6 @@ void admin_live_register(apr_pool_t *pconf, server_rec *s)
                      GBLOGNO(4010) "admin: no watchdog (LoadModule watchdog_module): the pages are "
                                    "not updated by themselves");
     }
-}
-
-void admin_live_child_init(apr_pool_t *pchild)
-{
-    apr_pool_create(&live.pool, pchild); /* the watchdog's thread alone takes from it */
-    live.seen = apr_hash_make(live.pool);
 }
 
 /* ---- the stream ---- */

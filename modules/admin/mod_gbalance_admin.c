@@ -56,19 +56,12 @@ static int admin_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *pt
     return OK;
 }
 
-static void admin_child_init(apr_pool_t *pchild, server_rec *s)
-{
-    (void)s;
-    admin_live_child_init(pchild);
-}
-
 static void register_hooks(apr_pool_t *p)
 {
     (void)p;
     ap_hook_optional_fn_retrieve(admin_optional_fns, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_check_config(admin_check_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_post_config(admin_post_config, NULL, NULL, APR_HOOK_MIDDLE);
-    ap_hook_child_init(admin_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     APR_OPTIONAL_HOOK(gbalance, segment_tenants, admin_proxy_tenants, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(admin_handler, NULL, NULL, APR_HOOK_MIDDLE);
 }

@@ -7,18 +7,20 @@
 #include "core_live.h"
 #include "core_store.h"
 
+#include <stdatomic.h>
+
 #include "ap_mpm.h"
 #include "apr_strings.h"
 #include <curl/curl.h>
 
 APLOG_USE_MODULE(gbalance);
 
-/* Set in child_init. */
-static gb_engine_t *engine;
+/* Set in child_init, when other modules' threads run already; it stays when the engine has ended. */
+static _Atomic(gb_engine_t *) engine;
 
 gb_engine_t *core_engine(void)
 {
-    return engine;
+    return atomic_load(&engine);
 }
 
 /* ---- the host ---- */
@@ -93,11 +95,7 @@ static int child_is_stopping(void *baton)
 /* Before any pool of the child goes: what the engine touches is still there. */
 static apr_status_t engine_pre_cleanup(void *data)
 {
-    (void)data;
-    if (engine) {
-        gb_engine_stop(engine);
-        engine = NULL;
-    }
+    gb_engine_stop(data);
     return APR_SUCCESS;
 }
 
@@ -105,6 +103,7 @@ void core_child_init(apr_pool_t *pchild, server_rec *s)
 {
     const core_conf_t *conf = core_conf_get(s);
     gb_engine_conf_t settings;
+    gb_engine_t *started;
     apr_status_t rv;
 
     if (!core_is_used()) {
@@ -112,23 +111,23 @@ void core_child_init(apr_pool_t *pchild, server_rec *s)
     }
     host.baton = s;
     core_live_child_init(pchild, s);
-    core_journal_child_init(pchild);
     core_park_child_init();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     core_memory_child_init(s->process->pconf);
+    core_journal_child_init(pchild); /* begins threads, which find all of the above */
     memset(&settings, 0, sizeof(settings));
     settings.user_agent = "gbalance/" GBALANCE_VERSION;
     settings.ca_file = conf->ca_file;
     settings.drain = conf->drain == CORE_UNSET ? apr_time_from_sec(600) : conf->drain;
     settings.stopping = child_is_stopping;
     /* on pconf: connections, which are its children too, let go of their exchanges before it goes */
-    rv = gb_engine_start(&engine, &settings, s->process->pconf);
+    rv = gb_engine_start(&started, &settings, s->process->pconf);
     if (rv != APR_SUCCESS) {
-        engine = NULL;
         ap_log_error(
             APLOG_MARK, APLOG_ALERT, rv, s,
             GBLOGNO(8020) "cannot start the engine: gbalance's locations answer 503 in this child");
         return;
     }
-    apr_pool_pre_cleanup_register(pchild, NULL, engine_pre_cleanup);
+    atomic_store(&engine, started);
+    apr_pool_pre_cleanup_register(pchild, started, engine_pre_cleanup);
 }
