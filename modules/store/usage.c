@@ -21,13 +21,12 @@
     ", model"
 #define OF_NAME_BY_MODEL(from) OF_NAME_BY(from, "model")
 #define OF_NAME_BY_DAY(from)   OF_NAME_BY(from, "start")
-/* The names that count, and their sums by model, which alone have a price; how many names there are. */
-#define BY_NAME(table, name)                                                                       \
-    "SELECT name, model, " SUMS ", MAX(t.names) FROM " table                                       \
-    " JOIN (SELECT name AS top, SUM(calls) AS n, COUNT(*) OVER () AS names FROM " table            \
-    " WHERE " OF_ALL OF_MODEL " GROUP BY " name                                                    \
-    " ORDER BY n DESC LIMIT %s) AS t ON t.top = name WHERE " OF_ALL OF_MODEL " GROUP BY " name     \
-    ", model"
+/* The names that count and how many there are; of these the sums by model, which alone have a price. */
+#define BY_NAME(from, name, join)                                                                  \
+    "SELECT name, model, " SUMS ", MAX(t.names) FROM"                                              \
+    " (SELECT name AS top, SUM(calls) AS n, COUNT(*) OVER () AS names FROM " from                  \
+    " WHERE " OF_ALL OF_MODEL " GROUP BY " name " ORDER BY n DESC LIMIT %s) AS t " join            \
+    " ON name = t.top WHERE " OF_ALL OF_MODEL " GROUP BY name, model"
 
 /* By model and by day: of everything, of a name. */
 static const gb_sql_t sql_by_model[] = {
@@ -38,7 +37,11 @@ static const gb_sql_t sql_by_day[] = {
     {BY("start"), NULL},
     BY_ONE_NAME(OF_NAME_BY_DAY, "gb_totals"),
 };
-static const gb_sql_t sql_by_name = BY_RANGE(BY_NAME, "gb_totals", "gb_totals_name");
+/* First the names, then each by its index: SQLite would read the whole range for each of them. */
+static const gb_sql_t sql_by_name = {
+    BY_NAME("gb_totals", "+name", "CROSS JOIN gb_totals INDEXED BY gb_totals_name"),
+    BY_NAME("gb_totals IGNORE INDEX (gb_totals_name)", "name", "STRAIGHT_JOIN gb_totals"),
+};
 
 /* ---- asking ---- */
 
