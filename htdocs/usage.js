@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // /usage: draws the chart that the table below it holds as numbers, and saves prices in place.
 import { base, busy, csrf, Failure, number, ready, t, toast } from './app.js';
+import { fragment } from './parts.js';
 
 await ready;
 
@@ -106,6 +107,26 @@ if (choice && data) {
 draw();
 document.addEventListener('gb:theme', draw);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
+
+// ---- keys ----
+
+/** The sums of keys take longest: the page is there before them. */
+async function addKeys() {
+  const place = document.getElementById('by-key');
+  if (!place?.querySelector('[data-later]')) return;
+  const url = new URL(location.href);
+  url.searchParams.set('keys', '1');
+  place.setAttribute('aria-busy', 'true');
+  try {
+    place.replaceChildren(await fragment('by_key', url));
+  } catch (fault) {
+    toast(fault.message, 'bad'); // the link to them stays
+  } finally {
+    place.setAttribute('aria-busy', 'false');
+  }
+}
+
+addKeys();
 
 // ---- prices ----
 

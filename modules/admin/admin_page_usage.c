@@ -123,6 +123,7 @@ static admin_usage_t *usage_make(admin_page_t *page, gb_job_t *job, int most)
     usage->prices = gb_prices_make(apr_pstrdup(p, prices_text(page)), p);
     usage->most = most;
     usage->by = splits[split_of(page)].by;
+    usage->wants_keys = usage->by == GB_BY_KEY || admin_arg_int(page, "keys", 0, 0, 1);
     set_range(usage, range_of(page), page->how.now);
     return usage;
 }
@@ -508,6 +509,8 @@ static apr_status_t build_usage(admin_page_t *page, json_t *data)
     put_tiles(data, &now, &before, p);
     put_table(data, "models", usage->models, usage->n_models, usage->n_models, &now, p);
     put_table(data, "callers", usage->callers, usage->n_callers, usage->all_callers, &now, p);
+    /* the page is there before them: its script asks for this part alone */
+    json_object_set_new(data, "has_keys", json_boolean(usage->wants_keys));
     put_table(data, "keys", usage->keys, usage->n_keys, usage->all_keys, &now, p);
     put_chart(data, usage, split_of(page), p);
     put_legend(data, usage);
@@ -543,6 +546,7 @@ static int usage_file(admin_page_t *page, json_t **out)
     gb_buf_t text;
 
     (void)out;
+    usage->wants_keys = 1;
     if (admin_job_ask(job, usage, &why, page->r->pool) != APR_SUCCESS) {
         return admin_refuse(page, HTTP_SERVICE_UNAVAILABLE, NULL, "%s", why);
     }

@@ -28,7 +28,7 @@ static apr_status_t tables(admin_usage_t *usage, gb_db_t *db, apr_pool_t *p)
         rv = gb_stats_top(&usage->callers, &usage->n_callers, &usage->all_callers, db, &ask,
                           GB_BY_CALLER, usage->most, prices, p);
     }
-    if (rv == APR_SUCCESS) {
+    if (rv == APR_SUCCESS && usage->wants_keys) {
         rv = gb_stats_top(&usage->keys, &usage->n_keys, &usage->all_keys, db, &ask, GB_BY_KEY,
                           usage->most, prices, p);
     }
