@@ -212,6 +212,11 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_probe,
 APR_DECLARE_OPTIONAL_FN(int, gbalance_models_ask,
                         (request_rec * r, const char *pool, const char **body));
 
+/* The answer to a whole chat, both in OpenAI's form; in logs and usage its caller is "playground".  Said as
+ * above. */
+APR_DECLARE_OPTIONAL_FN(int, gbalance_chat_ask,
+                        (request_rec * r, const char *pool, const char *chat, const char **body));
+
 #define GB_PROXY_CHECKS 64 /* at a time */
 typedef struct gb_proxy_check_t {
     const char *proxy;

@@ -201,6 +201,7 @@ typedef struct admin_core_t {
     APR_OPTIONAL_FN_TYPE(gbalance_pool_settings) * pool_settings;
     APR_OPTIONAL_FN_TYPE(gbalance_tenant_get) * tenant_get;
     APR_OPTIONAL_FN_TYPE(gbalance_models_ask) * models_ask;
+    APR_OPTIONAL_FN_TYPE(gbalance_chat_ask) * chat_ask;
     APR_OPTIONAL_FN_TYPE(gbalance_proxies_check) * proxies_check;
     APR_OPTIONAL_FN_TYPE(gbalance_job_make) * job_make;
     APR_OPTIONAL_FN_TYPE(gbalance_job_pool) * job_pool;

@@ -2,7 +2,8 @@
 /*
  * /playground: a chat against the API surfaces of this VirtualHost.  The browser
  * calls them like any client; what it presents is a token of ten minutes, or
- * whatever its user typed, and neither is stored anywhere.
+ * whatever its user typed, and neither is stored anywhere.  Without scripts a form
+ * sends one message, and the server makes the call.
  */
 #include "admin.h"
 
@@ -37,8 +38,9 @@ static void put_surface(admin_page_t *page, json_t *data, const char *name, cons
 
 static apr_status_t build_playground(admin_page_t *page, json_t *data)
 {
-    const char *model = admin_arg(page, "model");
+    const char *model = admin_form(page, "model");
 
+    model = model && *model ? model : admin_arg(page, "model");
     put_surface(page, data, "openai", "gbalance-openai");
     put_surface(page, data, "gemini", "gbalance-gemini");
     put_surface(page, data, "health", "gbalance-health");
@@ -46,6 +48,58 @@ static apr_status_t build_playground(admin_page_t *page, json_t *data)
                         json_string(model && *model ? model : page->settings->test_model));
     return APR_SUCCESS;
 }
+
+/* ---- one message, without scripts ---- */
+
+/* NULL: the message is no text. */
+static const char *chat_of(const admin_page_t *page, const char *model, const char *text)
+{
+    json_t *chat = text && *text
+                       ? admin_json_keep(json_pack("{s:s, s:[{s:s, s:s}]}", "model", model,
+                                                   "messages", "role", "user", "content", text),
+                                         page->r->pool)
+                       : NULL;
+    char *dump = chat ? json_dumps(chat, JSON_COMPACT) : NULL;
+    const char *body = dump ? apr_pstrdup(page->r->pool, dump) : NULL;
+
+    free(dump);
+    return body;
+}
+
+static void put_answer(json_t *data, const char *body)
+{
+    json_t *answer = json_loads(body, 0, NULL);
+    json_t *choice = json_array_get(json_object_get(answer, "choices"), 0);
+    const char *text = json_string_value(
+        json_object_get(json_object_get(choice, "message"), "content"));
+    const char *fault = json_string_value(
+        json_object_get(json_object_get(answer, "error"), "message"));
+
+    json_object_set_new(data, "is_answered", json_boolean(text != NULL));
+    json_object_set_new(data, "answer", json_string(text ? text : ""));
+    json_object_set_new(data, "fault",
+                        json_string(text    ? ""
+                                    : fault ? fault
+                                            : ADMIN_WORD("There was no answer.")));
+    json_decref(answer);
+}
+
+static apr_status_t say(admin_page_t *page, json_t *data)
+{
+    const char *text = admin_form(page, "text"), *chat, *body;
+
+    build_playground(page, data);
+    chat = chat_of(page, json_string_value(json_object_get(data, "model")), text);
+    if (!chat) {
+        return admin_fail(page, HTTP_BAD_REQUEST, ADMIN_WORD("Write a message first."));
+    }
+    admin_core.chat_ask(page->r, page->pool, chat, &body);
+    json_object_set_new(data, "said", json_string(text));
+    put_answer(data, body);
+    return APR_SUCCESS;
+}
+
+/* ---- the token of the page ---- */
 
 /* {"token": ..., "lifetime": seconds} */
 static int make_token(admin_page_t *page, json_t **out)
@@ -66,6 +120,7 @@ static int make_token(admin_page_t *page, json_t **out)
 
 const admin_route_t admin_playground_routes[] = {
     {"/playground",           M_GET,  "playground", ADMIN_WORD("Playground"), build_playground, NULL,       0},
+    {"/playground",           M_POST, "playground", ADMIN_WORD("Playground"), say,              NULL,       0},
     {"/api/playground/token", M_POST, NULL,         NULL,                     NULL,             make_token, 0},
     {NULL,                    0,      NULL,         NULL,                     NULL,             NULL,       0},
 };

@@ -25,6 +25,7 @@ static void admin_optional_fns(void)
     admin_core.pool_settings = APR_RETRIEVE_OPTIONAL_FN(gbalance_pool_settings);
     admin_core.tenant_get = APR_RETRIEVE_OPTIONAL_FN(gbalance_tenant_get);
     admin_core.models_ask = APR_RETRIEVE_OPTIONAL_FN(gbalance_models_ask);
+    admin_core.chat_ask = APR_RETRIEVE_OPTIONAL_FN(gbalance_chat_ask);
     admin_core.proxies_check = APR_RETRIEVE_OPTIONAL_FN(gbalance_proxies_check);
     admin_core.job_make = APR_RETRIEVE_OPTIONAL_FN(gbalance_job_make);
     admin_core.job_pool = APR_RETRIEVE_OPTIONAL_FN(gbalance_job_pool);

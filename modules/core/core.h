@@ -269,6 +269,7 @@ typedef struct core_inner_t {
     const gb_dialect_t *dialect;
     const gb_request_t *request; /* read at once, but for what it points to */
     const char *required_id;     /* the key that it takes; NULL: any */
+    const char *caller;          /* in logs and usage; NULL: none */
     core_inner_done_fn *done;
     void *baton;
 } core_inner_t;
@@ -278,8 +279,9 @@ apr_status_t core_inner_start(const core_inner_t *call, apr_pool_t *pool);
 /* NULL when there is no such pool. */
 const gb_settings_t *core_pool_settings(const char *pool_name);
 
-/* ---- core_outside.c: see gbalance_models_ask and gbalance_proxies_check ---- */
+/* ---- core_outside.c: see gbalance_models_ask, gbalance_chat_ask, gbalance_proxies_check ---- */
 int core_models_ask(request_rec *r, const char *pool, const char **body);
+int core_chat_ask(request_rec *r, const char *pool, const char *chat, const char **body);
 void core_proxies_check(request_rec *r, gb_proxy_check_t *checks, int n);
 
 /* ---- core_memory.c ---- */

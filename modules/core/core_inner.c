@@ -99,6 +99,7 @@ apr_status_t core_inner_start(const core_inner_t *call, apr_pool_t *pool)
     inner->conf.settings = call->settings;
     inner->conf.pool_name = apr_pstrdup(pool, call->pool_name);
     inner->conf.request_id = inner_id(call->purpose, pool);
+    inner->conf.caller_name = call->caller;
     inner->conf.headers = no_headers;
     inner->sink.start = inner_start;
     inner->sink.begin = inner_begin;

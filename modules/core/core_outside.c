@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What administration asks the outside world for, while a worker waits: Google's
- * list of models as this pool sees it, and whether proxies lead to the upstream.
+ * list of models as this pool sees it, an answer to one message, and whether proxies
+ * lead to the upstream.
  * A worker that has waited long enough goes; what it waited for is freed by
  * whoever is last.
  */
@@ -93,10 +94,10 @@ static void errand_await(errand_t *errand)
     }
 }
 
-/* ---- models ---- */
+/* ---- calls of our own: models, a chat ---- */
 
 /* The engine's thread. */
-static void models_came(void *baton, int status, const char *body, apr_size_t len)
+static void inner_came(void *baton, int status, const char *body, apr_size_t len)
 {
     errand_t *errand = baton;
 
@@ -107,7 +108,8 @@ static void models_came(void *baton, int status, const char *body, apr_size_t le
     errand_came(errand);
 }
 
-static apr_status_t models_start(const char *pool_name, errand_t *errand)
+/* chat: the body of a call of /chat/completions, NULL: the list of models. */
+static apr_status_t inner_start(const char *pool_name, const char *chat, errand_t *errand)
 {
     apr_pool_t *pool = gb_exchange_pool(core_engine());
     core_inner_t call;
@@ -115,22 +117,24 @@ static apr_status_t models_start(const char *pool_name, errand_t *errand)
 
     memset(&call, 0, sizeof(call));
     memset(&request, 0, sizeof(request));
-    request.method = "GET";
-    request.path = "/models";
-    request.body = "";
+    request.method = chat ? "POST" : "GET";
+    request.path = chat ? "/chat/completions" : "/models";
+    request.body = apr_pstrdup(pool, chat ? chat : "");
+    request.body_len = strlen(request.body);
     request.now = apr_time_now();
-    call.purpose = "models";
+    call.purpose = chat ? CORE_PLAY_CALLER : "models";
+    call.caller = chat ? CORE_PLAY_CALLER : NULL;
     call.pool_name = pool_name;
     call.settings = core_live_pool(pool_name, pool);
     call.host = core_host();
     call.dialect = &gb_openai_dialect;
     call.request = &request;
-    call.done = models_came;
+    call.done = inner_came;
     call.baton = errand;
     return core_inner_start(&call, pool);
 }
 
-int core_models_ask(request_rec *r, const char *pool, const char **body)
+static int ask(request_rec *r, const char *pool, const char *chat, const char **body)
 {
     errand_t *errand;
     int status;
@@ -140,7 +144,7 @@ int core_models_ask(request_rec *r, const char *pool, const char **body)
         return 0;
     }
     errand = errand_make(1);
-    if (models_start(pool, errand) != APR_SUCCESS) {
+    if (inner_start(pool, chat, errand) != APR_SUCCESS) {
         errand_came(errand);
     }
     pthread_mutex_lock(&errand->lock);
@@ -150,6 +154,16 @@ int core_models_ask(request_rec *r, const char *pool, const char **body)
     pthread_mutex_unlock(&errand->lock);
     errand_unref(errand);
     return status;
+}
+
+int core_models_ask(request_rec *r, const char *pool, const char **body)
+{
+    return ask(r, pool, NULL, body);
+}
+
+int core_chat_ask(request_rec *r, const char *pool, const char *chat, const char **body)
+{
+    return ask(r, pool, chat, body);
 }
 
 /* ---- proxies ---- */

@@ -99,6 +99,11 @@ static int gbalance_models_ask(request_rec *r, const char *pool, const char **bo
     return core_models_ask(r, pool, body);
 }
 
+static int gbalance_chat_ask(request_rec *r, const char *pool, const char *chat, const char **body)
+{
+    return core_chat_ask(r, pool, chat, body);
+}
+
 static void gbalance_proxies_check(request_rec *r, gb_proxy_check_t *checks, int n)
 {
     core_proxies_check(r, checks, n);
@@ -214,6 +219,7 @@ static void register_optional_functions(void)
     APR_REGISTER_OPTIONAL_FN(gbalance_client_left);
     APR_REGISTER_OPTIONAL_FN(gbalance_mount);
     APR_REGISTER_OPTIONAL_FN(gbalance_models_ask);
+    APR_REGISTER_OPTIONAL_FN(gbalance_chat_ask);
     APR_REGISTER_OPTIONAL_FN(gbalance_proxies_check);
     APR_REGISTER_OPTIONAL_FN(gbalance_events_start);
     APR_REGISTER_OPTIONAL_FN(gbalance_events_tell);

@@ -612,6 +612,44 @@ class TestPlayground:
         assert site.api.request("POST", "/api/playground/token", json={}).status == 401
 
 
+class TestPlaygroundWithoutScripts:
+    """A form with one message: the server makes the call."""
+    CONF = CONF
+
+    def say(self, page, text):
+        page.goto("/playground")
+        page.fill("[name=text]", text)
+        page.locator("form.composer [type=submit]").first.click()
+
+    def test_an_answer(self, window, site, sim):
+        page = window(scripts=False)
+        self.say(page, EVIL)
+        assert page.locator(".msg.user").inner_text() == EVIL
+        assert page.locator(".msg:not(.user)").inner_text() and not page.locator(".note.bad").count()
+        wait_until(lambda: [row["caller"] for row in rows(site)] == ["playground"], "the row of the call")
+        page.shot("playground-no-scripts")
+
+    def test_a_fault_is_said(self, window, site, sim):
+        sim.fault("invalid_argument", count=1, message=EVIL)
+        page = window(scripts=False)
+        self.say(page, "Hello")
+        assert EVIL in page.locator(".note.bad").inner_text() and page.title() != "broken"
+
+    def test_a_model_of_ones_own_is_kept(self, window, site, sim):
+        page = window(scripts=False)
+        page.goto("/playground?model=gemini-2.5-pro")
+        page.fill("[name=text]", "Hello")
+        page.locator("form.composer [type=submit]").first.click()
+        assert page.input_value("form.composer [name=model]") == "gemini-2.5-pro"
+        assert sim.calls()[-1]["model"] == "gemini-2.5-pro"
+
+    def test_not_without_its_token_nor_without_words(self, site, sim):
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        forged = site.api.request("POST", "/playground", anonymous=True, headers=form, body=b"text=Hello")
+        empty = site.api.request("POST", "/playground", token=ADMIN_TOKEN, headers=form, body=b"text=")
+        assert forged.status in (302, 303, 401, 403) and empty.status == 400 and not sim.calls()
+
+
 class TestApacheKnowsTheClients:
     """GBalanceAuth apache: clients have no tokens, and the playground is let in all the same."""
     CONF = Conf(keys=KEYS, api=ADMIN_API + "GBalanceAuth apache\n")
