@@ -110,7 +110,8 @@ void core_child_init(apr_pool_t *pchild, server_rec *s)
         return;
     }
     host.baton = s;
-    core_live_child_init(pchild, s);
+    /* levels of the log on pconf: workers that nobody waits for still log when pchild has gone */
+    core_live_child_init(s->process->pconf, s);
     core_park_child_init();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     core_memory_child_init(s->process->pconf);

@@ -711,8 +711,8 @@ void core_live_post_config(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
     settle_pools(pconf);
 }
 
-void core_live_child_init(apr_pool_t *pchild, server_rec *s)
+void core_live_child_init(apr_pool_t *p, server_rec *s)
 {
     v.is_child = 1;
-    core_log_child_init(pchild, s);
+    core_log_child_init(p, s);
 }

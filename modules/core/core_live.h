@@ -22,7 +22,7 @@ struct core_view_t {
 void core_live_tenants(apr_array_header_t *specs);
 /* The parent: what the last server remembered, when the database cannot be asked at once. */
 void core_live_post_config(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp);
-void core_live_child_init(apr_pool_t *pchild, server_rec *s);
+void core_live_child_init(apr_pool_t *p, server_rec *s);
 
 /* For this request, until its end. */
 const core_view_t *core_view(request_rec *r);
@@ -51,7 +51,7 @@ apr_array_header_t *core_tokens_make(const gb_settings_t *settings, apr_pool_t *
 void core_pool_settle(int i, const gb_settings_t *settings);
 
 /* core_loglevel.c: LOG_LEVEL filters our own lines of a server, never httpd's. */
-void core_log_child_init(apr_pool_t *pchild, server_rec *s);
+void core_log_child_init(apr_pool_t *p, server_rec *s);
 void core_log_limit(server_rec *s, const char *level);
 
 /* ---- the database thread ---- */

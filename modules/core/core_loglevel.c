@@ -61,16 +61,16 @@ static void add_server(server_rec *s, apr_pool_t *p)
     }
 }
 
-void core_log_child_init(apr_pool_t *pchild, server_rec *main)
+void core_log_child_init(apr_pool_t *p, server_rec *main)
 {
     server_rec *s;
 
-    servers = apr_array_make(pchild, 4, sizeof(server_limits_t));
+    servers = apr_array_make(p, 4, sizeof(server_limits_t));
     for (s = main; s; s = s->next) {
         const core_conf_t *conf = core_conf_get(s);
 
         if (s == main || conf->on == 1) {
-            add_server(s, pchild);
+            add_server(s, p);
         }
         if (conf->on == 1) {
             core_log_limit(s, conf->settings->log_level);
