@@ -52,8 +52,9 @@ static int begins_with_any(const char *name, const char *const *prefixes)
 apr_status_t gb_openai_model_settle(gb_openai_call_t *call, gb_span_t named, const char *configured,
                                     const char *const *openai)
 {
-    const char *name = gb_openai_text(named, call->pool);
-    int ours = name == NULL || *name == '\0'
+    const char *text = gb_openai_text(named, call->pool);
+    const char *name = text != NULL ? text : "";
+    int ours = *name == '\0'
                || (begins_with_any(name, openai)
                    && gb_map_get(&call->settings->model_aliases, name) == NULL);
     apr_status_t rv;
@@ -62,7 +63,7 @@ apr_status_t gb_openai_model_settle(gb_openai_call_t *call, gb_span_t named, con
         return gb_openai_param_missing(call, "model");
     }
     rv = gb_openai_model_resolve(call, ours ? configured : name);
-    if (rv == APR_SUCCESS && ours && name != NULL && gb_model_name_ok(name, strlen(name))) {
+    if (rv == APR_SUCCESS && ours && gb_model_name_ok(name, strlen(name))) {
         apr_cpystrn(call->plan->model, name, sizeof(call->plan->model));
     }
     return rv;
