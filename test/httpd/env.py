@@ -148,9 +148,12 @@ class Server:
 
     def kill(self):
         """All of it at once: nobody may write anything any more."""
-        for pid in [self.proc.pid, *procfs.children(self.proc.pid)]:
+        self.proc.send_signal(signal.SIGSTOP)       # so that no child is made meanwhile
+        pids = [self.proc.pid, *procfs.children(self.proc.pid)]
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
         self.proc.wait(10)
+        wait_until(lambda: not any(map(procfs.alive, pids)), "all of httpd to be gone")
 
     def remove(self):
         shutil.rmtree(self.root, ignore_errors=True)
