@@ -136,9 +136,11 @@ class Server:
         """Ends it as an operator would; True when it ended by itself in time."""
         if self.proc is None or self.proc.poll() is not None:
             return True
+        start = self.log.position()
         self.proc.send_signal(signal.SIGTERM)
         try:
             self.proc.wait(timeout)
+            self.log.claim_ending(start)
             return True
         except subprocess.TimeoutExpired:
             for pid in [*procfs.children(self.proc.pid), self.proc.pid]:

@@ -41,6 +41,12 @@ class ErrorLog:
             pattern = rf"\b{text}:" if re.fullmatch(r"(GB|AH)\d+", text) else text
             self.claims.append(re.compile(pattern))
 
+    def claim_ending(self, start):
+        """What httpd said from there on, while it was stopped, and says of itself: the event MPM
+        closes the sockets of workers that are still at work with them."""
+        for line in self.matching(r"\bAH03092: process_lingering_close\b", start):
+            self.claims.append(re.compile(re.escape(line)))
+
     def grave(self):
         """Lines at warn or above; what has no level (stderr of a child) is grave, too."""
         found = []
