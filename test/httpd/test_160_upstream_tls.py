@@ -41,7 +41,7 @@ class TestHttp2Upstream:
 
     def test_speaks_http_2(self, site):
         ask(site, OpenAI)
-        assert any('HTTP/2.0"' in line for line in site.front.access_lines())
+        wait_until(lambda: any('HTTP/2.0"' in line for line in site.front.access_lines()), "the line")
 
     def test_multiplexes(self, site):
         before = len(site.front.log.matching("AH10400|h2 connection"))
