@@ -152,7 +152,7 @@ def window(site, chromium, request):
             storage_state=request.getfixturevalue("signed_in") if signed else None,
             java_script_enabled=scripts, has_touch=width < 760, reduced_motion="reduce",
             permissions=["clipboard-read", "clipboard-write"])
-        context.set_default_timeout(10000)
+        context.set_default_timeout(20_000)
         opened.append(Window(context, site, look_name(look)))
         return opened[-1]
 
