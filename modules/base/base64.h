@@ -10,4 +10,7 @@
 /* Fills GB_BASE64_LEN(len) characters at `to`, without a NUL; the last group is padded. */
 void gb_base64(char *to, const void *bytes, size_t len);
 
+/* What a digit stands for, of the alphabet for URLs as well; -1: it is none. */
+int gb_base64_digit(char c);
+
 #endif

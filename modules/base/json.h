@@ -106,6 +106,8 @@ apr_status_t gb_json_put_span(gb_buf_t *out, gb_span_t raw);
 /* Quotes and escapes UTF-8 bytes; invalid bytes become U+FFFD. */
 apr_status_t gb_json_put_str(gb_buf_t *out, const char *text, size_t len);
 apr_status_t gb_json_put_cstr(gb_buf_t *out, const char *text); /* NULL writes null */
+/* A text that sep divides, as a list of strings; "" is an empty one. */
+apr_status_t gb_json_put_split(gb_buf_t *out, const char *text, char sep);
 /* Escapes without quotes, for a string that is written in pieces. */
 apr_status_t gb_json_put_escaped(gb_buf_t *out, const char *text, size_t len);
 /* Copies raw JSON without insignificant white space. */

@@ -8,6 +8,22 @@
 
 #include "base/json_scan.h"
 
+apr_status_t gb_json_put_split(gb_buf_t *out, const char *text, char sep)
+{
+    const char ends[] = {sep, '\0'};
+    const char *at = text;
+
+    gb_buf_putc(out, '[');
+    while (*at) {
+        size_t len = strcspn(at, ends);
+
+        gb_buf_puts(out, at > text ? "," : "");
+        gb_json_put_str(out, at, len);
+        at += len + (at[len] == sep);
+    }
+    return gb_buf_putc(out, ']');
+}
+
 apr_status_t gb_json_put_span(gb_buf_t *out, gb_span_t raw)
 {
     return gb_buf_append(out, raw.p, raw.len);

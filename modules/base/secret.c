@@ -80,6 +80,16 @@ void gb_mask(char out[GB_MASK_LEN], const char *text, size_t len)
     out[head + sizeof(dots) - 1 + tail] = '\0';
 }
 
+const char *gb_secret_id_of(const char *text, apr_pool_t *p)
+{
+    unsigned char digest[GB_DIGEST_LEN];
+    char *id = apr_palloc(p, GB_SECRET_ID_LEN + 1);
+
+    gb_digest(digest, text, strlen(text));
+    gb_hex(id, digest, GB_SECRET_ID_LEN / 2);
+    return id;
+}
+
 const char *gb_secret_masked(const gb_secret_t *secret, apr_pool_t *p)
 {
     char *text = apr_palloc(p, GB_MASK_LEN);

@@ -27,6 +27,8 @@ size_t gb_secret_len(const gb_secret_t *secret);
 
 /* First hex digits of SHA-256 of the secret: the same on every node and in every log. */
 const char *gb_secret_id(const gb_secret_t *secret);
+/* The same of a text, from p; a collision in a pool is not known here. */
+const char *gb_secret_id_of(const char *text, apr_pool_t *p);
 /* "AIza…wXyZ" style: at most the last four characters, fewer for short ones.  From p. */
 const char *gb_secret_masked(const gb_secret_t *secret, apr_pool_t *p);
 /* The same of a text, into GB_MASK_LEN bytes. */

@@ -65,13 +65,9 @@ int core_admin_is_token(request_rec *r, const char *given)
 
 static void token_admin(request_rec *r, const char *credential, gb_admin_t *admin)
 {
-    unsigned char digest[GB_DIGEST_LEN];
-    char id[GB_SECRET_ID_LEN + 1];
-
-    gb_digest(digest, credential, strlen(credential));
-    gb_hex(id, digest, GB_SECRET_ID_LEN / 2);
     admin->by = GB_ADMIN_BY_TOKEN;
-    admin->who = apr_psprintf(r->pool, "token %s from %s", id, r->useragent_ip);
+    admin->who = apr_psprintf(r->pool, "token %s from %s", gb_secret_id_of(credential, r->pool),
+                              r->useragent_ip);
 }
 
 static apr_status_t apache_admin(request_rec *r, gb_admin_t *admin, gb_error_t *err)

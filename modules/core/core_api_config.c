@@ -46,17 +46,8 @@ static void put_member(gb_buf_t *out, const char *name, const char *text)
 
 static void put_choices(gb_buf_t *out, const char *choices)
 {
-    const char *at = choices;
-
-    gb_buf_puts(out, ",\"choices\":[");
-    while (*at) {
-        size_t len = strcspn(at, "|");
-
-        gb_buf_puts(out, at > choices ? "," : "");
-        gb_json_put_str(out, at, len);
-        at += len + (at[len] == '|');
-    }
-    gb_buf_putc(out, ']');
+    gb_buf_puts(out, ",\"choices\":");
+    gb_json_put_split(out, choices, '|');
 }
 
 static void put_row(core_api_t *api, const gb_setting_t *row, apr_hash_t *savers)

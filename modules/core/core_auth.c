@@ -78,12 +78,7 @@ static char *with_query(apr_pool_t *p, const char *text, const char *query)
 /* Endpoints of administration that are compatible with gemini-balance's name a key so. */
 static void note_key(request_rec *r, const char *key)
 {
-    unsigned char digest[GB_DIGEST_LEN];
-    char id[GB_SECRET_ID_LEN + 1];
-
-    gb_digest(digest, key, strlen(key));
-    gb_hex(id, digest, GB_SECRET_ID_LEN / 2);
-    apr_table_set(r->notes, "gb-query-key-id", id);
+    apr_table_setn(r->notes, "gb-query-key-id", gb_secret_id_of(key, r->pool));
 }
 
 /* Everything that a log format can print of the query. */

@@ -175,17 +175,8 @@ static void put_time(gb_buf_t *out, const char *name, apr_time_t at)
 
 static void put_tags(gb_buf_t *out, const char *tags)
 {
-    const char *at = tags;
-
-    gb_buf_puts(out, ",\"tags\":[");
-    while (*at) {
-        size_t len = strcspn(at, ",");
-
-        gb_buf_puts(out, at > tags ? "," : "");
-        gb_json_put_str(out, at, len);
-        at += len + (at[len] == ',');
-    }
-    gb_buf_putc(out, ']');
+    gb_buf_puts(out, ",\"tags\":");
+    gb_json_put_split(out, tags, ',');
 }
 
 static void put_counts(gb_buf_t *out, const gb_pool_key_t *key)

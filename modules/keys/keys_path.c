@@ -89,16 +89,6 @@ static int is_harmless(const char *named)
     return !named[len] && len >= GB_SECRET_ID_LEN && len < GB_POOL_ID_LEN;
 }
 
-static const char *id_of(const char *secret, apr_pool_t *p)
-{
-    unsigned char digest[GB_DIGEST_LEN];
-    char *id = apr_palloc(p, GB_SECRET_ID_LEN + 1);
-
-    gb_digest(digest, secret, strlen(secret));
-    gb_hex(id, digest, GB_SECRET_ID_LEN / 2);
-    return id;
-}
-
 static char *with_id(const char *text, const char *id, apr_pool_t *p)
 {
     const char *key = find_key(text, p);
@@ -159,7 +149,7 @@ static void cut_search(request_rec *r, const char *name)
     if (strlen(value) < KEY_MIN || (strncmp(value, "AIza", 4) != 0 && strncmp(value, "AQ.", 3))) {
         return;
     }
-    id = id_of(value, r->pool);
+    id = gb_secret_id_of(value, r->pool);
     r->args = (char *)replaced(r->args, raw, id, r->pool);
     r->parsed_uri.query = r->args;
     r->unparsed_uri = (char *)replaced(r->unparsed_uri, raw, id, r->pool);
@@ -189,7 +179,7 @@ int keys_path_cut(request_rec *r)
     if (is_harmless(named)) {
         return DECLINED;
     }
-    id = id_of(named, r->pool);
+    id = gb_secret_id_of(named, r->pool);
     r->uri = with_id(r->uri, id, r->pool);
     r->parsed_uri.path = r->uri;
     if (r->unparsed_uri) {

@@ -10,19 +10,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/base64.h"
 #include "base/sound.h"
 
 #define RATE_DEFAULT 24000
-
-static int digit_value(unsigned char c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+' || c == '-' ? 62
-           : c == '/' || c == '_' ? 63
-                                  : -1;
-}
 
 void gb_openai_base64_get(gb_buf_t *out, const char *text, size_t len)
 {
@@ -32,7 +23,7 @@ void gb_openai_base64_get(gb_buf_t *out, const char *text, size_t len)
 
     gb_buf_reserve(out, len / 4 * 3 + 3);
     for (i = 0; i < len; i++) {
-        if ((digit = digit_value((unsigned char)text[i])) < 0) {
+        if ((digit = gb_base64_digit(text[i])) < 0) {
             continue;
         }
         v = v << 6 | (unsigned)digit;

@@ -42,16 +42,6 @@ typedef struct key_texts_t {
     const char *id, *masked;
 } key_texts_t;
 
-static const char *id_of(const char *secret, apr_pool_t *p)
-{
-    unsigned char digest[GB_DIGEST_LEN];
-    char *id = apr_palloc(p, GB_SECRET_ID_LEN + 1);
-
-    gb_digest(digest, secret, strlen(secret));
-    gb_hex(id, digest, GB_SECRET_ID_LEN / 2);
-    return id;
-}
-
 static key_texts_t key_texts(const char *key, apr_pool_t *p)
 {
     key_texts_t texts = {NULL, key};
@@ -60,7 +50,7 @@ static key_texts_t key_texts(const char *key, apr_pool_t *p)
     if (key && strlen(key) >= 16) {
         masked = apr_palloc(p, GB_MASK_LEN);
         gb_mask(masked, key, strlen(key));
-        texts.id = id_of(key, p);
+        texts.id = gb_secret_id_of(key, p);
         texts.masked = masked;
     }
     return texts;
@@ -231,11 +221,11 @@ apr_status_t gb_upkeep_adopt_files(gb_db_t *db, int sealed, int batch, int *n, a
     *n = rv == APR_SUCCESS ? rows.n : 0;
     for (i = 0; rv == APR_SUCCESS && i < *n; i++) {
         const char *key = gb_rows_text(&rows, i, 1), *token = gb_rows_text(&rows, i, 2);
-        const char *id = id_of(key, p), *args[4];
+        const char *id = gb_secret_id_of(key, p), *args[4];
 
         args[0] = id;
         args[1] = sealed ? id : key;
-        args[2] = sealed && token ? id_of(token, p) : token;
+        args[2] = sealed && token ? gb_secret_id_of(token, p) : token;
         args[3] = gb_rows_text(&rows, i, 0);
         rv = gb_db_run(db, &sql_put_file, args, NULL);
     }

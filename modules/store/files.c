@@ -259,15 +259,11 @@ static apr_time_t clock_in(const gb_rows_t *rows, int i, int col)
 static const char *caller_of(const gb_rows_t *rows, int i, apr_pool_t *p)
 {
     const char *token = gb_rows_text(rows, i, F_TOKEN), *key = gb_rows_text(rows, i, F_API_KEY);
-    unsigned char digest[GB_DIGEST_LEN];
-    char id[GB_SECRET_ID_LEN + 1];
 
     if (!token || strcmp(or_empty(key), gb_rows_text(rows, i, F_KEY_ID)) == 0) {
         return token;
     }
-    gb_digest(digest, token, strlen(token));
-    gb_hex(id, digest, GB_SECRET_ID_LEN / 2);
-    return apr_pstrdup(p, id);
+    return gb_secret_id_of(token, p);
 }
 
 static void put_clock(gb_buf_t *out, const char *name, apr_time_t at)

@@ -11,6 +11,7 @@
 #include <apr_file_io.h>
 #include <apr_strings.h>
 
+#include "base/base64.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/timeutil.h"
@@ -103,16 +104,6 @@ static void finish_with(gb_hosting_t *h, const char *url, const char *why)
 
 /* ---- base64 ---- */
 
-static int digit(char c)
-{
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+' || c == '-' ? 62
-           : c == '/' || c == '_' ? 63
-                                  : -1;
-}
-
 /* Padding counts as zeros; what is no digit makes the sum negative. */
 static int group_bits(const char *text, size_t n, int *bits)
 {
@@ -121,7 +112,7 @@ static int group_bits(const char *text, size_t n, int *bits)
 
     *bits = 0;
     for (i = 0; i < 4; i++) {
-        value = i < n ? digit(text[i]) : 0;
+        value = i < n ? gb_base64_digit(text[i]) : 0;
         bad |= value;
         *bits = *bits << 6 | (value & 63);
     }
