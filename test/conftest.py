@@ -23,6 +23,7 @@ import tools  # noqa: E402
 from browser import chromium, signed_in, window  # noqa: E402,F401 (fixtures)
 from env import Conf, Server  # noqa: E402
 from sim import Simulator  # noqa: E402
+from store import MariaServer  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +44,15 @@ def _close(server):
         shown = "\n".join(unclaimed[:40])
         faults.append(f"{len(unclaimed)} line(s) of the error log that no test claimed:\n{shown}")
     return faults
+
+
+@pytest.fixture(scope="module", autouse=True)
+def end_of_server():
+    """The MariaDB server that tests of a file have started ends with it."""
+    yield
+    if MariaServer.one:
+        MariaServer.one.stop()
+        MariaServer.one = None
 
 
 @pytest.fixture(scope="class")

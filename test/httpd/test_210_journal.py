@@ -13,20 +13,12 @@ import pytest
 
 from conf import KEYS, Conf
 from load import Case, Load
-from store import Database, MariaServer
+from store import Database
 from test_230_config import ADMIN, MOUNT
 from tools import soak, wait_until
 from wire import Gemini, OpenAI, ask, begin, serves
 
 KINDS = ["sqlite3", "mysql"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def end_of_server():
-    yield
-    if MariaServer.one:
-        MariaServer.one.stop()
-        MariaServer.one = None
 
 
 @pytest.fixture(scope="class", params=KINDS)

@@ -23,14 +23,6 @@ OUTAGE = soak(10, 60)
 AWAY = (r"GB8031: .*gbalance goes on",)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def end_of_server():
-    yield
-    if MariaServer.one:
-        MariaServer.one.stop()
-        MariaServer.one = None
-
-
 @pytest.fixture
 def maria(make_site):
     server = MariaServer.get()

@@ -22,14 +22,6 @@ ADMIN = "admin-token-0123456789abcdef"
 MOUNT = f'Include {tools.SRCDIR}/conf.d/gbalance-admin.conf\nGBalanceAuthToken "{ADMIN}"\n'
 
 
-@pytest.fixture(scope="module", autouse=True)
-def end_of_server():
-    yield
-    if MariaServer.one:
-        MariaServer.one.stop()
-        MariaServer.one = None
-
-
 def admin(site, method, path="", json=None, status=200, **kwargs):
     answer = site.api.request(method, "/api/config" + path, token=ADMIN, json=json, **kwargs)
     assert answer.status == status, answer.text

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from conf import Conf
-from store import Database, MariaServer
+from store import Database
 from test_230_config import ADMIN, MOUNT, admin, put
 from tools import wait_until
 from wire import Gemini, OpenAI, ask
@@ -21,14 +21,6 @@ def secret(site, name, content=None):
         f.write(os.urandom(32) if content is None else content)
     os.chmod(path, 0o600)
     return path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def end_of_server():
-    yield
-    if MariaServer.one:
-        MariaServer.one.stop()
-        MariaServer.one = None
 
 
 @pytest.fixture(params=["sqlite3", "mysql"])

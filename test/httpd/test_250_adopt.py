@@ -237,11 +237,3 @@ class TestRetention:
             db.run(f"INSERT INTO t_request_log (uid, at, is_success, pool) VALUES ('r{n}', {old}, 1, 'default')")
         wait_until(lambda: db.value("SELECT COUNT(*) FROM t_request_log") == 40, "the oldest rows to go", timeout=40, step=0.2)
         assert db.value("SELECT COUNT(*) FROM t_request_log WHERE uid = 'r99'") == 1
-
-
-@pytest.fixture(scope="module", autouse=True)
-def end_of_server():
-    yield
-    if MariaServer.one:
-        MariaServer.one.stop()
-        MariaServer.one = None

@@ -14,7 +14,7 @@ import pytest
 import tools
 from conf import Conf
 from load import Case, Load
-from store import Database, MariaServer
+from store import Database
 from test_230_config import ADMIN, MOUNT, admin, put
 from test_600_admin_login import Browser
 from tools import soak, wait_until
@@ -29,14 +29,6 @@ def store_of(site):
     answer = site.api.request("GET", "/api/store", token=ADMIN)
     assert answer.status == 200, answer.text
     return answer.json()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def end_of_server():
-    yield
-    if MariaServer.one:
-        MariaServer.one.stop()
-        MariaServer.one = None
 
 
 class TestGraceful:

@@ -13,7 +13,7 @@ import pytest
 import tools
 from conf import KEYS, TOKEN, Conf
 from google_apis import GRANULARITY, Google
-from store import Database, MariaServer
+from store import Database
 from test_240_seal import secret as secret_file
 from test_330_files import OTHER, PROXY, send, session, upload
 from tools import wait_until
@@ -24,14 +24,6 @@ COLUMNS = ("name, mime_type, size_bytes, state, create_time, update_time, expira
 
 def digest_id(secret):
     return hashlib.sha256(secret.encode()).hexdigest()[:8]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def end_of_server():
-    yield
-    if MariaServer.one:
-        MariaServer.one.stop()
-        MariaServer.one = None
 
 
 @pytest.fixture(scope="class")

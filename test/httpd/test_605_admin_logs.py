@@ -80,14 +80,6 @@ class Logged:
         self.db.await_rows(4)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def end_of_server():
-    yield
-    if MariaServer.one:
-        MariaServer.one.stop()
-        MariaServer.one = None
-
-
 @pytest.fixture(scope="class", params=["sqlite3", "mysql"])
 def logged(request, make_site):
     db = Database(request.param)
