@@ -153,15 +153,15 @@ void core_gallery_post_config(server_rec *s, apr_pool_t *pconf)
         ap_watchdog_get_instance);
     APR_OPTIONAL_FN_TYPE(ap_watchdog_register_callback) *register_callback =
         APR_RETRIEVE_OPTIONAL_FN(ap_watchdog_register_callback);
-    const char *state_dir = core_conf_get(s)->state_dir;
-    const char *dir = core_store()->settings->local_image_dir;
+    const char *state_dir = core_conf_get(s)->state_dir, *dir;
     ap_watchdog_t *watchdog;
 
     memset(&shelf, 0, sizeof(shelf));
     looked_at = 0;
-    if (*dir != '/' && !state_dir) {
-        return;
+    if (!core_store()) {
+        return; /* nothing is kept */
     }
+    dir = core_store()->settings->local_image_dir;
     shelf.dir = *dir == '/' ? dir : apr_pstrcat(pconf, state_dir, "/", dir, NULL);
     shelf.take = take;
     if (!get_instance || !register_callback

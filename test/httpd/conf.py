@@ -72,6 +72,7 @@ class Conf:
     protocols: str = ""             # "h2 http/1.1"
     log_level: str = "info"
     prefix: str = ""                # GB_PREFIX
+    state: bool = True              # has a state directory
     sim_args: tuple = ()            # more arguments of the simulator
     environment: dict = dataclasses.field(default_factory=dict)
     claims: tuple = ()              # error-log lines that this class expects
@@ -115,7 +116,9 @@ class Writer:
     def gbalance(self):
         if not self.conf.gbalance:
             return ""
-        lines = [f"GBalanceStateDir {self.server.state}", f"Define GB_HTDOCS {self.server.root}/assets"]
+        lines = [f"Define GB_HTDOCS {self.server.root}/assets"]
+        if self.conf.state:
+            lines.insert(0, f"GBalanceStateDir {self.server.state}")
         if self.conf.prefix:
             lines.insert(0, f"Define GB_PREFIX {self.conf.prefix}")
         return "\n".join(lines)

@@ -2,6 +2,7 @@
 """The database dies, hangs, is locked, full, read-only, damaged, newer, or was
 never there: no client notices, and every row arrives once.
 """
+import dataclasses
 import os
 import shutil
 import sqlite3
@@ -14,6 +15,8 @@ from conf import Conf
 from env import Stopwatch
 from load import Case, Load
 from store import Database, MariaServer
+from test_230_config import admin
+from test_600_admin_login import API, Browser
 from tools import soak, wait_until
 from wire import Gemini, OpenAI, ask, begin
 
@@ -207,6 +210,27 @@ class TestSqlite:
             os.chmod(os.path.join(folder, name), 0o444)
         site.graceful()
         assert all(ask(site, OpenAI).status == 200 for _ in range(3))
+
+
+KEPT_NOWHERE = {"no directory": Conf(state=False),
+                "one that cannot be made": Conf(main="GBalanceStateDir /dev/null/state", claims=("GB8034", "GB1030", "GB1050"))}
+
+
+@pytest.mark.parametrize("conf", KEPT_NOWHERE.values(), ids=KEPT_NOWHERE)
+def test_nothing_is_kept(make_site, conf):
+    """Without a place for the state calls are served, pages say what is missing, and reloads go well."""
+    site = make_site(dataclasses.replace(conf, api=API))
+    for _ in range(2):
+        browser = Browser(site)
+        assert browser.login().status in (302, 303)
+        assert ask(site, OpenAI).status == 200
+        assert admin(site, "GET")["MAX_RETRIES"] == 3
+        admin(site, "PUT", json={"MAX_RETRIES": 5}, status=503)
+        for path in ("/keys_status", "/config", "/logs", "/usage", "/playground", "/api/store", "/api/keys",
+                     "/api/config/schema", "/api/logs/errors", "/api/config/history"):
+            assert browser.get(path).status in (200, 503), path
+        site.graceful()
+    assert not site.log.matching("exit signal")
 
 
 class TestSpoolBound:
