@@ -94,18 +94,31 @@ int gb_text_has(const gb_buf_t *text, const char *patterns)
 
 /* ---- text ---- */
 
+/* properties[temperature]: a name of the client's own is no word of Google's. */
+static void names_blank(char *text)
+{
+    static const char lead[] = "properties[";
+
+    while ((text = strstr(text, lead)) != NULL) {
+        for (text += sizeof(lead) - 1; *text != '\0' && *text != ']' && *text != '\n'; text++) {
+            *text = ' ';
+        }
+    }
+}
+
 static void add_text(gb_google_error_t *e, const char *text, size_t len)
 {
-    size_t from = e->text.len;
+    size_t from = e->text.len, i;
 
     if (len == 0 || gb_buf_append(&e->text, text, len) != APR_SUCCESS) {
         return;
     }
-    for (; from < e->text.len; from++) {
-        char c = e->text.data[from];
+    for (i = from; i < e->text.len; i++) {
+        char c = e->text.data[i];
 
-        e->text.data[from] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+        e->text.data[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
     }
+    names_blank(e->text.data + from);
     gb_buf_putc(&e->text, '\n');
 }
 
