@@ -388,7 +388,7 @@ static void result_put(gb_openai_call_t *call, gb_buf_t *out, const char *text, 
     gb_buf_putc(out, '}');
 }
 
-/* All text of a result's parts. */
+/* All text of a result's parts; what is neither text nor parts is JSON as it stands. */
 static apr_status_t result_text(gb_openai_call_t *call, const gb_openai_message_t *message,
                                 gb_buf_t *text)
 {
@@ -397,7 +397,7 @@ static apr_status_t result_text(gb_openai_call_t *call, const gb_openai_message_
     if (gb_json_kind(message->content) == GB_JSON_STRING) {
         return gb_json_str_append(text, message->content);
     }
-    if (gb_json_kind(message->content) == GB_JSON_OBJECT) {
+    if (gb_openai_there(message->content) && gb_json_kind(message->content) != GB_JSON_ARRAY) {
         return gb_json_put_span(text, message->content);
     }
     for (gb_json_iter(&it, message->content); gb_json_next(&it);) {

@@ -188,6 +188,12 @@ static apr_status_t system_content(gb_openai_call_t *call, const gb_openai_messa
         system_part(out, message->content);
         return APR_SUCCESS;
     }
+    if (gb_json_kind(message->content) != GB_JSON_ARRAY) {
+        param = apr_psprintf(call->pool, "messages[%" APR_SIZE_T_FMT "].content", message->index);
+        return gb_error_set(call->err, 400, "invalid_type", param,
+                            "Invalid type for '%s': expected a string or an array of parts.",
+                            param);
+    }
     for (gb_json_iter(&it, message->content); gb_json_next(&it);) {
         text = gb_json_kind(it.value) == GB_JSON_STRING ? it.value : gb_json_get(it.value, "text");
         if (gb_json_kind(text) != GB_JSON_STRING) {
