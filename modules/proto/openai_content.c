@@ -259,7 +259,19 @@ static int starts(const char *text, size_t len, const char *prefix)
     return len >= strlen(prefix) && strncasecmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* {"mimeType","data"} from "<mime>[;k=v]*[;base64],<data>"; fallback when no type is told. */
+/* Whether ";base64" ends what stands before the comma; browsers take blanks in it. */
+static int says_base64(const char *text, size_t len)
+{
+    if (len < 7 || strncasecmp(text + len - 6, "base64", 6) != 0) {
+        return 0;
+    }
+    for (len -= 6; len > 0 && text[len - 1] == ' '; len--) {
+    }
+    return len > 0 && text[len - 1] == ';';
+}
+
+/* {"mimeType","data"} from "<mime>[;k=v]*[;base64],<data>"; fallback (may be NULL) when no type is
+ * told, or the one that says nothing. */
 static apr_status_t data_url_put(gb_openai_call_t *call, gb_buf_t *out, const char *text,
                                  size_t len, const char *fallback, const char *param)
 {
@@ -273,10 +285,14 @@ static apr_status_t data_url_put(gb_openai_call_t *call, gb_buf_t *out, const ch
     head = (size_t)(comma - text);
     for (type = 0; type < head && text[type] != ';'; type++) {
     }
-    is_base64 = head >= 7 && strncasecmp(comma - 7, ";base64", 7) == 0;
+    is_base64 = says_base64(text, head);
     gb_buf_puts(out, "{\"mimeType\":");
-    if (type == 0) {
-        gb_json_put_cstr(out, fallback != NULL ? fallback : "text/plain");
+    if (fallback != NULL
+        && (type == 0 || (type == 24 && starts(text, type, "application/octet-stream")))) {
+        gb_json_put_cstr(out, fallback);
+    }
+    else if (type == 0) {
+        gb_json_put_cstr(out, "text/plain");
     }
     else {
         type_put(out, text, type);
@@ -312,7 +328,7 @@ static int fetched_by_google(const char *url, size_t len)
     return 0;
 }
 
-/* The fetch of that URL, made when there is none yet. */
+/* The fetch of that URL, made when there is none yet; NULL when there are too many. */
 static gb_fetch_t *fetch_of(gb_openai_call_t *call, const char *url, const char *param)
 {
     gb_plan_t *plan = call->plan;
@@ -327,6 +343,9 @@ static gb_fetch_t *fetch_of(gb_openai_call_t *call, const char *url, const char 
         if (strcmp(fetch->url, url) == 0) {
             return fetch;
         }
+    }
+    if (plan->fetches->nelts >= GB_OPENAI_MAX_FETCHES) {
+        return NULL;
     }
     fetch = apr_array_push(plan->fetches);
     fetch->url = url;
@@ -369,10 +388,19 @@ static int goes_inline(const gb_openai_call_t *call, const char *text, size_t le
 static apr_status_t inline_put(gb_openai_call_t *call, gb_buf_t *out, const char *text, size_t len,
                                const char *param)
 {
+    gb_fetch_t *fetch;
+
     if (starts(text, len, "data:")) {
         return data_url_put(call, out, text + 5, len - 5, NULL, param);
     }
-    return fetched_put(call, out, fetch_of(call, apr_pstrmemdup(call->pool, text, len), param));
+    fetch = fetch_of(call, apr_pstrmemdup(call->pool, text, len), param);
+    if (fetch == NULL) {
+        return gb_error_set(call->err, 400, "invalid_image_url", param,
+                            "Invalid value for '%s': at most %d addresses are fetched for one "
+                            "request. Send the data itself, as data URLs.",
+                            param, GB_OPENAI_MAX_FETCHES);
+    }
+    return fetched_put(call, out, fetch);
 }
 
 apr_status_t gb_openai_blob_put(gb_openai_call_t *call, gb_buf_t *out, gb_span_t url,
@@ -561,13 +589,27 @@ static apr_status_t put_file_id(place_t *at, const char *id)
     return APR_SUCCESS;
 }
 
+/* A data URL; type is what the file's name says, NULL when it says nothing. */
+static apr_status_t file_url_put(place_t *at, const char *type, const char *text, size_t len,
+                                 const char *param)
+{
+    gb_buf_t *out = gb_openai_part(at->turns);
+    apr_status_t rv;
+
+    at->turns->call->has_media = 1;
+    gb_buf_puts(out, "{\"inlineData\":");
+    rv = data_url_put(at->turns->call, out, text, len, type, param);
+    gb_buf_putc(out, '}');
+    return rv;
+}
+
 static apr_status_t put_file(place_t *at)
 {
     gb_openai_call_t *call = at->turns->call;
     gb_span_t data = gb_openai_member(at->body, "file_data");
     const char *id = gb_openai_text(gb_openai_member(at->body, "file_id"), call->pool);
     const char *name = gb_openai_text(gb_openai_member(at->body, "filename"), call->pool);
-    const char *type;
+    const char *type, *param;
     size_t len = 0;
     const char *text = string_bytes(data, &len, call->pool);
 
@@ -576,11 +618,14 @@ static apr_status_t put_file(place_t *at)
                           : refuse(call, "missing_required_parameter", place_param(at),
                                    "a file needs 'file_data' or 'file_id'.");
     }
-    if (starts(text, len, "data:") || starts(text, len, "https://")) {
-        return gb_openai_media_put(at->turns, data, NULL,
-                                   apr_pstrcat(call->pool, place_param(at), ".file_data", NULL));
+    param = apr_pstrcat(call->pool, place_param(at), ".file_data", NULL);
+    if (starts(text, len, "https://")) {
+        return gb_openai_media_put(at->turns, data, NULL, param);
     }
     type = name != NULL ? type_by_name(name, strlen(name)) : NULL;
+    if (starts(text, len, "data:")) {
+        return file_url_put(at, type, text + 5, len - 5, param);
+    }
     if (type == NULL) {
         return refuse(call, "invalid_value", place_param(at),
                       "the type of the file is not known: send a data URL or a filename with a "
@@ -689,33 +734,61 @@ static void slice_put(gb_openai_turns_t *turns, const char *from, const char *to
     }
 }
 
+/* Where "png;base64,AAAA)" has its bracket; NULL: no picture as we hand them out. */
+static const char *picture_end(const char *at, const char *end)
+{
+    static const char mark[] = ";base64,";
+    size_t digits = 0, pads = 0;
+
+    while (at < end && *at >= 'a' && *at <= 'z') {
+        at++;
+    }
+    if ((size_t)(end - at) < sizeof(mark) || memcmp(at, mark, sizeof(mark) - 1) != 0) {
+        return NULL;
+    }
+    for (at += sizeof(mark) - 1; at < end && base64_class[(unsigned char)*at] == 1; at++) {
+        digits++;
+    }
+    for (; at < end && *at == '='; at++) {
+        pads++;
+    }
+    return at < end && *at == ')' && digits > 0 && digits % 4 != 1 && pads <= 2 ? at : NULL;
+}
+
+/* Where the "![alt" begins that ends at hit, behind from; NULL: there is none. */
+static const char *alt_begin(const char *from, const char *hit)
+{
+    while (hit > from && *hit != '[') {
+        hit--;
+    }
+    return hit > from && *hit == '[' && hit[-1] == '!' ? hit - 1 : NULL;
+}
+
 /*
  * ![alt](data:image/png;base64,....) is how we hand out pictures: as text it
  * would come back as millions of tokens.  The raw string is cut, not decoded:
  * none of these bytes is ever escaped but the slash, which then is left alone.
+ * What only looks like one, as where Markdown is the subject, stays text.
  */
 apr_status_t gb_openai_assistant_text_put(gb_openai_turns_t *turns, gb_span_t text)
 {
     static const char mark[] = "](data:image/";
-    const char *at = text.p + 1, *end = text.p + text.len - 1, *from = at, *hit, *start, *close;
+    const char *at = text.p + 1, *end = text.p + text.len - 1, *from = at;
+    const char *hit, *begin, *close;
     gb_span_t url;
     char *quoted;
     apr_status_t rv;
 
     while ((hit = memmem(at, (size_t)(end - at), mark, sizeof(mark) - 1)) != NULL) {
-        at = hit + 2;
-        for (start = hit; start > from && *start != '['; start--) {
-        }
-        close = memchr(at, ')', (size_t)(end - at));
-        if (close == NULL || start == from || start[-1] != '!' || *start != '['
-            || memchr(at, '\\', (size_t)(close - at)) != NULL) {
+        begin = alt_begin(at, hit);
+        at = hit + sizeof(mark) - 1;
+        if (begin == NULL || (close = picture_end(at, end)) == NULL) {
             continue;
         }
-        slice_put(turns, from, start - 1);
-        quoted = apr_palloc(turns->call->pool, (size_t)(close - at) + 2);
-        url.len = (size_t)(close - at) + 2;
+        slice_put(turns, from, begin);
+        url.len = (size_t)(close - hit);
+        quoted = apr_pstrmemdup(turns->call->pool, hit + 1, url.len);
         quoted[0] = quoted[url.len - 1] = '"';
-        memcpy(quoted + 1, at, url.len - 2);
         url.p = quoted;
         if ((rv = gb_openai_media_put(turns, url, NULL, "messages")) != APR_SUCCESS) {
             return rv;

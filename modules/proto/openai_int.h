@@ -77,6 +77,7 @@ typedef enum {
 #define GB_OPENAI_MAX_TOOLS    1024
 #define GB_OPENAI_MAX_CALLS    1024 /* of one message */
 #define GB_OPENAI_MAX_OPTIONS  200  /* members of generation_config */
+#define GB_OPENAI_MAX_FETCHES  100  /* addresses that are fetched for one request */
 
 /* What a model's name carried beside the model. */
 #define GB_OPENAI_SEARCH       GB_VARIANT_SEARCH

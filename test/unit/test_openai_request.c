@@ -152,24 +152,28 @@ static void test_bounds(void **state)
         const char *before, *item, *after;
         int n, refused;
     } rows[] = {
-        {"{\"model\":\"m\",\"messages\":[",                                                   "{\"role\":\"user\"}",                         "]}",    100000, 1},
+        {"{\"model\":\"m\",\"messages\":[",                                                   "{\"role\":\"user\"}",                         "]}",     100000, 1},
         {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[",                   "\"%d\"",                                      "]}]}",
-         300000,                                                                                                                                              0},
+         300000,                                                                                                                                               0},
         {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tools\":[",
-         "{\"type\":\"function\",\"function\":{\"name\":\"f%d\"}}",                                                                          "]}",    5000,   1},
+         "{\"type\":\"function\",\"function\":{\"name\":\"f%d\"}}",                                                                          "]}",     5000,   1},
         {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"tools\":[",
-         "{\"type\":\"function\",\"function\":{\"name\":\"f %d\"}}",                                                                         "]}",    1000,   0},
+         "{\"type\":\"function\",\"function\":{\"name\":\"f %d\"}}",                                                                         "]}",     1000,   0},
         {"{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[",
-         "{\"id\":\"%d\",\"function\":{\"name\":\"f\"}}",                                                                                    "]}]}",  5000,   1},
+         "{\"id\":\"%d\",\"function\":{\"name\":\"f\"}}",                                                                                    "]}]}",   5000,   1},
         {"{\"model\":\"m\",\"messages\":[",                                                   "{\"role\":\"tool\",\"tool_call_id\":\"%d\"}", "]}",
-         60000,                                                                                                                                               1},
+         60000,                                                                                                                                                1},
         {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],",            "\"u%d\":1",                                   "}",
-         300000,                                                                                                                                              0},
+         300000,                                                                                                                                               0},
         {"{\"model\":\"gemini-2.5-pro\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
          "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":{"
-         "\"properties\":{",                                                         "\"p%d\":{}",                                  "}}}}}", 200000, 1},
+         "\"properties\":{",                                                         "\"p%d\":{}",                                  "}}}}}",  200000, 1},
         {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"google\":{"
-         "\"generation_config\":{",                                                  "\"p%d\":1",                                   "}}}",   100000, 1},
+         "\"generation_config\":{",                                                  "\"p%d\":1",                                   "}}}",    100000, 1},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":\"",             "](data:image/%d",
+         "\"}]}",                                                                                                                                      300000, 0},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"assistant\",\"content\":\"",
+         "![%d](data:image/png;base64,AAAA",                                                                                                 ")\"}]}", 300000, 0},
     };
     openai_case_t c;
     apr_pool_t *p;
@@ -188,12 +192,44 @@ static void test_bounds(void **state)
     }
 }
 
+/* A small body must not make the gateway call thousands of addresses. */
+static void test_addresses(void **state)
+{
+    static const char *const before =
+        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[";
+    static const char *const item =
+        "{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://a.example/%d\"}}";
+    static const char *const same =
+        "{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://a.example/\"}}";
+    openai_case_t first, c;
+    apr_pool_t *p;
+
+    (void)state;
+    apr_pool_create(&p, NULL);
+    openai_case_plain(&first, &gb_openai_dialect, "GET", "/models", NULL, NULL, p);
+    first.request.method = "POST";
+    first.request.path = "/chat/completions";
+    first.request.can_fetch = 1;
+    openai_case_next(&c, &first, repeated(before, item, 100, "]}]}", p));
+    assert_int_equal(c.rv, APR_SUCCESS);
+    assert_int_equal(c.plan->fetches->nelts, 100);
+    openai_case_next(&c, &first, repeated(before, same, 300, "]}]}", p));
+    assert_int_equal(c.plan->fetches->nelts, 1);
+    openai_case_next(&c, &first, repeated(before, item, 101, "]}]}", p));
+    assert_null(c.plan);
+    assert_int_equal(c.err.status, 400);
+    assert_string_equal(c.err.code, "invalid_image_url");
+    assert_string_equal(c.err.param, "messages[0].content[100].image_url.url");
+    apr_pool_destroy(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_addresses),
     };
     int failed;
 
