@@ -16,18 +16,28 @@
 #define SCAN_ONES 0x0101010101010101ULL
 #define SCAN_HIGH 0x8080808080808080ULL
 
-/* A high bit stands wherever a byte of word is zero (and maybe after one: good enough to stop). */
+/* A high bit stands wherever a byte of word is zero, and maybe above one: the lowest is true. */
 static inline uint64_t scan_has_zero(uint64_t word)
 {
     return (word - SCAN_ONES) & ~word & SCAN_HIGH;
 }
 
+/* The first byte is the lowest, whatever the machine's order. */
 static inline uint64_t scan_load(const char *p)
 {
     uint64_t word;
 
     memcpy(&word, p, sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
     return word;
+}
+
+/* Which byte of a word the lowest bit of found stands for. */
+static inline size_t scan_first(uint64_t found)
+{
+    return (size_t)__builtin_ctzll(found) / 8;
 }
 
 /* The first byte at or after p that is '"' or '\\' (or end). */
@@ -35,10 +45,11 @@ static inline const char *scan_to_quote(const char *p, const char *end)
 {
     while (end - p >= 8) {
         uint64_t word = scan_load(p);
+        uint64_t found = scan_has_zero(word ^ (SCAN_ONES * '"'))
+                         | scan_has_zero(word ^ (SCAN_ONES * '\\'));
 
-        if ((scan_has_zero(word ^ (SCAN_ONES * '"')) | scan_has_zero(word ^ (SCAN_ONES * '\\')))
-            != 0) {
-            break;
+        if (found) {
+            return p + scan_first(found);
         }
         p += 8;
     }
@@ -49,18 +60,19 @@ static inline const char *scan_to_quote(const char *p, const char *end)
 }
 
 /*
- * Past the words of eight bytes that hold no '"', '[', ']', '{' or '}': to the first
- * that may (brackets become braces when their bit 0x20 is set).
+ * The first byte at or after p that is '"', '[', ']', '{' or '}' (brackets become braces when
+ * their bit 0x20 is set).  Of the last seven bytes none is looked at.
  */
 static inline const char *scan_to_stop(const char *p, const char *end)
 {
     while (end - p >= 8) {
         uint64_t word = scan_load(p), braces = word | SCAN_ONES * 0x20;
+        uint64_t found = scan_has_zero(word ^ (SCAN_ONES * '"'))
+                         | scan_has_zero(braces ^ (SCAN_ONES * '{'))
+                         | scan_has_zero(braces ^ (SCAN_ONES * '}'));
 
-        if ((scan_has_zero(word ^ (SCAN_ONES * '"')) | scan_has_zero(braces ^ (SCAN_ONES * '{'))
-             | scan_has_zero(braces ^ (SCAN_ONES * '}')))
-            != 0) {
-            break;
+        if (found) {
+            return p + scan_first(found);
         }
         p += 8;
     }
@@ -72,10 +84,11 @@ static inline const char *scan_to_eol(const char *p, const char *end)
 {
     while (end - p >= 8) {
         uint64_t word = scan_load(p);
+        uint64_t found = scan_has_zero(word ^ (SCAN_ONES * '\n'))
+                         | scan_has_zero(word ^ (SCAN_ONES * '\r'));
 
-        if ((scan_has_zero(word ^ (SCAN_ONES * '\n')) | scan_has_zero(word ^ (SCAN_ONES * '\r')))
-            != 0) {
-            break;
+        if (found) {
+            return p + scan_first(found);
         }
         p += 8;
     }
@@ -99,11 +112,11 @@ static inline const char *scan_plain(const char *p, const char *end)
     while (end - p >= 8) {
         uint64_t word = scan_load(p);
         uint64_t below = (word - SCAN_ONES * 0x20) & ~word;
+        uint64_t found = ((word | below) & SCAN_HIGH) | scan_has_zero(word ^ (SCAN_ONES * '"'))
+                         | scan_has_zero(word ^ (SCAN_ONES * '\\'));
 
-        if (((word | below) & SCAN_HIGH) != 0
-            || (scan_has_zero(word ^ (SCAN_ONES * '"')) | scan_has_zero(word ^ (SCAN_ONES * '\\')))
-                   != 0) {
-            break;
+        if (found) {
+            return p + scan_first(found);
         }
         p += 8;
     }

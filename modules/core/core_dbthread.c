@@ -16,6 +16,7 @@
 
 #include "apr_allocator.h"
 #include "apr_strings.h"
+#include "apr_thread_mutex.h"
 
 #include "base/timeutil.h"
 
@@ -26,6 +27,7 @@ APLOG_USE_MODULE(gbalance);
 #define BACKOFF_MAX apr_time_from_sec(5)
 #define HANGS       apr_time_from_sec(60)
 #define RETIRED_MAX 3
+#define KEEP_FREE   (4 * 1024 * 1024)
 
 struct core_job_t {
     apr_pool_t *pool;
@@ -56,24 +58,41 @@ static struct {
     worker_t *worker;          /* NULL: none runs */
     int stops;
     int n_retired; /* that hang still */
+    apr_allocator_t *allocator;
     core_job_t *first, *last;
     int n;
 } q;
 
 /* ---- jobs ---- */
 
+/*
+ * One allocator for all of them, with a lock: one for each would map and unmap its pages with
+ * every batch of the journal.
+ */
 static apr_pool_t *pool_make(const char *tag)
 {
-    apr_allocator_t *allocator;
     apr_pool_t *pool;
 
-    if (apr_allocator_create(&allocator) != APR_SUCCESS
-        || apr_pool_create_unmanaged_ex(&pool, NULL, allocator) != APR_SUCCESS) {
+    if (apr_pool_create_unmanaged_ex(&pool, NULL, q.allocator) != APR_SUCCESS) {
         abort();
     }
-    apr_allocator_owner_set(allocator, pool);
     apr_pool_tag(pool, tag);
     return pool;
+}
+
+/* Neither it nor its lock ever goes: a thread that hangs may come back at any time. */
+static void allocator_make(void)
+{
+    apr_thread_mutex_t *lock;
+    apr_pool_t *own;
+
+    if (apr_allocator_create(&q.allocator) != APR_SUCCESS
+        || apr_pool_create_unmanaged_ex(&own, NULL, NULL) != APR_SUCCESS
+        || apr_thread_mutex_create(&lock, APR_THREAD_MUTEX_DEFAULT, own) != APR_SUCCESS) {
+        abort();
+    }
+    apr_allocator_mutex_set(q.allocator, lock);
+    apr_allocator_max_free_set(q.allocator, KEEP_FREE);
 }
 
 core_job_t *core_job_make(core_job_fn *fn, int writes)
@@ -375,6 +394,7 @@ void core_dbthread_child_init(void)
     pthread_condattr_t attr;
 
     memset(&q, 0, sizeof(q));
+    allocator_make();
     pthread_mutex_init(&q.lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

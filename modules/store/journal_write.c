@@ -133,11 +133,14 @@ static apr_status_t write_rows(gb_writer_t *writer, const gb_record_t *records, 
     gb_totals_t *totals = gb_journal_totals(writer, p);
     const char *args[N_REQUEST_COLUMNS];
     apr_status_t rv = APR_SUCCESS;
+    apr_pool_t *row;
     int i, fresh;
 
     *written = 0;
+    apr_pool_create(&row, p);
     for (i = 0; rv == APR_SUCCESS && i < n; i++) {
-        request_args(writer, &records[i], args, p);
+        apr_pool_clear(row);
+        request_args(writer, &records[i], args, row);
         rv = gb_db_run(writer->db, &sql_request, args, &fresh);
         if (rv == APR_SUCCESS && fresh > 0) {
             ++*written;

@@ -89,7 +89,7 @@ typedef struct gb_watch_t {
     void (*fn)(struct gb_watch_t *watch, uint32_t events);
 } gb_watch_t;
 
-/* epoll's event bits, level-triggered.  Any thread; the caller serializes calls for one watch. */
+/* epoll's event bits.  Any thread; the caller serializes calls for one watch. */
 apr_status_t gb_watch_add(gb_engine_t *engine, gb_watch_t *watch, int fd, uint32_t events);
 apr_status_t gb_watch_change(gb_engine_t *engine, gb_watch_t *watch, uint32_t events);
 /* fn may still run once for an event that was under way, if called outside the engine's thread. */

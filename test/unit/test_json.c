@@ -14,6 +14,7 @@
 #include <apr_strings.h>
 
 #include "base/json.h"
+#include "base/json_scan.h"
 
 static apr_pool_t *pool;
 
@@ -642,6 +643,65 @@ static void time_grows_with_the_text(void **state)
     }
 }
 
+/* ---- the innermost loops ---- */
+
+static int is_quote(char c)
+{
+    return c == '"' || c == '\\';
+}
+
+static int is_stop(char c)
+{
+    return c != '\0' && strchr("\"{}[]", c) != NULL;
+}
+
+static int is_eol(char c)
+{
+    return c == '\n' || c == '\r';
+}
+
+static int is_not_plain(char c)
+{
+    return !scan_is_plain(c);
+}
+
+/* Of bytes that differ in a bit or by one from those that stop, at every place in a word. */
+static void scans_stop_at_the_first(void **state)
+{
+    static const char near_by[] = "\"\\[]{}\n\r !#Z^;=z|~\x01\x1f\x7f\x80\xa2\xdb\xdd\xfb\xfd";
+    static const struct {
+        const char *(*scan)(const char *p, const char *end);
+        int (*stops)(char c);
+        size_t blind; /* how many of the last bytes it leaves to its caller */
+    } scans[] = {
+        {scan_to_quote, is_quote,     0},
+        {scan_to_stop,  is_stop,      7},
+        {scan_to_eol,   is_eol,       0},
+        {scan_plain,    is_not_plain, 0},
+    };
+    unsigned seed = 1;
+    size_t i, k, round;
+
+    (void)state;
+    for (round = 0; round < 20000; round++) {
+        char text[40];
+        size_t len = round % sizeof(text);
+
+        for (i = 0; i < len; i++) {
+            seed = seed * 1103515245 + 12345;
+            text[i] = (seed >> 16) % 4 ? 'x' : near_by[(seed >> 20) % (sizeof(near_by) - 1)];
+        }
+        for (k = 0; k < sizeof(scans) / sizeof(scans[0]); k++) {
+            size_t got = (size_t)(scans[k].scan(text, text + len) - text), want = 0;
+
+            while (want < len && !scans[k].stops(text[want])) {
+                want++;
+            }
+            assert_true(got == want || (got < want && len - got <= scans[k].blind));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -661,6 +721,7 @@ int main(void)
         cmocka_unit_test(strings_encode),
         cmocka_unit_test(compacts),
         cmocka_unit_test(edits),
+        cmocka_unit_test(scans_stop_at_the_first),
         cmocka_unit_test(time_grows_with_the_text),
     };
 
