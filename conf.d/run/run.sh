@@ -17,8 +17,10 @@ say() { echo "gbalance: $*"; }
 die() { echo "gbalance: $*" >&2; exit 1; }
 
 case $port in
-'' | *[!0-9]*) die "PORT must be a number from 1 to 65535, not \"$port\"" ;;
+'' | 0* | *[!0-9]* | ??????*) port_ok= ;;
+*) [ "$port" -le 65535 ] && port_ok=yes || port_ok= ;;
 esac
+[ -n "$port_ok" ] || die "PORT must be a number from 1 to 65535, not \"$port\""
 
 # ---- where things are, and whose ----
 
@@ -96,19 +98,45 @@ $as_user test -w "$data" || die "the server's user ($user_name) cannot write to 
 
 # ---- keys and tokens ----
 
-# The value of a name in the environment, else in .env: enough to see whether there is one.
+# The value of a name in the environment, else in .env, where quoted ones may run
+# over lines: enough to see whether there is one.
 setting() {
     if value=$(printenv "$1"); then
         echo "$value"
     elif [ -r "$env_file" ]; then
-        sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$1[[:space:]]*=[[:space:]]*//p" \
-            "$env_file" | tail -n 1 | tr -d '\r'
+        awk -v name="$1" -v single="'" '
+            quote == "" {
+                line = $0
+                sub(/^[ \t]*(export[ \t]+)?/, "", line)
+                key = line
+                sub(/[ \t]*=.*/, "", key)
+                mine = key == name && line != key
+                sub(/^[^=]*=[ \t]*/, "", line)
+                quote = substr(line, 1, 1)
+                if (quote == "\"" || quote == single)
+                    line = substr(line, 2)
+                else
+                    quote = ""
+                if (quote == "")
+                    sub(/^#.*|[ \t]#.*/, "", line)
+                if (mine)
+                    value = ""
+                $0 = line
+            }
+            {
+                end = quote == "" ? 0 : index($0, quote)
+                if (mine)
+                    value = value " " (end ? substr($0, 1, end - 1) : $0)
+                if (end)
+                    quote = ""
+            }
+            END { print value }' "$env_file"
     fi
 }
 
 is_set() {
     # Quotes, blanks, brackets and commas alone are an empty list.
-    rest=$(setting "$1" | sed -e 's/^#.*//' -e 's/[[:space:]]#.*//' | tr -d " \t\"',[]")
+    rest=$(setting "$1" | tr -d " \t\r\n\"',[]")
     [ -n "$rest" ]
 }
 
@@ -142,39 +170,37 @@ start_simulator() {
     say "answers in Google's place, at $BASE_URL"
 }
 
-# Tokens that nobody has set, random, kept for the next start.
+# Tokens that nobody has set, random, kept for the next start once they were told.
 tokens_file=$state/tokens
+kept=
 made=
 ensure_token() {
+    value=
     is_set "$1" && return 0
     value=$(sed -n "s/^$1=//p" "$tokens_file" 2>/dev/null || :)
-    if [ -z "$value" ]; then
+    if [ -n "$value" ]; then
+        kept=yes
+    else
         value=$2$(random)
-        (umask 077 && echo "$1=$value" >>"$tokens_file")
-        made=yes
+        made="$made$1=$value
+"
     fi
     export "$1=$value"
-    kept=yes
 }
 
-kept=
-[ -e "$tokens_file" ] || (umask 077 && : >"$tokens_file")
 ensure_token ALLOWED_TOKENS sk-
+token=${value:-YOUR-TOKEN}
 ensure_token AUTH_TOKEN admin-
-[ -s "$tokens_file" ] || rm -f "$tokens_file"
 
 tell_tokens() {
-    if [ -z "$kept" ]; then
-        return
-    elif [ -z "$made" ]; then
-        say "the tokens made at an earlier start are in $tokens_file"
+    if [ -z "$made" ]; then
+        [ -z "$kept" ] || say "the tokens made at an earlier start are in $tokens_file"
         return
     fi
+    (umask 077 && printf %s "$made" >>"$tokens_file")
     say "no tokens were set, so these were made; they are kept in $tokens_file (mode 0600)"
     echo
-    sed 's/^/    /' "$tokens_file"
-    token=$(sed -n 's/^ALLOWED_TOKENS=//p' "$tokens_file")
-    [ -n "$token" ] || token='YOUR-TOKEN'
+    printf %s "$made" | sed 's/^/    /'
     cat <<END
 
 Administration: http://127.0.0.1:$port/ (sign in with AUTH_TOKEN)
