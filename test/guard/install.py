@@ -1,11 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `install` puts where, below DESTDIR."""
+"""What packagers do: configure, and what `install` puts where, below DESTDIR."""
+import os
 import pathlib
+import re
+import shutil
 import subprocess
 import tempfile
 
 
+def configure(env):
+    """In a copy of what configure reads; the build that follows is that of every other guard."""
+    with tempfile.TemporaryDirectory() as tmp:
+        for name in ("configure.ac", "apxs.mk"):
+            shutil.copy(env.srcdir / name, tmp)
+        shutil.copytree(env.srcdir / "include", f"{tmp}/include")
+        said = ""
+        for argv in (["autoreconf", "-i"], ["./configure", f"--with-apxs={env.apxs}", "CFLAGS=-O1"]):
+            result = subprocess.run(argv, cwd=tmp, capture_output=True, text=True)
+            said = result.stdout + result.stderr
+            yield (f"configure: {argv[0]} works", [] if result.returncode == 0 else said.splitlines()[-5:])
+        version = re.search(r'define GBALANCE_VERSION +"(.+)"', (env.srcdir / "include/mod_gbalance.h").read_text())[1]
+        yield ("configure: says the version", [] if f"gbalance {version}\n" in said else said.splitlines()[-9:])
+        found = subprocess.run(["make", "-f", "apxs.mk", "-pn", "settings"], cwd=tmp, capture_output=True, text=True,
+                               env={"PATH": os.environ["PATH"]}).stdout
+        want = {f"APXS = {env.apxs}", "CFLAGS = -O1"}
+        yield ("configure: apxs.mk takes what it found",
+               [f"no line {line!r}" for line in sorted(want - set(found.splitlines()))]
+               + ([] if os.path.samefile(f"{tmp}/Makefile", f"{tmp}/apxs.mk") else ["no Makefile"]))
+
+
 def checks(env):
+    yield from configure(env)
     with tempfile.TemporaryDirectory() as tmp:
         dirs = [f"LIBEXECDIR={env.libexecdir}", "SYSCONFDIR=/etc/apache2", "DATADIR=/usr/share/gbalance"]
         result = subprocess.run([*env.make, f"builddir={env.build}", "install", f"DESTDIR={tmp}", *dirs],

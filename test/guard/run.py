@@ -6,6 +6,7 @@ Where things are comes from the environment that apxs.mk sets.
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -35,6 +36,7 @@ class Env:
         self.libexecdir = os.environ["GB_LIBEXECDIR"]
         self.printer = str(self.build / "test/guard/print_settings")
         apxs = os.environ["GB_APXS"]
+        self.apxs = shutil.which(apxs)
         self.httpd_include = output(apxs, "-q", "INCLUDEDIR")
         self.apr_flags = (output(output(apxs, "-q", "APR_CONFIG"), "--includes").split()
                           + output(output(apxs, "-q", "APU_CONFIG"), "--includes").split())
