@@ -255,6 +255,7 @@ static core_request_t *request_make(request_rec *r)
     ap_set_module_config(r->request_config, &gbalance_module, req);
     req->request_id = request_id(r, req);
     apr_table_setn(r->err_headers_out, "x-request-id", req->request_id);
+    apr_table_setn(r->subprocess_env, "GB_REQUEST_ID", req->request_id);
     req->credential = core_credential_take(r);
     if (!req->credential) {
         req->credential = inherited_credential(r);

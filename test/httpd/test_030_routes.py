@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+import tools
 from conf import KEYS, Conf
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask
 
@@ -205,3 +206,36 @@ class TestRequestIds:
     def test_on_streams(self, site, surface):
         answer = ask(site, surface, stream=True)
         assert self.MADE.fullmatch(answer.headers.get("x-request-id"))
+
+
+def shipped_format():
+    """The access log that conf.d/gbalance.conf defines."""
+    with open(f"{tools.SRCDIR}/conf.d/gbalance.conf", encoding="utf-8") as f:
+        return next(line for line in f if line.startswith("LogFormat"))
+
+
+class TestAccessLog:
+    """CustomLog with the format `gbalance` says what became of a call."""
+    CONF = Conf(main=shipped_format(), api="CustomLog gbalance.log gbalance")
+
+    @surfaces
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_call(self, site, surface, stream):
+        name = f"logged-{surface.name}-{stream}"
+        assert ask(site, surface, stream=stream, headers={"X-Request-Id": name}).status == 200
+        said = self.line_of(site, name)
+        assert said["dialect"] == surface.name and said["model"] == "gemini-2.5-flash"
+        assert (said["attempts"], said["upstream"], said["outcome"]) == ("1", "200", "success")
+        assert len(said["key"]) == len(said["token"]) == 8 and "-" not in said["tokens"]
+
+    def test_a_refusal(self, site):
+        site.api.get("/v1/models", anonymous=True, headers={"X-Request-Id": "logged-refused"})
+        assert self.line_of(site, "logged-refused")["outcome"] == "refused"
+
+    @staticmethod
+    def line_of(site, name):
+        def look():
+            with open(f"{site.root}/gbalance.log", encoding="utf-8") as f:
+                return [line for line in f if f" id={name} " in line]
+        (line,) = tools.wait_until(look, "the line")
+        return dict(pair.split("=", 1) for pair in line.split('"')[-1].split() if "=" in pair)
