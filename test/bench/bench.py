@@ -42,6 +42,7 @@ KEY = "AIzaBenchmark"
 CONNECTIONS = 32
 STREAMS, CHUNKS, INTERVAL = 100, 100, 20       # 5,000 chunks a second
 PARKED = 1000
+PROXIED = 100                                  # mod_proxy holds a thread for each
 WAITING, THINKING = 500, 250                   # callers at a time, milliseconds until a model answers
 WAYS = ("direct", "proxy", "native", "translated")
 WHAT = ("unary", "thinking", "latency", "stream", "speech", "embeddings", "images", "memory")
@@ -167,18 +168,19 @@ class Bench:
             self.keep(f"{things} per second, {name}", way, report.completed / report.seconds)
 
     def memory(self, way, _):
-        """Proportional set size of all children with PARKED streams open, less that without."""
-        if way not in ("native", "translated"):
+        """Proportional set size of all children with so many streams open, less that without."""
+        if way == "direct":
             return
+        count = PROXIED if way == "proxy" else PARKED
         before = sum(procfs.memory(p)["pss"] for p in self.server.children())
         streams = Load(self.port(way), [self.case(way, "[[chunks=10 interval=400 seq]]", True)],
-                       connections=PARKED, requests=PARKED, **self.options(way))
+                       connections=count, requests=count, **self.options(way))
         streams.wait_streaming()
         time.sleep(1)
         after = sum(procfs.memory(p)["pss"] for p in self.server.children())
         report = streams.wait()
         assert report.failed == 0 and report.other_than_200 == 0, f"{way}: {report}"
-        self.keep("KB per parked stream", way, (after - before) / PARKED / 1024)
+        self.keep("KB per parked stream", way, (after - before) / count / 1024)
         old = self.server.children()    # what their allocators keep would be missing next time
         self.server.graceful()
         tools.wait_until(lambda: not any(map(procfs.alive, old)), "old children to leave", timeout=30)
@@ -190,7 +192,8 @@ class Bench:
         return statistics.median(values) if values else None
 
     def rows(self):
-        for name in dict.fromkeys(name for name, _ in self.figures):
+        names = dict.fromkeys(name for name, _ in self.figures)
+        for name in sorted(names, key=lambda name: not name.startswith("CPU seconds")):
             yield name, {way: self.median(name, way) for way in WAYS}
 
 
@@ -207,14 +210,14 @@ def ratio(value, to):
 
 def print_table(bench):
     titles = ("", *WAYS, "native/direct", "native/proxy", "translated/direct", "translated/proxy")
-    print(("{:<34}" + "{:>11}" * 4 + "{:>18}" * 4).format(*titles))
+    print(("{:<44}" + "{:>11}" * 4 + "{:>18}" * 4).format(*titles))
     for name, values in bench.rows():
         ratios = [ratio(values[way], values[to]) for way in ("native", "translated") for to in ("direct", "proxy")]
-        print(("{:<34}" + "{:>11}" * 4 + "{:>18}" * 4).format(name, *(number(values[w]) for w in WAYS), *ratios))
+        print(("{:<44}" + "{:>11}" * 4 + "{:>18}" * 4).format(name, *(number(values[w]) for w in WAYS), *ratios))
     for name, values in bench.rows():
         if "latency" in name and values["direct"] is not None:
             added = [None if values[w] is None else values[w] - values["direct"] for w in WAYS]
-            print(("{:<34}" + "{:>11}" * 4).format("added " + name, *map(number, added)))
+            print(("{:<44}" + "{:>11}" * 4).format("added " + name, *map(number, added)))
 
 
 BARS = [("requests per second", "native", 1.0), ("requests per second", "translated", 0.6)]
