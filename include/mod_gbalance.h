@@ -65,9 +65,10 @@ APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_caller_get,
 /* The prefix of that Location ("/llm/v1"). */
 APR_DECLARE_OPTIONAL_FN(const char *, gbalance_mount, (request_rec * r));
 
-/* The whole body, in memory or mapped; it goes with the request. */
+/* The whole body of at most max bytes, in memory or mapped; it goes with the request. */
 APR_DECLARE_OPTIONAL_FN(apr_status_t, gbalance_body_read,
-                        (request_rec * r, const char **body, apr_size_t *len, gb_error_t *err));
+                        (request_rec * r, const char **body, apr_size_t *len, apr_off_t max,
+                         gb_error_t *err));
 
 /* What is left of a body that nobody will read, before an answer that does not wait for it. */
 APR_DECLARE_OPTIONAL_FN(void, gbalance_body_drop, (request_rec * r));

@@ -161,8 +161,10 @@ const admin_route_t *admin_route_find(const char *path, int method, const char *
 int admin_route_is_page(const char *path, apr_pool_t *p);
 
 /* ---- admin_ask.c ---- */
+void admin_ask_query(admin_page_t *page);
+int admin_ask_is_form(request_rec *r);
 /* 0: it was refused, with page->status and page->message. */
-int admin_ask_read(admin_page_t *page);
+int admin_ask_body(admin_page_t *page);
 apr_table_t *admin_ask_pairs(const char *text, apr_pool_t *p);
 const char *admin_cookie(request_rec *r, const char *name);
 

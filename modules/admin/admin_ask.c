@@ -8,7 +8,8 @@
 
 APLOG_USE_MODULE(gbalance_admin);
 
-#define BODY_MAX (8 * 1024 * 1024)
+#define BODY_MAX      (8 * 1024 * 1024)
+#define BODY_MAX_OPEN (64 * 1024) /* of somebody who has not signed in */
 
 /* ---- pairs ---- */
 
@@ -119,30 +120,34 @@ static int take_json(admin_page_t *page)
     return 1;
 }
 
-int admin_ask_read(admin_page_t *page)
+void admin_ask_query(admin_page_t *page)
+{
+    page->args = admin_ask_pairs(page->r->args, page->r->pool);
+    page->form = apr_table_make(page->r->pool, 1);
+}
+
+int admin_ask_is_form(request_rec *r)
+{
+    return is_type(r, "application/x-www-form-urlencoded");
+}
+
+int admin_ask_body(admin_page_t *page)
 {
     request_rec *r = page->r;
-    const char *length = apr_table_get(r->headers_in, "Content-Length");
+    apr_off_t max = page->route->flags & ADMIN_OPEN ? BODY_MAX_OPEN : BODY_MAX;
     gb_error_t err;
 
-    page->args = admin_ask_pairs(r->args, r->pool);
-    page->form = apr_table_make(r->pool, 1);
     if (r->method_number == M_GET) {
         ap_discard_request_body(r);
         return 1;
     }
-    if (length && apr_atoi64(length) > BODY_MAX) {
-        admin_core.body_drop(r);
-        return refused(page, HTTP_REQUEST_ENTITY_TOO_LARGE, "body",
-                       apr_psprintf(r->pool, "A body here has at most %d bytes.", BODY_MAX));
-    }
-    if (admin_core.body_read(r, &page->raw, &page->raw_len, &err) != APR_SUCCESS) {
+    if (admin_core.body_read(r, &page->raw, &page->raw_len, max, &err) != APR_SUCCESS) {
         return refused(page, err.status, "body", apr_pstrdup(r->pool, err.message));
     }
     if (!page->raw_len || (page->route->flags & ADMIN_TEXT)) {
         return 1;
     }
-    if (is_type(r, "application/x-www-form-urlencoded")) {
+    if (admin_ask_is_form(r)) {
         return take_form(page);
     }
     if (is_type(r, "application/json")) {

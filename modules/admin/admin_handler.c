@@ -249,10 +249,27 @@ static int serve_page(admin_page_t *page)
                             : send_page(page, page->route->template, data);
 }
 
+static int let_in(admin_page_t *page, gb_error_t *err)
+{
+    if (page->route->flags & ADMIN_OPEN
+        || admin_core.admin_get(page->r, &page->admin, err) == APR_SUCCESS) {
+        return 1;
+    }
+    page->admin.who = NULL;
+    return 0;
+}
+
+/* Nothing is read for a stranger.  A form has in its body what shows that it is ours. */
+static int waits_for_form(const admin_page_t *page, const gb_error_t *err)
+{
+    return strcmp(err->code, "csrf") == 0 && admin_ask_is_form(page->r);
+}
+
 static int serve(admin_page_t *page)
 {
     const char *allow;
     gb_error_t err;
+    int is_in;
 
     page->route = admin_route_find(page->path, page->r->method_number, &page->named, &allow,
                                    page->r->pool);
@@ -267,12 +284,16 @@ static int serve(admin_page_t *page)
         }
         return send_fault(page);
     }
-    if (!admin_ask_read(page)) {
+    admin_ask_query(page);
+    is_in = let_in(page, &err);
+    if (!is_in && !waits_for_form(page, &err)) {
+        admin_core.body_drop(page->r);
+        return refuse_stranger(page, &err);
+    }
+    if (!admin_ask_body(page)) {
         return send_fault(page);
     }
-    if (!(page->route->flags & ADMIN_OPEN)
-        && admin_core.admin_get(page->r, &page->admin, &err) != APR_SUCCESS) {
-        page->admin.who = NULL;
+    if (!is_in && !let_in(page, &err)) {
         return refuse_stranger(page, &err);
     }
     return page->route->api ? serve_api(page) : serve_page(page);
@@ -316,12 +337,15 @@ static void set_reader(admin_page_t *page)
     }
 }
 
-/* What stands before the page's own path: "/llm/" of "/llm/keys" and of "/llm/api/config/proxy". */
+/* What stands before the page's own path: "/llm/" of "/llm/keys" and of "/llm/api/config/proxy".  The
+ * mount itself may lie below "/api". */
 static const char *mount_of(const char *prefix, apr_pool_t *p)
 {
-    const char *api = strstr(prefix, "/api/");
-    const char *end = api ? api : strrchr(prefix, '/');
+    const char *end = strrchr(prefix, '/'), *api = prefix;
 
+    while ((api = strstr(api, "/api/config/")) != NULL) {
+        end = api++;
+    }
     return apr_pstrmemdup(p, prefix, (apr_size_t)(end - prefix) + 1);
 }
 

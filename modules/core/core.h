@@ -210,9 +210,10 @@ void core_gallery_post_config(server_rec *s, apr_pool_t *pconf);
 
 /* ---- core_body.c ---- */
 
-/* Reads the whole body into memory or, above 1 MiB, a mapped temporary file; both belong to pool. */
-apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen, gb_error_t *err,
-                            apr_pool_t *pool);
+/* Reads the whole body into memory or, above 1 MiB, a mapped temporary file; both belong to pool.
+ * max: bytes that are taken where the server takes more; 0: as many as the server. */
+apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen, apr_off_t max,
+                            gb_error_t *err, apr_pool_t *pool);
 /* The same for a form, whose parts are found while it arrives: what lies in a file is not looked at
  * again.  Fills body, body_len, body_mapped and form. */
 apr_status_t core_body_read_form(request_rec *r, gb_request_t *req, gb_error_t *err,

@@ -33,9 +33,13 @@ static const char *why_closed(const gb_settings_t *settings)
     return NULL;
 }
 
+/* Below the API's locations Apache lets callers in, who need be no administrators. */
 static int by_apache(request_rec *r)
 {
-    return core_conf_get(r->server)->admin_by_apache == 1;
+    const core_request_t *req = core_request_get(r);
+
+    return core_conf_get(r->server)->admin_by_apache == 1 && req
+           && core_is_administration(req->mount);
 }
 
 int core_admin_closed(request_rec *r, gb_error_t *err)

@@ -173,7 +173,7 @@ static int read_body(core_api_t *api, const route_t *route, int *rc)
     gb_error_t err;
 
     memset(&err, 0, sizeof(err));
-    if (core_body_read(api->r, &text, &len, &err, api->r->pool) != APR_SUCCESS) {
+    if (core_body_read(api->r, &text, &len, CORE_API_BODY_MAX, &err, api->r->pool) != APR_SUCCESS) {
         *rc = core_api_refuse(api, err.status, "%s", err.message);
         return 0;
     }

@@ -353,12 +353,35 @@ int core_api_config_put(core_api_t *api)
 typedef struct import_t {
     put_t put;
     gb_buf_t unknown; /* names that are no settings */
+    apr_hash_t
+        *masked; /* name -> gb_span_t *: secrets that came with masks are answered with them */
 } import_t;
+
+static void import_setting(import_t *import, const gb_setting_t *row, gb_span_t value)
+{
+    apr_pool_t *p = import->put.api->r->pool;
+    const char *why, *given, *meant;
+    int is_null;
+
+    if (gb_json_kind(value) == GB_JSON_NULL) {
+        fault(&import->put, row->name, apr_pstrcat(p, row->name, " has no value: null", NULL));
+        return;
+    }
+    given = core_value_text(row, value, gb_settings_make(p), &is_null, &why, p);
+    meant = core_value_text(row, value, import->put.now, &is_null, &why, p);
+    if (given && meant && strcmp(given, meant) != 0) {
+        apr_hash_set(import->masked, row->name, APR_HASH_KEY_STRING,
+                     apr_pmemdup(p, &value, sizeof(value)));
+    }
+    take(&import->put, row->name, value);
+}
 
 static void import_one(import_t *import, const char *name, gb_span_t value)
 {
-    if (gb_settings_find(name)) {
-        take(&import->put, name, value);
+    const gb_setting_t *row = gb_settings_find(name);
+
+    if (row) {
+        import_setting(import, row, value);
     }
     else {
         gb_buf_puts(&import->unknown, import->unknown.len ? "," : "");
@@ -406,15 +429,21 @@ static apr_status_t import_text(import_t *import, const char *text, const char *
 static void put_imported(core_api_t *api, const import_t *import)
 {
     const apr_array_header_t *values = import->put.values;
+    const gb_span_t *masked;
     int i;
 
     gb_buf_puts(&api->out, "{\"values\":{");
     for (i = 0; i < values->nelts; i++) {
-        const gb_saved_t *saved = &APR_ARRAY_IDX(values, i, gb_saved_t);
+        const gb_setting_t *row = gb_settings_find(APR_ARRAY_IDX(values, i, gb_saved_t).key);
 
-        gb_buf_printf(&api->out, "%s\"%s\":", i ? "," : "", saved->key);
-        gb_settings_json(&api->out, import->put.scratch, gb_settings_find(saved->key), 1,
-                         api->r->pool);
+        gb_buf_printf(&api->out, "%s\"%s\":", i ? "," : "", row->name);
+        masked = apr_hash_get(import->masked, row->name, APR_HASH_KEY_STRING);
+        if (masked) {
+            gb_json_put_compact(&api->out, *masked);
+        }
+        else {
+            gb_settings_json(&api->out, import->put.scratch, row, 1, api->r->pool);
+        }
     }
     gb_buf_printf(&api->out, "},\"errors\":[%s],\"unknown\":[%s]}",
                   import->put.faults.len ? import->put.faults.data : "",
@@ -433,6 +462,7 @@ int core_api_config_import(core_api_t *api)
                                "of values.");
     }
     put_init(&import.put, api);
+    import.masked = apr_hash_make(api->r->pool);
     gb_buf_init_pool(&import.unknown, GB_BUF_MAX_ANSWER, api->r->pool);
     if (import_text(&import, text, &why) != APR_SUCCESS) {
         return core_api_refuse(api, HTTP_BAD_REQUEST, "%s", why);
@@ -494,6 +524,12 @@ int core_api_config_reveal(core_api_t *api)
         if (!row || !gb_saved_is_secret(row)) {
             return core_api_refuse(api, HTTP_BAD_REQUEST, "%s is no secret setting.",
                                    name ? name : "That");
+        }
+        if (row->scope == GB_SCOPE_SERVER) { /* it opens what belongs to other VirtualHosts */
+            return core_api_refuse(api, HTTP_FORBIDDEN,
+                                   "%s is of the whole server: it is not shown to who administers "
+                                   "a VirtualHost.",
+                                   row->name);
         }
         gb_buf_printf(&api->out, "%s\"%s\":", n ? "," : "", row->name);
         gb_settings_json(&api->out, settings, row, 1, p);

@@ -17,6 +17,12 @@
 
 APLOG_USE_MODULE(gbalance);
 
+/* Not while this address has to wait: it would learn which one is right. */
+static int is_admin_token(request_rec *r, const char *given)
+{
+    return given && !core_guess_wait(r, CORE_GUESS_BEARER) && core_admin_is_token(r, given);
+}
+
 /* ---- passwords ---- */
 
 static authn_status check_password(request_rec *r, const char *user, const char *password)
@@ -27,12 +33,13 @@ static authn_status check_password(request_rec *r, const char *user, const char 
     if (core_conf_get(r->server)->on != 1) {
         return AUTH_USER_NOT_FOUND;
     }
-    if (core_admin_is_token(r, password)) {
+    if (is_admin_token(r, password)) {
         apr_table_setn(r->notes, CORE_AUTHN_NOTE, CORE_AUTHN_ADMIN);
         return AUTH_GRANTED;
     }
     token = core_token_find(core_view(r)->tokens, password);
     if (!token) {
+        core_guess_wrong(r, CORE_GUESS_BEARER);
         return AUTH_DENIED;
     }
     apr_table_setn(r->notes, CORE_AUTHN_NOTE, CORE_AUTHN_CLIENT);
@@ -90,7 +97,7 @@ static authz_status require_token(request_rec *r, const char *line, const void *
 
 static authz_status require_admin(request_rec *r, const char *line, const void *parsed)
 {
-    const char *by = apr_table_get(r->notes, CORE_AUTHN_NOTE);
+    const char *by = apr_table_get(r->notes, CORE_AUTHN_NOTE), *given;
     core_session_now_t session;
 
     (void)line;
@@ -98,9 +105,13 @@ static authz_status require_admin(request_rec *r, const char *line, const void *
     if (core_conf_get(r->server)->on != 1) {
         return AUTHZ_DENIED;
     }
-    if ((by && strcmp(by, CORE_AUTHN_ADMIN) == 0) || core_admin_is_token(r, core_credential_look(r))
+    given = core_credential_look(r);
+    if ((by && strcmp(by, CORE_AUTHN_ADMIN) == 0) || is_admin_token(r, given)
         || core_session_get(r, &session) == APR_SUCCESS) {
         return AUTHZ_GRANTED;
+    }
+    if (given && !core_token_find(core_view(r)->tokens, given)) {
+        core_guess_wrong(r, CORE_GUESS_BEARER);
     }
     return not_yet(r);
 }

@@ -21,6 +21,7 @@ typedef struct body_t {
     gb_buf_t buf;
     apr_file_t *file; /* NULL while it fits into memory */
     apr_off_t len, max;
+    int is_own_max;  /* of this endpoint, not of the server */
     gb_form_t *form; /* is read along; NULL: the body is none */
     apr_pool_t *pool;
 } body_t;
@@ -28,8 +29,9 @@ typedef struct body_t {
 static apr_status_t too_large(gb_error_t *err, const body_t *body)
 {
     return gb_error_set(err, HTTP_REQUEST_ENTITY_TOO_LARGE, "request_too_large", NULL,
-                        "The request body is larger than the %" APR_OFF_T_FMT
-                        " bytes that this server takes (GBalanceMaxBody).",
+                        body->is_own_max ? "A body here has at most %" APR_OFF_T_FMT " bytes."
+                                         : "The request body is larger than the %" APR_OFF_T_FMT
+                                           " bytes that this server takes (GBalanceMaxBody).",
                         body->max);
 }
 
@@ -175,10 +177,12 @@ static apr_status_t check_headers(request_rec *r, const body_t *body, gb_error_t
 static apr_status_t body_get(request_rec *r, body_t *body, const char **pbody, apr_size_t *plen,
                              gb_error_t *err)
 {
-    apr_off_t max = core_conf_get(r->server)->max_body;
+    apr_off_t max = core_conf_get(r->server)->max_body, own = body->max;
     apr_status_t rv;
 
-    body->max = max == CORE_UNSET ? (apr_off_t)100 * 1024 * 1024 : max;
+    max = max == CORE_UNSET ? (apr_off_t)100 * 1024 * 1024 : max;
+    body->is_own_max = own && own < max;
+    body->max = body->is_own_max ? own : max;
     gb_buf_init_pool(&body->buf, IN_MEMORY + 1, body->pool);
     rv = check_headers(r, body, err);
     if (rv == APR_SUCCESS) {
@@ -195,12 +199,13 @@ static apr_status_t body_get(request_rec *r, body_t *body, const char **pbody, a
     return body->file ? map(body, pbody, err) : APR_SUCCESS;
 }
 
-apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen, gb_error_t *err,
-                            apr_pool_t *pool)
+apr_status_t core_body_read(request_rec *r, const char **pbody, apr_size_t *plen, apr_off_t max,
+                            gb_error_t *err, apr_pool_t *pool)
 {
     body_t *body = apr_pcalloc(pool, sizeof(*body));
 
     body->pool = pool;
+    body->max = max;
     return body_get(r, body, pbody, plen, err);
 }
 

@@ -110,7 +110,7 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const gb_dia
                             "Content-Type \"%s\" is not supported here: send application/json.",
                             type);
     }
-    return core_body_read(r, &req->body, &req->body_len, err, pool);
+    return core_body_read(r, &req->body, &req->body_len, 0, err, pool);
 }
 
 static gb_exchange_conf_t *exchange_conf(request_rec *r, const gb_plan_t *plan,

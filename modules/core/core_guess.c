@@ -7,6 +7,8 @@
  */
 #include "core_session.h"
 
+#include <arpa/inet.h>
+
 #include "apr_strings.h"
 
 APLOG_USE_MODULE(gbalance);
@@ -45,18 +47,17 @@ void core_guess_tenants(apr_array_header_t *specs)
     APR_ARRAY_PUSH(specs, gb_tenant_spec_t) = spec;
 }
 
-/* A guesser changes within a /64 of IPv6 as he likes. */
+/* A guesser changes within a /64 of IPv6 as he likes, and so does how it is written. */
 static void address_of(char out[48], const char *ip)
 {
-    int colons = 0;
-    size_t n;
+    struct in6_addr addr;
 
     apr_cpystrn(out, ip, 48);
-    for (n = 0; strchr(ip, ':') && !strstr(ip, "::") && out[n]; n++) {
-        if (out[n] == ':' && ++colons == 4) {
-            apr_cpystrn(out + n, "::/64", 48 - n);
-            return;
-        }
+    out[strcspn(out, "%")] = '\0'; /* fe80::1%eth0 */
+    if (inet_pton(AF_INET6, out, &addr) == 1 && !IN6_IS_ADDR_V4MAPPED(&addr)) {
+        memset(&addr.s6_addr[8], 0, 8);
+        inet_ntop(AF_INET6, &addr, out, INET6_ADDRSTRLEN);
+        apr_cpystrn(out + strlen(out), "/64", 48 - strlen(out));
     }
 }
 

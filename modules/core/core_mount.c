@@ -287,6 +287,21 @@ int core_post_read_request(request_rec *r)
     return DECLINED;
 }
 
+/* With AllowEncodedSlashes On "/v1/x%2F..%2F..%2Fapi" comes to another mount once it is decoded. */
+static int is_where_it_was(request_rec *r, core_request_t *req)
+{
+    const core_mount_t *mount = core_mount_of(core_conf_get(r->server), r->uri);
+
+    if (!mount || mount == req->mount) {
+        return 1;
+    }
+    if (core_is_administration(mount) && core_is_administration(req->mount)) {
+        req->mount = mount; /* "/api/config%2Fkeys" */
+        return 1;
+    }
+    return 0;
+}
+
 /* No document root, alias or rewrite has a say below our mounts. */
 int core_translate_name(request_rec *r)
 {
@@ -294,6 +309,9 @@ int core_translate_name(request_rec *r)
 
     if (!req) {
         return DECLINED;
+    }
+    if (!is_where_it_was(r, req)) {
+        return HTTP_BAD_REQUEST;
     }
     if (core_relay_route(r)) {
         return OK;

@@ -79,9 +79,9 @@ static void gbalance_sessions(request_rec *r, apr_array_header_t **sessions,
 }
 
 static apr_status_t gbalance_body_read(request_rec *r, const char **body, apr_size_t *len,
-                                       gb_error_t *err)
+                                       apr_off_t max, gb_error_t *err)
 {
-    return core_body_read(r, body, len, err, r->pool);
+    return core_body_read(r, body, len, max, err, r->pool);
 }
 
 static void gbalance_body_drop(request_rec *r)
