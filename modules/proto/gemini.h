@@ -22,6 +22,9 @@ extern const gb_dialect_t gb_gemini_upload_dialect;
  */
 void gb_gemini_tap(gb_facts_t *facts, gb_span_t json, apr_pool_t *p);
 
+/* Of a finishReason that came as the enum's number; NULL when nobody knows it. */
+const char *gb_gemini_finish_name(gb_span_t number);
+
 /* {"error":{"code","message","status","details"}}, with RetryInfo when err has a retry_after. */
 void gb_gemini_error_body(const gb_plan_t *plan, const gb_error_t *err, int midstream,
                           gb_buf_t *out);

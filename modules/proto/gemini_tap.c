@@ -80,6 +80,13 @@ static const finish_t *finish_by_number(gb_span_t value)
     return NULL;
 }
 
+const char *gb_gemini_finish_name(gb_span_t number)
+{
+    const finish_t *finish = finish_by_number(number);
+
+    return finish != NULL ? finish->name : NULL;
+}
+
 static void copy_n(char *to, size_t size, const char *from, size_t len)
 {
     if (len >= size) {

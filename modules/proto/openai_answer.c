@@ -36,6 +36,7 @@ static gb_openai_choice_t *choice_get(gb_openai_answer_t *a, int index)
     gb_buf_init_pool(&c->calls, GB_BUF_MAX_ANSWER, a->pool);
     gb_buf_init_pool(&c->images, GB_BUF_MAX_ANSWER, a->pool);
     gb_buf_init_pool(&c->logprob_items, GB_BUF_MAX_ANSWER, a->pool);
+    gb_buf_init_pool(&c->sound, GB_BUF_MAX_ANSWER, a->pool);
     APR_ARRAY_PUSH(a->choices, gb_openai_choice_t *) = c;
     return c;
 }
@@ -128,6 +129,14 @@ const char *gb_openai_id_make(const gb_openai_call_t *call, unsigned serial)
 static const char *id_next(gb_openai_answer_t *a)
 {
     return gb_openai_id_make(a->call, ++a->serial);
+}
+
+void gb_openai_audio_begin(gb_openai_answer_t *a, gb_buf_t *out)
+{
+    gb_buf_printf(out,
+                  "\"id\":\"audio_%s\",\"expires_at\":%" APR_INT64_T_FMT
+                  ",\"transcript\":\"\",\"data\":",
+                  id_next(a), a->created + 3600);
 }
 
 void gb_openai_answer_name(gb_openai_answer_t *a)
@@ -280,24 +289,6 @@ static void image_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t t
     }
 }
 
-static void audio_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t type, gb_span_t data)
-{
-    gb_span_t format = gb_json_get(a->call->field[GB_OPENAI_AUDIO], "format");
-    gb_buf_t out;
-
-    gb_buf_init_pool(&out, GB_BUF_MAX_ANSWER, a->pool);
-    gb_buf_printf(&out,
-                  "{\"id\":\"audio_%s\",\"expires_at\":%" APR_INT64_T_FMT
-                  ",\"transcript\":\"\",\"data\":",
-                  id_next(a), a->created + 3600);
-    gb_openai_audio_put(&out, type, data, !gb_json_eq(format, "pcm16") && !a->call->stream);
-    gb_buf_putc(&out, '}');
-    if (out.rv == APR_SUCCESS) {
-        c->delivered = 1;
-        a->writer->audio(a, c, out.data);
-    }
-}
-
 static void media_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t blob, int thought)
 {
     gb_span_t type = gb_json_get(blob, "mimeType"), data = gb_json_get(blob, "data");
@@ -309,7 +300,8 @@ static void media_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t b
         image_part(a, c, type, data);
     }
     else if (type_is(type, "audio/")) {
-        audio_part(a, c, type, data);
+        c->delivered = 1;
+        a->writer->audio(a, c, type, data);
     }
 }
 
@@ -506,7 +498,9 @@ static void part_tell(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t va
 
 static void finish_read(gb_openai_choice_t *c, gb_span_t candidate, apr_pool_t *p)
 {
-    const char *reason = gb_openai_text(gb_json_get(candidate, "finishReason"), p);
+    gb_span_t told = gb_json_get(candidate, "finishReason");
+    const char *reason = gb_json_kind(told) == GB_JSON_NUMBER ? gb_gemini_finish_name(told)
+                                                              : gb_openai_text(told, p);
     const char *message = gb_openai_text(gb_json_get(candidate, "finishMessage"), p);
 
     if (reason != NULL && *reason != '\0') {

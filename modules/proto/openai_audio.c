@@ -56,30 +56,50 @@ int gb_openai_audio_is_raw(gb_span_t type)
                || strncasecmp(type.p + 1, "audio/pcm", 9) == 0);
 }
 
-void gb_openai_audio_put(gb_buf_t *out, gb_span_t type, gb_span_t data, int wants_wav)
+void gb_openai_audio_samples(gb_buf_t *out, const gb_openai_sound_t *piece, unsigned *rate)
 {
-    gb_buf_t bytes, made;
+    gb_buf_t bytes;
     size_t at = 0, n;
-    unsigned rate;
 
-    if (wants_wav ? is_wav(data) || !gb_openai_audio_is_raw(type) : !is_wav(data)) {
-        gb_json_put_span(out, data);
+    gb_buf_init(&bytes, GB_BUF_MAX_ANSWER);
+    gb_openai_base64_get(&bytes, piece->data.p + 1, piece->data.len - 2);
+    n = bytes.len;
+    *rate = gb_openai_audio_rate(piece->type);
+    gb_sound_wav_samples(bytes.data, bytes.len, &at, &n, rate); /* else all that there is */
+    gb_buf_append(out, bytes.data + at, n);
+    gb_buf_free(&bytes);
+}
+
+/* Whether the piece is what is wanted as it came; what is neither samples nor WAV always is. */
+static int fits(const gb_openai_sound_t *piece, int wants_wav)
+{
+    return wants_wav ? is_wav(piece->data) || !gb_openai_audio_is_raw(piece->type)
+                     : !is_wav(piece->data);
+}
+
+void gb_openai_audio_put(gb_buf_t *out, const apr_array_header_t *pieces, int wants_wav)
+{
+    const gb_openai_sound_t *first = (const gb_openai_sound_t *)pieces->elts;
+    unsigned rate = 0, other;
+    gb_buf_t samples, made;
+    int i;
+
+    if (pieces->nelts == 1 && fits(first, wants_wav)) {
+        gb_json_put_span(out, first->data);
         return;
     }
-    gb_buf_init(&bytes, GB_BUF_MAX_ANSWER);
+    gb_buf_init(&samples, GB_BUF_MAX_ANSWER);
     gb_buf_init(&made, GB_BUF_MAX_ANSWER);
-    gb_openai_base64_get(&bytes, data.p + 1, data.len - 2);
-    n = bytes.len;
-    if (wants_wav) {
-        gb_sound_wav_header(&made, gb_openai_audio_rate(type), n);
+    for (i = 0; i < pieces->nelts; i++) {
+        gb_openai_audio_samples(&samples, &first[i], i == 0 ? &rate : &other);
     }
-    else {
-        gb_sound_wav_samples(bytes.data, bytes.len, &at, &n, &rate); /* else all that there is */
+    if (wants_wav && (is_wav(first->data) || gb_openai_audio_is_raw(first->type))) {
+        gb_sound_wav_header(&made, rate, samples.len);
     }
-    gb_buf_append(&made, bytes.data + at, n);
+    gb_buf_append(&made, samples.data, samples.len);
     gb_buf_putc(out, '"');
     gb_openai_base64_put(out, made.data, made.len);
     gb_buf_putc(out, '"');
-    gb_buf_free(&bytes);
+    gb_buf_free(&samples);
     gb_buf_free(&made);
 }

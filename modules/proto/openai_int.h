@@ -370,8 +370,15 @@ const char *gb_openai_usage_tier(const gb_openai_usage_t *usage);
 
 /* ---- openai_audio.c ---- */
 
-/* Sound as a JSON string of base64: as WAV, or as bare samples. */
-void gb_openai_audio_put(gb_buf_t *out, gb_span_t type, gb_span_t data, int wants_wav);
+/* A piece of sound: raw JSON strings. */
+typedef struct gb_openai_sound_t {
+    gb_span_t type, data;
+} gb_openai_sound_t;
+
+/* Pieces (of gb_openai_sound_t) as one JSON string of base64: as WAV, or as bare samples. */
+void gb_openai_audio_put(gb_buf_t *out, const apr_array_header_t *pieces, int wants_wav);
+/* The bytes of a piece behind those of out, without the header of a WAV file. */
+void gb_openai_audio_samples(gb_buf_t *out, const gb_openai_sound_t *piece, unsigned *rate);
 /* Of "audio/L16;codec=pcm;rate=24000": whether the samples are bare, and how many a second. */
 int gb_openai_audio_is_raw(gb_span_t type);
 unsigned gb_openai_audio_rate(gb_span_t type);
@@ -414,7 +421,10 @@ typedef struct gb_openai_choice_t {
 
     /* collected for an answer in one piece: JSON without the outer quotes or brackets */
     gb_buf_t content, reasoning, calls, images, logprob_items;
-    const char *audio; /* JSON object */
+    apr_array_header_t *sounds; /* of gb_openai_sound_t, NULL: none */
+
+    gb_buf_t sound; /* of a stream: bytes that wait for more, so that what is told can be joined */
+    int sound_begun;
     gb_span_t text_signature;
     const char *text_signature_kept;
 } gb_openai_choice_t;
@@ -449,7 +459,7 @@ typedef struct gb_openai_writer_t {
     void (*text)(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t text, int thought);
     void (*call)(gb_openai_answer_t *a, gb_openai_choice_t *c, const gb_openai_tool_call_t *call);
     void (*image)(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t type, gb_span_t data);
-    void (*audio)(gb_openai_answer_t *a, gb_openai_choice_t *c, const char *object);
+    void (*audio)(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t type, gb_span_t data);
     void (*refusal)(gb_openai_answer_t *a, gb_openai_choice_t *c, const char *text);
     /* a signature that stands on text */
     void (*signature)(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t signature);
@@ -495,6 +505,8 @@ void gb_openai_answer_last_words(gb_openai_answer_t *a, gb_openai_choice_t *c);
 const char *gb_openai_finish(const gb_openai_answer_t *a, const gb_openai_choice_t *c);
 /* Settles the name for good. */
 void gb_openai_answer_name(gb_openai_answer_t *a);
+/* The members of an audio object up to its data, without the brace. */
+void gb_openai_audio_begin(gb_openai_answer_t *a, gb_buf_t *out);
 /* 24 letters and digits that no other call has; serial tells those of one call apart. */
 const char *gb_openai_id_make(const gb_openai_call_t *call, unsigned serial);
 /* The call as {"id","type",..}; index < 0: none (an answer in one piece). */

@@ -12,6 +12,9 @@
 
 #include "proto/seam.h"
 
+/* Whole samples of 16 bits, in base64 that can be joined. */
+#define SOUND_UNIT 6
+
 #define CHUNK_TAIL ",\"logprobs\":null,\"finish_reason\":null}]"
 
 static const char *chunk_close(const gb_openai_call_t *call)
@@ -171,9 +174,37 @@ static void on_image(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t typ
     gb_buf_puts(a->out, a->chunk_close);
 }
 
-static void on_audio(gb_openai_answer_t *a, gb_openai_choice_t *c, const char *object)
+/* The SDKs join what the deltas say, member by member: all but the data is said once. */
+static void audio_tell(gb_openai_answer_t *a, gb_openai_choice_t *c, size_t len)
 {
-    delta_tell(a, c, "audio", object, strlen(object));
+    gb_buf_t object;
+
+    gb_buf_init(&object, GB_BUF_MAX_ANSWER);
+    gb_buf_putc(&object, '{');
+    if (!c->sound_begun) {
+        c->sound_begun = 1;
+        gb_openai_audio_begin(a, &object);
+    }
+    else {
+        gb_buf_puts(&object, "\"data\":");
+    }
+    gb_buf_putc(&object, '"');
+    gb_openai_base64_put(&object, c->sound.data, len);
+    gb_buf_puts(&object, "\"}");
+    gb_buf_consume(&c->sound, len);
+    delta_tell(a, c, "audio", object.data, object.len);
+    gb_buf_free(&object);
+}
+
+static void on_audio(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t type, gb_span_t data)
+{
+    gb_openai_sound_t piece = {type, data};
+    unsigned rate;
+
+    gb_openai_audio_samples(&c->sound, &piece, &rate);
+    if (c->sound.len >= SOUND_UNIT) {
+        audio_tell(a, c, c->sound.len - c->sound.len % SOUND_UNIT);
+    }
 }
 
 static void on_refusal(gb_openai_answer_t *a, gb_openai_choice_t *c, const char *text)
@@ -247,6 +278,9 @@ static void choice_end(gb_openai_answer_t *a, gb_openai_choice_t *c)
     role_tell(a, c);
     gb_openai_answer_seam_close(a, c);
     gb_openai_answer_last_words(a, c);
+    if (c->sound.len > 0) {
+        audio_tell(a, c, c->sound.len);
+    }
     annotations_tell(a, c);
     extra_tell(a, c);
     delta_begin(a, c);

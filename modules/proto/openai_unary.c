@@ -41,10 +41,21 @@ static void on_image(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t typ
     gb_buf_puts(&c->images, "\"}}");
 }
 
-static void on_audio(gb_openai_answer_t *a, gb_openai_choice_t *c, const char *object)
+static gb_span_t span_keep(gb_span_t span, apr_pool_t *p)
 {
-    (void)a;
-    c->audio = object;
+    return (gb_span_t){apr_pstrmemdup(p, span.p, span.len), span.len};
+}
+
+static void on_audio(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t type, gb_span_t data)
+{
+    gb_openai_sound_t *piece;
+
+    if (c->sounds == NULL) {
+        c->sounds = apr_array_make(a->pool, 1, sizeof(gb_openai_sound_t));
+    }
+    piece = apr_array_push(c->sounds);
+    piece->type = span_keep(type, a->pool);
+    piece->data = span_keep(data, a->pool);
 }
 
 static void on_refusal(gb_openai_answer_t *a, gb_openai_choice_t *c, const char *text)
@@ -100,6 +111,8 @@ static void extra_put(gb_buf_t *out, const gb_openai_choice_t *c)
 
 static void message_put(gb_openai_answer_t *a, gb_buf_t *out, const gb_openai_choice_t *c)
 {
+    gb_span_t format = gb_json_get(a->call->field[GB_OPENAI_AUDIO], "format");
+
     gb_buf_puts(out, "{\"role\":\"assistant\",\"content\":");
     if (c->content.len > 0) {
         gb_buf_putc(out, '"');
@@ -108,7 +121,7 @@ static void message_put(gb_openai_answer_t *a, gb_buf_t *out, const gb_openai_ch
     }
     else {
         gb_buf_puts(out,
-                    c->n_calls > 0 || c->refusal != NULL || c->audio != NULL ? "null" : "\"\"");
+                    c->n_calls > 0 || c->refusal != NULL || c->sounds != NULL ? "null" : "\"\"");
     }
     gb_buf_puts(out, ",\"refusal\":");
     gb_json_put_cstr(out, c->refusal);
@@ -116,9 +129,11 @@ static void message_put(gb_openai_answer_t *a, gb_buf_t *out, const gb_openai_ch
     member_put(out, a->call->legacy ? "function_call" : "tool_calls", a->call->legacy ? "" : "[",
                &c->calls, a->call->legacy ? "" : "]");
     member_put(out, "images", "[", &c->images, "]");
-    if (c->audio != NULL) {
-        gb_buf_puts(out, ",\"audio\":");
-        gb_buf_puts(out, c->audio);
+    if (c->sounds != NULL) {
+        gb_buf_puts(out, ",\"audio\":{");
+        gb_openai_audio_begin(a, out);
+        gb_openai_audio_put(out, c->sounds, !gb_json_eq(format, "pcm16"));
+        gb_buf_putc(out, '}');
     }
     if (gb_openai_annotations_any(c)) {
         gb_buf_puts(out, ",\"annotations\":");

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The official Python SDKs, unmodified: base URL and token are their only settings."""
 import asyncio
+import base64
+import re
+import time
 
 import pytest
 
@@ -203,6 +206,15 @@ class TestSpeech:
         with client.audio.speech.with_streaming_response.create(model="tts-1", voice="alloy", input="x") as answer:
             answer.stream_to_file(tmp_path / "a.wav")
         assert (tmp_path / "a.wav").read_bytes()[:4] == b"RIFF"
+
+    def test_chat_that_speaks(self, client):
+        with client.chat.completions.stream(
+                model="gemini-2.5-flash-preview-tts", modalities=["audio"],
+                audio={"voice": "alloy", "format": "pcm16"},
+                messages=[{"role": "user", "content": "x" * 200}]) as stream:
+            audio = stream.get_final_completion().choices[0].message.audio
+        assert len(base64.b64decode(audio.data, validate=True)) == 6 * 2400
+        assert re.fullmatch(r"audio_\w{24}", audio.id) and audio.expires_at < time.time() + 4000
 
     def test_refused(self, client):
         with pytest.raises(openai.BadRequestError) as caught:
