@@ -446,6 +446,9 @@ static void on_head(void *baton, const gb_call_head_t *head)
     leg->answer_type = apr_pstrdup(leg->pool, head->content_type);
     leg->answer_headers = head->headers;
     leg->first_byte = gb_mono_now() - leg->began_mono;
+    leg->moved = head->status >= 300 && head->status < 400
+                     ? gb_leg_redirect(leg, apr_table_get(head->headers, "Location"))
+                     : NULL;
     if (leg->streams && head->status >= 200 && head->status < 300) {
         leg->translator = leg->plan->dialect->start(leg->plan, leg->answer_type, &leg->facts);
     }
@@ -545,6 +548,17 @@ static gb_transport_t note_proxy(gb_leg_t *leg, gb_transport_t transport)
     return transport;
 }
 
+static void call_start(gb_leg_t *leg);
+
+/* The same attempt at the address that the upstream has named. */
+static void send_on(gb_leg_t *leg)
+{
+    leg->hops++;
+    leg->status = 0;
+    gb_buf_reset(&leg->raw);
+    call_start(leg);
+}
+
 static void on_done(void *baton, gb_transport_t transport, const char *detail)
 {
     gb_leg_t *leg = baton;
@@ -553,6 +567,10 @@ static void on_done(void *baton, gb_transport_t transport, const char *detail)
     leg->call = NULL;
     transport = note_proxy(leg, transport);
     leg->transport = transport;
+    if (transport == GB_TRANSPORT_OK && leg->moved) {
+        send_on(leg);
+        return;
+    }
     if (transport != GB_TRANSPORT_OK) {
         gb_log(log_level(transport), 0, GBLOGNO(5001) "req %s: attempt %d on key %s: %s",
                leg->conf->request_id, leg->attempts, leg->key.id, detail);
@@ -571,9 +589,16 @@ static void on_done(void *baton, gb_transport_t transport, const char *detail)
     judge(leg);
 }
 
-static const gb_call_events_t call_events = {on_head, on_data, on_done};
-
 /* ---- sending ---- */
+
+static void call_start(gb_leg_t *leg)
+{
+    static const gb_call_events_t call_events = {on_head, on_data, on_done};
+    gb_call_conf_t call;
+
+    gb_leg_request(leg, &call);
+    leg->call = gb_call_start(leg->engine, &call, &call_events, leg, leg->pool);
+}
 
 static void attempt_reset(gb_leg_t *leg)
 {
@@ -592,6 +617,8 @@ static void attempt_reset(gb_leg_t *leg)
     leg->bytes = 0;
     leg->incomplete = 0;
     leg->proxy_failed = 0;
+    leg->moved = NULL;
+    leg->hops = 0;
     leg->latency = 0;
     leg->body = gb_leg_body(leg).p;
     leg->began = apr_time_now();
@@ -602,7 +629,6 @@ static void attempt_reset(gb_leg_t *leg)
 static void send_attempt(gb_leg_t *leg)
 {
     const gb_exchange_host_t *host = leg->conf->host;
-    gb_call_conf_t call;
     gb_attempt_t attempt;
 
     attempt_reset(leg);
@@ -617,8 +643,7 @@ static void send_attempt(gb_leg_t *leg)
     host->attempt_begins(host->baton, leg->x, &attempt);
 
     leg->proxy = gb_leg_proxy(leg);
-    gb_leg_request(leg, &call);
-    leg->call = gb_call_start(leg->engine, &call, &call_events, leg, leg->pool);
+    call_start(leg);
     if (leg->streams && leg->conf->settings->time_out_first_token > 0) {
         gb_timer_set(leg->engine, &leg->first_token, leg->conf->settings->time_out_first_token);
     }

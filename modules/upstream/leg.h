@@ -62,6 +62,8 @@ struct gb_leg_t {
     int moves;         /* re-sends through another proxy */
     const char *proxy; /* of the attempt, NULL: none */
     int proxy_failed;
+    const char *moved; /* where the upstream has sent the attempt on to, NULL: nowhere */
+    int hops;
     char dropped[48]; /* a field that was refused, until it is known whether that was it */
 
     /* of the attempt that runs or ran last */
@@ -103,5 +105,7 @@ gb_span_t gb_leg_body(const gb_leg_t *leg);
 const char *gb_leg_proxy(const gb_leg_t *leg);
 /* Fills *call for the attempt that begins; leg->proxy is set. */
 void gb_leg_request(gb_leg_t *leg, gb_call_conf_t *call);
+/* The address of a redirect when the attempt may follow it; NULL: it may not. */
+const char *gb_leg_redirect(const gb_leg_t *leg, const char *location);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <apr_strings.h>
 
@@ -15,6 +16,7 @@
 
 #define KEY_HEADER    "x-goog-api-key: "
 #define BEARER_HEADER "Authorization: Bearer "
+#define HOPS_MAX      3
 
 static const char *upload_url(const gb_leg_t *leg)
 {
@@ -41,6 +43,27 @@ static const char *url_of(const gb_leg_t *leg)
                            leg->plan->version, NULL);
     }
     return apr_pstrcat(leg->pool, base, leg->plan->path, NULL);
+}
+
+/*
+ * Google sends downloads on to another path of its own.  The key goes along only where it goes
+ * anyhow: to the scheme, host and port of BASE_URL.
+ */
+const char *gb_leg_redirect(const gb_leg_t *leg, const char *location)
+{
+    const char *base = leg->conf->settings->base_url;
+    const char *host = strstr(base, "://");
+    size_t len = host ? (size_t)(host + 3 - base) + strcspn(host + 3, "/?#") : 0;
+
+    if (!location || !len || strcmp(leg->plan->method, "GET") != 0 || leg->hops >= HOPS_MAX) {
+        return NULL;
+    }
+    if (location[0] == '/' && location[1] != '/') {
+        return apr_pstrcat(leg->pool, apr_pstrmemdup(leg->pool, base, len), location, NULL);
+    }
+    return strncasecmp(location, base, len) == 0 && location[len] == '/'
+               ? apr_pstrdup(leg->pool, location)
+               : NULL;
 }
 
 const char *gb_leg_proxy(const gb_leg_t *leg)
@@ -112,7 +135,7 @@ void gb_leg_request(gb_leg_t *leg, gb_call_conf_t *call)
 
     memset(call, 0, sizeof(*call));
     call->method = leg->plan->method;
-    call->url = url_of(leg);
+    call->url = leg->moved ? leg->moved : url_of(leg);
     call->headers = headers_of(leg);
     if (leg->plan->pieces) {
         gb_pieces_begin(&leg->pieces, leg->plan->pieces);
