@@ -23,6 +23,7 @@ static const struct {
     {"cachedContents/",   apr_time_from_sec(30 * 24 * 3600) },
     {"fileSearchStores/", apr_time_from_sec(365 * 24 * 3600)},
     {"tunedModels/",      apr_time_from_sec(365 * 24 * 3600)},
+    {"pages/",            apr_time_from_sec(24 * 3600)      }, /* tokens of lists */
     {"",                  apr_time_from_sec(14 * 24 * 3600) },
 };
 
@@ -145,21 +146,41 @@ static int lasts_longer(const gb_owner_t *owner, const gb_owner_t *before)
     return is_file(owner->name) ? more != 0 : more > life_of(owner->name) / 8;
 }
 
+static size_t members_of(const char *json)
+{
+    return gb_json_count(json ? gb_json_root(json, strlen(json)) : (gb_span_t){NULL, 0});
+}
+
+/* A field mask, or the operation that made a file, tells less of it than what is known. */
+static int tells_less(const core_made_t *made, const gb_owner_t *before)
+{
+    return is_file(made->name) && members_of(made->json) < members_of(before->json);
+}
+
+/* What Google has not described to us is remembered while httpd runs: its end is a guess. */
+static int is_kept(const core_made_t *made)
+{
+    return is_file(made->name) ? made->json != NULL : strncmp(made->name, "pages/", 6) != 0;
+}
+
 void core_owners_note(const core_made_t *made)
 {
     gb_tenant_t *tenant = core_tenant_get(TENANT);
     apr_time_t now = apr_time_now();
     gb_owner_t owner, before;
-    int news;
+    int known, news;
 
     if (!tenant || !fits(made)) {
         return;
     }
     fill(&owner, made, now, end_of(made, now));
-    news = gb_owners_get(&before, tenant, owner.pool, owner.name, now) != APR_SUCCESS
-           || strcmp(before.json, owner.json) != 0 || lasts_longer(&owner, &before);
+    known = gb_owners_get(&before, tenant, owner.pool, owner.name, now) == APR_SUCCESS;
+    if (known && tells_less(made, &before)) {
+        return;
+    }
+    news = !known || strcmp(before.json, owner.json) != 0 || lasts_longer(&owner, &before);
     gb_owners_put(tenant, &owner, now);
-    if (news) {
+    if (news && is_kept(made)) {
         core_files_put(made, owner.made, owner.ends);
     }
 }
@@ -210,7 +231,8 @@ static void learn_made(const gb_exchange_t *x, const gb_attempt_t *attempt)
     for (gb_json_iter(&it, list ? gb_json_root(list, strlen(list)) : (gb_span_t){NULL, 0});
          gb_json_next(&it);) {
         made.name = gb_json_str(gb_json_get(it.value, "name"), NULL, p);
-        made.json = apr_pstrmemdup(p, it.value.p, it.value.len);
+        made.json = gb_json_count(it.value) > 1 ? apr_pstrmemdup(p, it.value.p, it.value.len)
+                                                : NULL;
         if (made.name) {
             core_owners_note(&made);
         }
@@ -222,6 +244,9 @@ void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt)
     const gb_plan_t *plan = gb_exchange_plan(x);
 
     if (attempt->verdict->cls != GB_CLASS_SUCCESS) {
+        if (plan->stream && attempt->facts->made) {
+            learn_made(x, attempt); /* Google goes on with what a stream that broke off was about */
+        }
         return;
     }
     if (plan->upload) {

@@ -89,7 +89,8 @@ typedef struct gb_facts_t {
     char response_id[64];
     const char *made;      /* name of what the answer describes and one key alone can use; NULL */
     const char *made_json; /* that description, of files only */
-    const char *made_list; /* the same of several files at once: a JSON array; NULL */
+    const char
+        *made_list; /* the same of several things at once, or their names: a JSON array; NULL */
 } gb_facts_t;
 
 /* A picture that the client gets by address. */

@@ -29,6 +29,9 @@ static apr_status_t on_event(void *baton, gb_sse_kind_t kind, const char *data, 
     gb_translator_t *t = baton;
     gb_json_fault_t fault;
 
+    if (t->call->form == GEMINI_EVENTS) {
+        gb_gemini_tap_begun(t->facts, t->plan, data, len);
+    }
     if (kind == GB_SSE_DONE || !t->call->taps || gb_json_check(data, len, &fault) != APR_SUCCESS) {
         return APR_SUCCESS; /* what we cannot read is still the client's */
     }

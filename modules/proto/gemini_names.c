@@ -8,34 +8,42 @@
 
 #include <string.h>
 
+#include <apr_escape.h>
 #include <apr_strings.h>
+
+#include "base/secret.h"
 
 #define MAX_NAMES 64
 #define MAX_DEPTH 24
 
 /* ---- collecting ---- */
 
-static void add(gb_plan_t *plan, const char *name)
+typedef struct found_t {
+    apr_pool_t *pool;
+    apr_array_header_t *names; /* of const char *, NULL: none */
+} found_t;
+
+static void add(found_t *found, const char *name)
 {
     int i;
 
     if (name == NULL || *name == '\0' || strlen(name) > 120) {
         return;
     }
-    if (plan->names == NULL) {
-        plan->names = apr_array_make(plan->pool, 4, sizeof(const char *));
+    if (found->names == NULL) {
+        found->names = apr_array_make(found->pool, 4, sizeof(const char *));
     }
-    for (i = 0; i < plan->names->nelts; i++) {
-        if (strcmp(APR_ARRAY_IDX(plan->names, i, const char *), name) == 0) {
+    for (i = 0; i < found->names->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(found->names, i, const char *), name) == 0) {
             return;
         }
     }
-    if (plan->names->nelts < MAX_NAMES) {
-        APR_ARRAY_PUSH(plan->names, const char *) = name;
+    if (found->names->nelts < MAX_NAMES) {
+        APR_ARRAY_PUSH(found->names, const char *) = name;
     }
 }
 
-/* ---- in a body ---- */
+/* ---- in JSON ---- */
 
 typedef enum { NAME, FILE_URI, ID } kind_t;
 
@@ -46,8 +54,11 @@ static const struct {
     const char *collection; /* of an ID: "interactions/" */
 } members[] = {
     {"fileUri",               "file_uri",                FILE_URI, NULL           },
+    {"uri",                   "uri",                     FILE_URI, NULL           },
     {"cachedContent",         "cached_content",          NAME,     NULL           },
     {"fileName",              "file_name",               NAME,     NULL           },
+    {"responsesFile",         "responses_file",          NAME,     NULL           },
+    {"tunedModel",            "tuned_model",             NAME,     NULL           },
     {"fileSearchStoreNames",  "file_search_store_names", NAME,     NULL           },
     {"previousInteractionId", "previous_interaction_id", ID,       "interactions/"},
     {"environment",           "environment_id",          ID,       "environments/"},
@@ -82,30 +93,30 @@ static const char *name_of_id(const char *id, const char *collection, apr_pool_t
                                                             : apr_pstrcat(p, collection, id, NULL);
 }
 
-static void add_value(gb_plan_t *plan, size_t i, gb_span_t value)
+static void add_value(found_t *found, size_t i, gb_span_t value)
 {
     size_t len;
-    const char *text = gb_json_str(value, &len, plan->pool);
+    const char *text = gb_json_str(value, &len, found->pool);
 
     if (text == NULL) {
         return;
     }
     switch (members[i].kind) {
     case NAME:
-        add(plan, strchr(text, '/') != NULL ? text : NULL);
+        add(found, strchr(text, '/') != NULL ? text : NULL);
         break;
     case FILE_URI:
-        add(plan, file_of_uri(text, plan->pool));
+        add(found, file_of_uri(text, found->pool));
         break;
     case ID:
-        add(plan, name_of_id(text, members[i].collection, plan->pool));
+        add(found, name_of_id(text, members[i].collection, found->pool));
         break;
     }
 }
 
-static void walk(gb_plan_t *plan, gb_span_t value, int depth);
+static void walk(found_t *found, gb_span_t value, int depth);
 
-static int refers(gb_plan_t *plan, gb_span_t key, gb_span_t value)
+static int refers(found_t *found, gb_span_t key, gb_span_t value)
 {
     gb_json_iter_t it;
     size_t i;
@@ -115,21 +126,21 @@ static int refers(gb_plan_t *plan, gb_span_t key, gb_span_t value)
             continue;
         }
         if (gb_json_kind(value) == GB_JSON_STRING) {
-            add_value(plan, i, value);
+            add_value(found, i, value);
             return 1;
         }
         if (gb_json_kind(value) == GB_JSON_OBJECT) {
             return 0; /* described, not named */
         }
         for (gb_json_iter(&it, value); gb_json_next(&it);) {
-            add_value(plan, i, it.value);
+            add_value(found, i, it.value);
         }
         return 1;
     }
     return 0;
 }
 
-static void walk(gb_plan_t *plan, gb_span_t value, int depth)
+static void walk(found_t *found, gb_span_t value, int depth)
 {
     gb_json_kind_t kind = gb_json_kind(value);
     gb_json_iter_t it;
@@ -138,8 +149,8 @@ static void walk(gb_plan_t *plan, gb_span_t value, int depth)
         return;
     }
     for (gb_json_iter(&it, value); gb_json_next(&it);) {
-        if (kind != GB_JSON_OBJECT || !refers(plan, it.key, it.value)) {
-            walk(plan, it.value, depth + 1);
+        if (kind != GB_JSON_OBJECT || !refers(found, it.key, it.value)) {
+            walk(found, it.value, depth + 1);
         }
     }
 }
@@ -149,11 +160,14 @@ static int holds(const char *text, size_t len, const char *word)
     return memmem(text, len, word, strlen(word)) != NULL;
 }
 
-/* Most bodies refer to nothing, and some are large: they are looked through once. */
+/* Most bodies refer to nothing, and some are large: they are looked through once.  Some clients write \/. */
 void gb_gemini_names_in_body(gb_plan_t *plan)
 {
-    static const char *const words[] = {"files/",     "cachedContents/", "fileSearchStores/",
-                                        "nteraction", "nvironment",      "gent\""};
+    static const char *const words[] = {"files/",     "cachedContents/",   "fileSearchStores/",
+                                        "files\\/",   "cachedContents\\/", "fileSearchStores\\/",
+                                        "nteraction", "nvironment",        "gent\"",
+                                        "tunedModel"};
+    found_t found = {plan->pool, plan->names};
     gb_json_fault_t fault;
     size_t i;
 
@@ -164,7 +178,8 @@ void gb_gemini_names_in_body(gb_plan_t *plan)
     }
     if (i < sizeof(words) / sizeof(words[0])
         && gb_json_check(plan->body, plan->body_len, &fault) == APR_SUCCESS) {
-        walk(plan, gb_json_root(plan->body, plan->body_len), 0);
+        walk(&found, gb_json_root(plan->body, plan->body_len), 0);
+        plan->names = found.names;
     }
 }
 
@@ -173,6 +188,7 @@ void gb_gemini_names_in_body(gb_plan_t *plan)
 /* "/cachedContents/a:method" -> "cachedContents/a"; models alone are everybody's. */
 void gb_gemini_name_in_path(gb_plan_t *plan, const char *path)
 {
+    found_t found = {plan->pool, plan->names};
     const char *colon = strrchr(path, ':');
     const char *name = apr_pstrmemdup(
         plan->pool, path + 1, colon != NULL ? (size_t)(colon - path - 1) : strlen(path + 1));
@@ -182,9 +198,35 @@ void gb_gemini_name_in_path(gb_plan_t *plan, const char *path)
     if (slash == NULL || (strncmp(name, "models/", 7) == 0 && second == NULL)) {
         return;
     }
-    add(plan, name);
+    add(&found, name);
     if (second != NULL && strncmp(name, "models/", 7) != 0) {
-        add(plan, apr_pstrmemdup(plan->pool, name, (size_t)(second - name)));
+        add(&found, apr_pstrmemdup(plan->pool, name, (size_t)(second - name)));
+    }
+    plan->names = found.names;
+}
+
+/* ---- pages of a list ---- */
+
+/* Where a list goes on is told to the key that began it; tokens may be longer than names. */
+static const char *name_of_page(const char *token, size_t len, apr_pool_t *p)
+{
+    unsigned char digest[GB_DIGEST_LEN];
+    char hex[2 * 16 + 1];
+
+    gb_digest(digest, token, len);
+    gb_hex(hex, digest, 16);
+    return apr_pstrcat(p, "pages/", hex, NULL);
+}
+
+void gb_gemini_name_of_page(gb_plan_t *plan, const char *value, size_t len)
+{
+    found_t found = {plan->pool, plan->names};
+    const char *token = apr_punescape_url(plan->pool, apr_pstrmemdup(plan->pool, value, len), NULL,
+                                          NULL, 1);
+
+    if (token != NULL && *token != '\0') {
+        add(&found, name_of_page(token, strlen(token), plan->pool));
+        plan->names = found.names;
     }
 }
 
@@ -209,6 +251,33 @@ static const char *named_by_id(const gb_plan_t *plan, const char *id)
     return apr_pstrcat(plan->pool, apr_pstrmemdup(plan->pool, collection, len), "/", id, NULL);
 }
 
+/* What such an answer tells is not only itself: an operation names what it has made. */
+static int is_operation(const char *name)
+{
+    return strncmp(name, "batches/", 8) == 0 || strncmp(name, "operations/", 11) == 0
+           || strstr(name, "/operations/") != NULL;
+}
+
+static void tap_results(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json)
+{
+    found_t found = {plan->pool, NULL};
+    gb_buf_t list;
+    int i;
+
+    walk(&found, json, 0);
+    if (found.names == NULL) {
+        return;
+    }
+    gb_buf_init_pool(&list, GB_BUF_MAX_LINE, plan->pool);
+    for (i = 0; i < found.names->nelts; i++) {
+        gb_buf_puts(&list, i > 0 ? "},{\"name\":" : "[{\"name\":");
+        gb_json_put_cstr(&list, APR_ARRAY_IDX(found.names, i, const char *));
+    }
+    if (gb_buf_puts(&list, "}]") == APR_SUCCESS) {
+        facts->made_list = list.data;
+    }
+}
+
 /* The name of what an answer describes: of a file, an operation, a cache, an interaction. */
 void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json)
 {
@@ -216,6 +285,7 @@ void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json
     gb_span_t object = gb_json_kind(file) == GB_JSON_OBJECT ? file : json;
     const char *name = text_member(object, "name", plan->pool);
     const char *id = text_member(json, "id", plan->pool);
+    const char *page = text_member(json, "nextPageToken", plan->pool);
     gb_span_t list = gb_json_get(json, "files");
 
     if (gb_json_kind(list) == GB_JSON_ARRAY && strncmp(plan->path, "/files:", 7) == 0) {
@@ -225,6 +295,9 @@ void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json
     if (name == NULL && id != NULL) {
         name = named_by_id(plan, id);
     }
+    if (name == NULL && page != NULL && *page != '\0') {
+        name = name_of_page(page, strlen(page), plan->pool);
+    }
     if (name == NULL || strchr(name, '/') == NULL || strlen(name) > 120
         || (strncmp(name, "models/", 7) == 0 && strchr(name + 7, '/') == NULL)) {
         return;
@@ -232,5 +305,29 @@ void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json
     facts->made = name;
     if (strncmp(name, "files/", 6) == 0) {
         facts->made_json = apr_pstrmemdup(plan->pool, object.p, object.len);
+    }
+    else if (is_operation(name)) {
+        tap_results(facts, plan, json);
+    }
+}
+
+/* The event of a stream that says which interaction it is. */
+void gb_gemini_tap_begun(gb_facts_t *facts, const gb_plan_t *plan, const char *event, size_t len)
+{
+    gb_json_fault_t fault;
+    gb_span_t json;
+    const char *id;
+
+    if (facts->made != NULL || !holds(event, len, "\"interaction")
+        || gb_json_check(event, len, &fault) != APR_SUCCESS) {
+        return;
+    }
+    json = gb_json_root(event, len);
+    id = text_member(gb_json_get(json, "interaction"), "id", plan->pool);
+    if (id == NULL) {
+        id = text_member(json, "interaction_id", plan->pool);
+    }
+    if (id != NULL && *id != '\0' && strlen(id) <= 100) {
+        facts->made = named_by_id(plan, id);
     }
 }

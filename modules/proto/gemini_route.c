@@ -580,6 +580,21 @@ static const char *static_method(const char *method)
     return NULL;
 }
 
+/* Lists of models and of files are the same for all keys. */
+static void name_page(gb_plan_t *plan, const route_t *route, const gb_request_t *request)
+{
+    size_t len = 0;
+    const char *token = strcmp(plan->method, "GET") == 0 && !plan->lists_files
+                                && (route->depth > 1
+                                    || strcmp(route->collection->name, "models") != 0)
+                            ? query_arg(request->args, "pageToken", &len)
+                            : NULL;
+
+    if (token != NULL) {
+        gb_gemini_name_of_page(plan, token, len);
+    }
+}
+
 static apr_status_t check_route(route_t *route, const gb_request_t *request, gb_error_t *err)
 {
     if (!parse_path(route, request->path)) {
@@ -630,6 +645,7 @@ apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *requ
     set_answer(plan, call, request, settings);
     fake_stream(plan, request, settings);
     gb_gemini_name_in_path(plan, request->path);
+    name_page(plan, &route, request);
     if (plan->body_len > 0) {
         gb_gemini_names_in_body(plan);
     }

@@ -110,6 +110,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not self.key:
             self.body()
             return self.refuse(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers.")
+        if path.startswith("/download/"):
+            return self.download(re.sub(r"^/download/v1(beta|alpha)?/|:download$", "", path))
         return self.resource(re.sub(r"^/v1(beta|alpha)?/", "", path))
 
     do_GET = do_POST = do_PATCH = do_DELETE = do_PUT = handle_one
@@ -140,13 +142,28 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if previous and google.owner(f"interactions/{previous}") != self.key:
                 return self.not_there("Interaction")
             made = secrets.token_hex(8)
-            return self.answer(200, google.put(f"interactions/{made}", self.key, {"id": made, "status": "completed"}))
+            google.put(f"interactions/{made}", self.key, {"id": made, "status": "completed"})
+            if content.get("stream"):
+                return self.stream({"event_type": "interaction.created", "interaction": {"id": made, "status": "in_progress"}},
+                                   {"event_type": "step.delta", "delta": {"type": "text", "text": "x"}})
+            return self.answer(200, {"id": made, "status": "completed"})
         name = f"{kind}/{secrets.token_hex(6)}"
-        return self.answer(200, google.put(name, self.key, {**content, "name": name}))
+        thing = google.put(name, self.key, {**content, "name": name})
+        if kind == "tunedModels":
+            name += "/operations/" + secrets.token_hex(6)
+            return self.answer(200, google.put(name, self.key, {"name": name, "metadata": {"tunedModel": thing["name"]}}))
+        return self.answer(200, thing)
 
     def list(self, kind):
+        """Pages of one thing where a size is asked for; a page's token says nothing to another key."""
         found = [c for n, (k, c) in self.server.google.things.items() if k == self.key and n.startswith(kind + "/")]
-        self.answer(200, {kind: found} if found else {})
+        key, _, at = self.query.get("pageToken", f"{self.key}/0").rpartition("/")
+        if key != self.key:
+            return self.refuse(400, "INVALID_ARGUMENT", "The page token is invalid.")
+        page, at = {}, int(at)
+        if "pageSize" in self.query and at + 1 < len(found):
+            page, found = {"nextPageToken": f"{self.key}/{at + 1}"}, found[at:at + 1]
+        return self.answer(200, {kind: found[at if not page else 0:], **page} if found else {})
 
     def one(self, name, method, content):
         google = self.server.google
@@ -164,11 +181,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
         thing = google.things[name][1]
         if self.command == "PATCH":
             thing.update(content)
-        return self.answer(200, {} if method else thing)
+        if method == "download":
+            return self.answer(302, None, [("Location", google.elsewhere or f"{google.url}/download/v1beta/{name}:download?alt=media")])
+        if "fields" in self.query:
+            thing = {member: thing[member] for member in self.query["fields"].split(",")}
+        return self.answer(200, {} if method else {**thing, **self.results(name)})
+
+    def results(self, name):
+        """What an operation has made by now."""
+        made = f"files/of-{name.split('/')[-1]}"
+        if name.startswith("batches/"):
+            self.server.google.put(made, self.key, {"name": made})
+            return {"done": True, "response": {"responsesFile": made}}
+        if name.startswith("models/"):
+            self.server.google.put(made, self.key, {"name": made})
+            video = {"uri": f"{self.server.google.url}/v1beta/{made}:download?alt=media"}
+            return {"done": True, "response": {"generateVideoResponse": {"generatedSamples": [{"video": video}]}}}
+        return {}
+
+    def download(self, name):
+        """Where Google sends downloads on to."""
+        if self.server.google.owner(name) not in (self.key, ANYBODY):
+            return self.not_there(name.split("/")[0])
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"bytes")
 
     def model_call(self, model, method, content, body):
         google = self.server.google
-        for name in re.findall(rb'"(?:[^"]*/v1beta/)?((?:files|cachedContents|fileSearchStores)/[^"/]+)"', body):
+        for name in re.findall(rb'"(?:[^"]*/v1beta/)?((?:files|cachedContents|fileSearchStores)/[^"/:]+)[":]', body.replace(b"\\/", b"/")):
             if google.owner(name.decode()) != self.key:
                 return self.not_there("File " + name.decode())
         if method == "predictLongRunning":
@@ -285,6 +328,7 @@ class Google:
     def __init__(self, tls=None, host="127.0.0.1"):
         self.lock, self.calls, self.things, self.uploads = threading.Lock(), [], {}, {}
         self.prefix = ""        # of a proxy of one's own
+        self.elsewhere = None   # where downloads are sent on to, when it is not here
         self.running = 0        # requests whose end has not come
         self.fault, self.ended = None, threading.Event()     # "close" or "hang" where bytes come
         self.server = http.server.ThreadingHTTPServer((host, 0), Handler)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What exists for one key only - cached contents, operations, batches, interactions - is asked for with that key."""
+import json
+import urllib.parse
+
 import pytest
 
 from conf import KEYS, Conf
-from google_apis import Google
+from google_apis import ANYBODY, Google
 from wire import MODEL, Gemini
 
 
@@ -23,6 +26,7 @@ MADE_BY = [("cachedContents", {"model": f"models/{MODEL}"}, "name"),
            (f"models/{MODEL}:predictLongRunning", {}, "name"),
            (f"models/{MODEL}:batchGenerateContent", {"batch": {}}, "name"),
            ("fileSearchStores", {}, "name"),
+           ("tunedModels", {}, "name"),
            ("interactions", {"model": MODEL, "input": "Hi"}, "id")]
 
 
@@ -91,6 +95,50 @@ class TestAffinity:
             for file in made:
                 assert many.api.get("/v1beta/" + file["name"]).status == 200
                 assert many.api.get("/v1beta/" + file["name"] + ":download?alt=media").status == 200
+
+    def test_what_an_operation_has_made(self, many, google):
+        """Videos and answers to batches are files; Google sends a download on to another of its paths."""
+        for _ in range(4):
+            name = make(many, f"models/{MODEL}:predictLongRunning", {}, "name")
+            answer = many.api.get("/v1beta/" + name).json()["response"]["generateVideoResponse"]
+            uri = answer["generatedSamples"][0]["video"]["uri"]
+            assert many.api.get(uri.removeprefix(google.url)).read() == b"bytes"
+            answer = many.api.post(f"/v1beta/models/{MODEL}:predictLongRunning", json={"instances": [{"video": {"uri": uri}}]})
+            assert answer.status == 200, answer
+            name = make(many, f"models/{MODEL}:batchGenerateContent", {"batch": {}}, "name")
+            file = many.api.get("/v1beta/" + name).json()["response"]["responsesFile"]
+            assert many.api.get(f"/v1beta/{file}:download?alt=media").read() == b"bytes"
+
+    @pytest.mark.parametrize("elsewhere", ["http://127.0.0.1:1/download", "https://127.0.0.1/x", "//127.0.0.1/x", "/v1beta/files/x:download"])
+    def test_no_key_goes_elsewhere(self, many, google, elsewhere):
+        google.put("files/x", ANYBODY, {"name": "files/x"})
+        google.elsewhere = elsewhere
+        google.reset()
+        Gemini.check_error(many.api.get("/v1beta/files/x:download?alt=media"), 502)
+        assert len(google.calls) == (4 if elsewhere[1] == "v" else 1), "a circle ends"
+        google.elsewhere = None
+
+    def test_a_model_that_was_tuned(self, many, google):
+        for _ in range(4):
+            operation = make(many, "tunedModels", {"displayName": "t"}, "name")
+            assert many.api.get("/v1beta/" + operation.partition("/operations")[0]).status == 200
+
+    def test_interactions_that_stream(self, many, google):
+        for _ in range(4):
+            first = many.api.post("/v1beta/interactions", json={"input": "Hi", "stream": True}).body.split(b"\r\n")[0]
+            made = json.loads(first.removeprefix(b"data: "))["interaction"]["id"]
+            answer = many.api.post("/v1beta/interactions", json={"input": "and?", "previous_interaction_id": made})
+            assert answer.status == 200, answer
+
+    def test_pages_of_a_list_come_from_one_key(self, many, google):
+        for _ in range(9):
+            make(many, "cachedContents", {}, "name")
+        page = many.api.get("/v1beta/cachedContents?pageSize=1").json()
+        while token := page.get("nextPageToken"):
+            assert len(page["cachedContents"]) == 1
+            answer = many.api.get(f"/v1beta/cachedContents?pageSize=1&pageToken={urllib.parse.quote(token, safe='')}")
+            assert answer.status == 200, answer
+            page = answer.json()
 
     def test_known_to_the_next_generation(self, many, google):
         names = [make(many, "cachedContents", {}, "name") for _ in range(3)]

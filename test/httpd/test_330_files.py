@@ -193,6 +193,12 @@ class TestOwners:
             assert answer.status == 200, answer
             assert files.api.get("/v1beta/" + made["name"]).json()["name"] == made["name"]
 
+    def test_a_slash_as_php_writes_it(self, files, google):
+        for _ in range(6):
+            body = json.dumps({"contents": [{"parts": [{"fileData": {"fileUri": upload(files.api, b"data")["uri"]}}]}]})
+            answer = files.api.request("POST", Gemini.path(), body=body.replace("/", "\\/").encode())
+            assert answer.status == 200, answer
+
     def test_files_of_several_keys(self, files, google):
         made = {}
         while len(made) < 2:
@@ -215,6 +221,12 @@ class TestOwners:
                 break
         assert {f["name"] for f in found} >= names
         assert all(f["uri"] and f["sizeBytes"] for f in found)
+
+    def test_a_field_mask_takes_nothing_from_the_list(self, files, google):
+        made = upload(files.api, b"data")
+        asked = files.api.get(f"/v1beta/{made['name']}?fields=name,state").json()
+        assert asked == {"name": made["name"], "state": "ACTIVE"}
+        assert made in files.api.get("/v1beta/files?pageSize=100").json()["files"]
 
     def test_delete(self, files, google):
         made = upload(files.api, b"data")

@@ -45,6 +45,18 @@ static const struct {
      "{\"fileData\":{\"fileUri\":\"https://h/v1beta/files/f\"}}]}]}}]}}}}", "files/in files/f"},
     {"POST",   "/models/m:generateContent", "{\"tools\":[{\"fileSearch\":{\"fileSearchStoreNames\":[\"fileSearchStores/a\",\"fileSearchStores/b\"]}}]}",
      "fileSearchStores/a fileSearchStores/b"},
+    {"POST",   "/models/m:generateContent",     /* as PHP writes a slash */
+     "{\"contents\":[{\"parts\":[{\"fileData\":{\"fileUri\":\"https:\\/\\/h\\/v1beta\\/files\\/a\"}}]}],\"cachedContent\":\"cachedContents\\/c\"}",
+     "files/a cachedContents/c"},
+    {"POST",   "/models/veo:predictLongRunning",
+     "{\"instances\":[{\"prompt\":\"x\",\"video\":{\"uri\":\"https://h/v1beta/files/v:download?alt=media\"}}]}", "files/v"},
+    {"POST",   "/interactions", "{\"input\":[{\"type\":\"video\",\"uri\":\"https://h/v1beta/files/v\"},{\"uri\":\"https://youtu.be/x\"}]}", "files/v"},
+    {"POST",   "/tunedModels", "{\"tunedModelSource\":{\"tunedModel\":\"tunedModels/t\"}}", "tunedModels/t"},
+    {"GET",    "/batches?pageSize=1", "", ""},
+    {"GET",    "/batches?pageToken=", "", ""},
+    {"GET",    "/batches?pageSize=1&pageToken=a%2Fb%3D", "", "pages/4fbf969b0eb07e9113d61a307102d2ac"},
+    {"GET",    "/models?pageToken=a", "", ""},
+    {"GET",    "/files?pageToken=a", "", ""},
     {"POST",   "/interactions", "{\"previous_interaction_id\":\"i1\"}", "interactions/i1"},
     {"POST",   "/interactions", "{\"agent\":\"a1\",\"environment\":\"environments/e1\"}", "agents/a1 environments/e1"},
     {"POST",   "/interactions", "{\"environment\":{\"type\":\"remote\"}}", ""},
@@ -68,18 +80,38 @@ static const struct {
     {"GET",  "/cachedContents", "{\"cachedContents\":[{\"name\":\"cachedContents/x\"}]}", NULL},
     {"GET",  "/files", "{}", NULL},
     {"GET",  "/files/a", "no json", NULL},
+    {"GET",  "/batches", "{\"operations\":[],\"nextPageToken\":\"a/b=\"}", "pages/4fbf969b0eb07e9113d61a307102d2ac"},
+};
+
+/* What an operation has made, beside itself. */
+static const struct {
+    const char *path, *answer, *list;
+} results[] = {
+    {"/models/veo/operations/o",
+     "{\"name\":\"models/veo/operations/o\",\"done\":true,\"response\":{\"generateVideoResponse\":{\"generatedSamples\":["
+     "{\"video\":{\"uri\":\"https://h/v1beta/files/v1:download?alt=media\"}},{\"video\":{\"uri\":\"https://h/v1beta/files/v2\"}}]}}}",
+     "[{\"name\":\"files/v1\"},{\"name\":\"files/v2\"}]"},
+    {"/batches/b",
+     "{\"name\":\"batches/b\",\"metadata\":{\"name\":\"batches/b\",\"output\":{\"responsesFile\":\"files/batch-b\"}},"
+     "\"response\":{\"responsesFile\":\"files/batch-b\"}}", "[{\"name\":\"files/batch-b\"}]"},
+    {"/tunedModels/t/operations/o", "{\"name\":\"tunedModels/t/operations/o\",\"metadata\":{\"tunedModel\":\"tunedModels/t\"}}",
+     "[{\"name\":\"tunedModels/t\"}]"},
+    {"/cachedContents/c", "{\"name\":\"cachedContents/c\",\"x\":{\"uri\":\"https://h/v1beta/files/v1\"}}", NULL},
+    {"/batches/b", "{\"name\":\"batches/b\"}", NULL},
 };
 /* clang-format on */
 
 static gb_plan_t *plan_for(const char *method, const char *path, const char *body)
 {
+    const char *query = strchr(path, '?');
     gb_plan_t *plan = NULL;
     gb_request_t r;
     gb_error_t err;
 
     memset(&r, 0, sizeof(r));
     r.method = method;
-    r.path = path;
+    r.path = query != NULL ? apr_pstrmemdup(pool, path, (apr_size_t)(query - path)) : path;
+    r.args = query != NULL ? query + 1 : NULL;
     r.body = body;
     r.body_len = strlen(body);
     if (gb_gemini_dialect.parse_request(&plan, &r, gb_settings_make(pool), &err, pool)
@@ -125,11 +157,61 @@ static void test_made(void **state)
     }
 }
 
+static void test_results(void **state)
+{
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(results) / sizeof(results[0]); i++) {
+        gb_plan_t *plan = plan_for("GET", results[i].path, "");
+        gb_facts_t facts = {0};
+        gb_translator_t *t = gb_gemini_dialect.start(plan, "application/json", &facts);
+        gb_buf_t out;
+
+        gb_buf_init_pool(&out, 65536, pool);
+        gb_gemini_dialect.on_chunk(t, results[i].answer, strlen(results[i].answer), &out);
+        if (results[i].list == NULL
+                ? facts.made_list != NULL
+                : facts.made_list == NULL || strcmp(facts.made_list, results[i].list) != 0) {
+            fail_msg("%s: %s", results[i].answer,
+                     facts.made_list != NULL ? facts.made_list : "nothing");
+        }
+    }
+}
+
+/* Which interaction it is stands in the first event, cut wherever it may be. */
+static void test_begun(void **state)
+{
+    static const char *const events[] = {
+        "event: interaction.created\ndata: {\"interaction\":{\"id\":\"i3\",\"status\":\"x\"}}\n\n",
+        "data: {\"event_type\":\"interaction.status_update\",\"interaction_id\":\"i3\"}\r\n\r\n",
+    };
+    size_t i, at;
+
+    (void)state;
+    for (i = 0; i < sizeof(events) / sizeof(events[0]); i++) {
+        gb_plan_t *plan = plan_for("POST", "/interactions", "{\"stream\":true}");
+        gb_facts_t facts = {0};
+        gb_translator_t *t = gb_gemini_dialect.start(plan, "text/event-stream", &facts);
+        gb_buf_t out;
+
+        gb_buf_init_pool(&out, 65536, pool);
+        for (at = 0; at < strlen(events[i]); at++) {
+            gb_gemini_dialect.on_chunk(t, events[i] + at, 1, &out);
+        }
+        assert_string_equal(out.data, events[i]);
+        assert_non_null(facts.made);
+        assert_string_equal(facts.made, "interactions/i3");
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_made),
+        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_begun),
     };
     int failed;
 
