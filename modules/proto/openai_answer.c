@@ -101,6 +101,20 @@ const char *gb_openai_finish(const gb_openai_answer_t *a, const gb_openai_choice
     }
 }
 
+int gb_openai_malformed(const gb_openai_answer_t *a)
+{
+    const gb_openai_choice_t *c;
+    int i;
+
+    for (i = 0; i < a->choices->nelts; i++) {
+        c = APR_ARRAY_IDX(a->choices, i, gb_openai_choice_t *);
+        if (ending_of(c) != ENDS_MALFORMED || c->text.len > 0 || c->other_parts) {
+            return 0;
+        }
+    }
+    return i > 0;
+}
+
 /* ---- ids ---- */
 
 const char *gb_openai_id_make(const gb_openai_call_t *call, unsigned serial)

@@ -503,6 +503,8 @@ void gb_openai_answer_next(gb_openai_answer_t *a);
 void gb_openai_answer_last_words(gb_openai_answer_t *a, gb_openai_choice_t *c);
 /* OpenAI's finish_reason. */
 const char *gb_openai_finish(const gb_openai_answer_t *a, const gb_openai_choice_t *c);
+/* Whether thoughts are all that there is before a tool call that cannot be read. */
+int gb_openai_malformed(const gb_openai_answer_t *a);
 /* Settles the name for good. */
 void gb_openai_answer_name(gb_openai_answer_t *a);
 /* The members of an audio object up to its data, without the brace. */

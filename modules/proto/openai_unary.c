@@ -243,6 +243,7 @@ static apr_status_t unary_end(gb_translator_t *t)
     else if (t->n == 0) {
         return APR_INCOMPLETE;
     }
+    t->facts->malformed |= gb_openai_malformed(a); /* thoughts alone are no answer */
     if (a->choices->nelts > 0 && !t->facts->malformed) {
         answer_put(a, t->out);
     }
