@@ -41,20 +41,31 @@ static int path_matches(const char *route, const char *path)
                : strcmp(path, route) == 0;
 }
 
+/* The methods of a path, for Allow; NULL: nobody offers it. */
+static const char *allowed(const char *path)
+{
+    static const char *const words[] = {NULL, "GET, HEAD", "POST", "GET, HEAD, POST"};
+    size_t i, known = 0;
+
+    for (i = 0; i < N_ROUTES; i++) {
+        if (path_matches(routes[i].path, path)) {
+            known |= strcmp(routes[i].method, "GET") == 0 ? 1 : 2;
+        }
+    }
+    return words[known];
+}
+
 /* The row's index, -1 with *err filled when there is none. */
 static int route_find(const gb_request_t *request, gb_error_t *err)
 {
-    const char *allow = NULL;
+    const char *allow = allowed(request->path);
     size_t i;
 
     for (i = 0; i < N_ROUTES; i++) {
-        if (!path_matches(routes[i].path, request->path)) {
-            continue;
-        }
-        if (strcmp(routes[i].method, request->method) == 0) {
+        if (path_matches(routes[i].path, request->path)
+            && strcmp(routes[i].method, request->method) == 0) {
             return (int)i;
         }
-        allow = allow == NULL && strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : "POST";
     }
     if (allow == NULL) {
         gb_error_set(err, 404, "unknown_url", NULL,

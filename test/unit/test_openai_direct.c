@@ -43,6 +43,7 @@ static const struct {
     {__LINE__, "POST", "/chat/completions", "{\"model\":\"gemini-pro-vision\"}", 404, NULL, NULL, 0},
     {__LINE__, "GET", "/chat/completions", NULL, 405, "POST", NULL, 0},
     {__LINE__, "POST", "/models", "{}", 405, "GET, HEAD", NULL, 0},
+    {__LINE__, "DELETE", "/batches", NULL, 405, "GET, HEAD, POST", NULL, 0},
     {__LINE__, "GET", "/models/../x", NULL, 404, NULL, NULL, 0},
     {__LINE__, "POST", "/audio/speech", "{}", 404, NULL, NULL, 0},
 };
