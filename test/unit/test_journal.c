@@ -519,6 +519,9 @@ static void texts(gb_writer_t *writer, apr_pool_t *p)
     gb_error_row_t row = {&r, "openai-chat-stream", "quota \"exceeded\" \xf0\x9f\x98\x80\n\x01",
                           "{ \"contents\": [ 1.50 ] }"};
     gb_error_row_t cut = {&r, "gemini-chat-stream", "x", "{\"half\": \"an obj"};
+    gb_error_row_t half = {&r, "gemini-chat-stream", "x", "[\"\\ud83d\"]"};
+    gb_error_row_t deep = {&r, "gemini-chat-stream", "x",
+                           "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"]\"]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"};
     char *large = apr_palloc(p, 100001);
     gb_buf_t line;
 
@@ -533,6 +536,12 @@ static void texts(gb_writer_t *writer, apr_pool_t *p)
     r = record_make(2);
     assert_int_equal(gb_journal_text(&line, &cut), APR_SUCCESS);
     gb_spool_append(writer->spool, GB_SPOOL_TEXTS, line.data, line.len);
+    r = record_make(4);
+    assert_int_equal(gb_journal_text(&line, &half), APR_SUCCESS);
+    gb_spool_append(writer->spool, GB_SPOOL_TEXTS, line.data, line.len);
+    r = record_make(5);
+    assert_int_equal(gb_journal_text(&line, &deep), APR_SUCCESS);
+    gb_spool_append(writer->spool, GB_SPOOL_TEXTS, line.data, line.len);
     r = record_make(3);
     row.log = row.request = large;
     assert_int_equal(gb_journal_text(&line, &row), APR_SUCCESS);
@@ -542,7 +551,10 @@ static void texts(gb_writer_t *writer, apr_pool_t *p)
         gb_journal_replay(writer, GB_SPOOL_TEXTS, only_file(writer->spool, GB_SPOOL_TEXTS, p), p),
         APR_SUCCESS);
     assert_int_equal(gb_spool_list(writer->spool, GB_SPOOL_TEXTS, p)->nelts, 0);
-    assert_string_equal(CELL("SELECT COUNT(*) FROM t_error_logs"), "3");
+    assert_string_equal(CELL("SELECT COUNT(*) FROM t_error_logs"), "5");
+    assert_int_equal(writer->counts.rejected, 0);
+    assert_string_equal(CELL("SELECT request_msg FROM t_error_logs WHERE attempt = 4"),
+                        "\"[\\\"\\\\ud83d\\\"]\"");
     assert_string_equal(CELL("SELECT error_log FROM t_error_logs WHERE attempt = 1"),
                         "quota \"exceeded\" \xf0\x9f\x98\x80\n\x01");
     assert_string_equal(CELL("SELECT request_msg FROM t_error_logs WHERE attempt = 1"),
