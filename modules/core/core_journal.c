@@ -236,6 +236,7 @@ typedef struct batch_t {
     /* or a file of the spool */
     gb_spool_kind_t kind;
     const char *path;
+    int waits; /* some of it has to be read again, later */
 } batch_t;
 
 /* Of this child. */
@@ -249,6 +250,7 @@ static struct {
     core_job_t *job; /* under way, NULL for none */
     apr_time_t job_at;
     batch_t *batch; /* what it took from the ring, NULL for a file */
+    batch_t *file;  /* a file of the spool, NULL for others */
     apr_time_t replayed_at, looked_at, swept_at, bounded_at;
 } w;
 
@@ -303,6 +305,7 @@ static apr_status_t write_file(gb_db_t *db, void *baton, apr_pool_t *p)
 
     core_journal_writer(&writer, db, p);
     rv = gb_journal_replay(&writer, batch->kind, batch->path, p);
+    batch->waits = writer.put_back > 0;
     gb_ring_count(ring(), &writer.counts);
     if (batch->kind == GB_SPOOL_FILES) {
         core_upkeep_soon();
@@ -335,12 +338,12 @@ static void collect_job(void)
     if (rv != APR_SUCCESS && w.batch) {
         gb_ring_give(ring(), w.batch->records, w.batch->slots, w.batch->n, 1);
     }
-    if (rv != APR_SUCCESS && !w.batch) {
+    if (!w.batch && (rv != APR_SUCCESS || (w.file && w.file->waits))) {
         w.replayed_at = gb_mono_now(); /* not at once again */
     }
     core_job_release(w.job);
     w.job = NULL;
-    w.batch = NULL;
+    w.batch = w.file = NULL;
 }
 
 static int takes_jobs(void)
@@ -435,6 +438,7 @@ static void send_file(apr_time_t now)
     if (!batch->path) {
         w.replayed_at = now;
         core_job_release(job);
+        batch = NULL;
         if (core_store_state(NULL) == CORE_STORE_READY && now - w.looked_at < LOOK_EVERY) {
             return;
         }
@@ -446,6 +450,9 @@ static void send_file(apr_time_t now)
     }
     if (!post(job)) {
         core_job_release(job);
+    }
+    else {
+        w.file = batch;
     }
 }
 

@@ -33,18 +33,22 @@ static apr_status_t is_there(gb_writer_t *writer, const gb_record_t *record, int
 
 /*
  * An attempt that began while the ring was full.  How it ended stands behind it,
- * in this file or a later one; until then it waits in the spool.
+ * in this file or a later one: it goes to the end of the spool again until its
+ * process is gone and all that was behind it has been read.  (next is of the
+ * ring's lists alone: here it says that it was put back by then.)
  */
 static apr_status_t judge_open(gb_writer_t *writer, gb_record_t *record, int *keep, apr_pool_t *p)
 {
-    int there;
+    int there, alive = gb_process_alive(record->pid, record->process_start);
     apr_status_t rv = is_there(writer, record, &there, p);
 
     *keep = 0;
     if (rv != APR_SUCCESS || there) {
         return rv;
     }
-    if (gb_process_alive(record->pid, record->process_start)) {
+    if (alive || !record->next) {
+        record->next = !alive;
+        writer->put_back++;
         return gb_spool_append_records(writer->spool, record, 1);
     }
     gb_record_lose(record);

@@ -21,6 +21,7 @@ typedef struct gb_writer_t {
         *spool;           /* for rejected.jsonl and open records; dir's parent holds the former */
     const char *rejected; /* path of rejected.jsonl */
     gb_ring_counts_t counts; /* written, rejected: added to */
+    int put_back;            /* open records that wait in the spool again: added to */
     /* A line of the spool says that a file is gone; may be NULL. */
     void (*file_gone)(const char *pool, const char *name);
 } gb_writer_t;

@@ -2,10 +2,12 @@
 """The database dies, hangs, is locked, full, read-only, damaged, newer, or was
 never there: no client notices, and every row arrives once.
 """
+import contextlib
 import dataclasses
 import os
 import shutil
 import sqlite3
+import struct
 import time
 
 import pytest
@@ -231,6 +233,36 @@ def test_nothing_is_kept(make_site, conf):
             assert browser.get(path).status in (200, 503), path
         site.graceful()
     assert not site.log.matching("exit signal")
+
+
+def open_record(pid):
+    """A record of an attempt that a process has under way, as the spool keeps it while the ring is full."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        start = int(f.read().rsplit(")", 1)[1].split()[19])
+    record = os.urandom(16) + struct.pack("<QII", start, pid, 0) + b"\1" + bytes(512 - 8 - 33)
+    check = 2166136261
+    for byte in record:
+        check = (check ^ byte) * 16777619 & 0xffffffff
+    return b"gbj1" + struct.pack("<I", check) + record
+
+
+def test_open_attempts_wait_in_the_spool(make_site):
+    """They are looked at now and then, not all the time."""
+    db = Database("sqlite3")
+    site = make_site(Conf())
+    db.of(site).await_tables()
+    seen = set()
+    with open(os.path.join(site.state, "spool", "rows.cur"), "ab") as f:
+        f.write(open_record(os.getpid()))
+    if tools.AS_ROOT:
+        shutil.chown(f.name, "www-data", "www-data")
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(os.stat(f.name).st_mtime_ns)
+    assert 2 <= len(seen) <= 8
+    wait_until(lambda: os.path.exists(f.name) and os.path.getsize(f.name) == 512, "the record to be there still")
+    assert not db.value("SELECT COUNT(*) FROM t_request_log")
 
 
 class TestSpoolBound:

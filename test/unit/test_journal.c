@@ -603,6 +603,11 @@ static void replay(gb_writer_t *writer, apr_pool_t *p)
     path = only_file(writer->spool, GB_SPOOL_ROWS, p);
     assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS, path, p), APR_SUCCESS);
     assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS, path, p), APR_SUCCESS);
+    assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log"), "600");
+    assert_int_equal(writer->put_back, 2);
+    /* now nothing can stand behind the one whose process is gone */
+    path = only_file(writer->spool, GB_SPOOL_ROWS, p);
+    assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS, path, p), APR_SUCCESS);
     assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log"), "601");
     assert_string_equal(CELL("SELECT attempt FROM t_request_log WHERE class = 'lost'"), "1001");
     assert_string_equal(
@@ -613,6 +618,42 @@ static void replay(gb_writer_t *writer, apr_pool_t *p)
 static void reads_the_spool_back_once(void **state)
 {
     on_each(*state, replay);
+}
+
+/* An attempt of a process that is gone by now: how it ended stands in the file behind. */
+static void split_over_files(gb_writer_t *writer, apr_pool_t *p)
+{
+    gb_record_t open = record_make(1), done = open;
+    apr_array_header_t *list;
+    int i;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        open.state = GB_RECORD_OPEN;
+        gb_record_stamp(&open);
+        gb_spool_append_records(writer->spool, &open, 1);
+        gb_spool_turn(writer->spool, GB_SPOOL_ROWS, 1);
+        done.state = GB_RECORD_DONE;
+        gb_record_stamp(&done);
+        _exit(gb_spool_append_records(writer->spool, &done, 1) != APR_SUCCESS);
+    }
+    waitpid(pid, &i, 0);
+    assert_int_equal(i, 0);
+    gb_spool_turn(writer->spool, GB_SPOOL_ROWS, 1);
+    for (list = gb_spool_list(writer->spool, GB_SPOOL_ROWS, p); list->nelts;
+         list = gb_spool_list(writer->spool, GB_SPOOL_ROWS, p)) {
+        assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS,
+                                           APR_ARRAY_IDX(list, 0, const char *), p),
+                         APR_SUCCESS);
+        gb_spool_turn(writer->spool, GB_SPOOL_ROWS, 1);
+    }
+    assert_string_equal(CELL("SELECT class FROM t_request_log"), "cancelled");
+    assert_int_equal(gb_spool_current(writer->spool, GB_SPOOL_ROWS), 0);
+}
+
+static void waits_for_the_end_of_an_attempt(void **state)
+{
+    on_each(*state, split_over_files);
 }
 
 int main(void)
@@ -629,6 +670,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(goes_on_behind_a_bad_row, setup, teardown),
         cmocka_unit_test_setup_teardown(writes_error_texts, setup, teardown),
         cmocka_unit_test_setup_teardown(reads_the_spool_back_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(waits_for_the_end_of_an_attempt, setup, teardown),
     };
 
     apr_initialize();
