@@ -520,8 +520,9 @@ static void texts(gb_writer_t *writer, apr_pool_t *p)
                           "{ \"contents\": [ 1.50 ] }"};
     gb_error_row_t cut = {&r, "gemini-chat-stream", "x", "{\"half\": \"an obj"};
     gb_error_row_t half = {&r, "gemini-chat-stream", "x", "[\"\\ud83d\"]"};
-    gb_error_row_t deep = {&r, "gemini-chat-stream", "x",
-                           "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"]\"]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"};
+    gb_error_row_t deep = {
+        &r, "gemini-chat-stream", "x",
+        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"]\"]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"};
     char *large = apr_palloc(p, 100001);
     gb_buf_t line;
 
@@ -642,9 +643,9 @@ static void split_over_files(gb_writer_t *writer, apr_pool_t *p)
     gb_spool_turn(writer->spool, GB_SPOOL_ROWS, 1);
     for (list = gb_spool_list(writer->spool, GB_SPOOL_ROWS, p); list->nelts;
          list = gb_spool_list(writer->spool, GB_SPOOL_ROWS, p)) {
-        assert_int_equal(gb_journal_replay(writer, GB_SPOOL_ROWS,
-                                           APR_ARRAY_IDX(list, 0, const char *), p),
-                         APR_SUCCESS);
+        assert_int_equal(
+            gb_journal_replay(writer, GB_SPOOL_ROWS, APR_ARRAY_IDX(list, 0, const char *), p),
+            APR_SUCCESS);
         gb_spool_turn(writer->spool, GB_SPOOL_ROWS, 1);
     }
     assert_string_equal(CELL("SELECT class FROM t_request_log"), "cancelled");
