@@ -11,59 +11,12 @@
 #include <apr_strings.h>
 
 #include "base/json.h"
+#include "base/media.h"
 #include "base/secret.h"
 
 #define OUT_MAX    (16 * 1024)
 #define IN_MAX     (4 * 1024 * 1024)
 #define STRING_MAX 4096 /* of one string; longer ones are cut */
-#define MEDIA_MIN  256  /* from which on a string may be base64 */
-
-/* The closing quote, or the end of the text. */
-static const char *string_end(const char *at, const char *end)
-{
-    while (at < end) {
-        const char *quote = memchr(at, '"', (size_t)(end - at));
-        const char *slash;
-
-        if (!quote) {
-            return end;
-        }
-        for (slash = quote; slash > at && slash[-1] == '\\'; slash--) {
-            ;
-        }
-        if ((quote - slash) % 2 == 0) {
-            return quote;
-        }
-        at = quote + 1;
-    }
-    return end;
-}
-
-static int is_base64(char c)
-{
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')
-           || (c != '\0' && strchr("+/=-_", c));
-}
-
-/* Base64, also behind "data:image/png;base64,": looked at where texts would have blanks. */
-static int is_media(const char *from, const char *end)
-{
-    const char *comma = memchr(from, ',', (size_t)(end - from) < 100 ? (size_t)(end - from) : 100);
-    int i;
-
-    if (end - from < MEDIA_MIN) {
-        return 0;
-    }
-    if (strncmp(from, "data:", 5) == 0 && comma) {
-        return 1;
-    }
-    for (i = 0; i < MEDIA_MIN; i++) {
-        if (!is_base64(from[i])) {
-            return 0;
-        }
-    }
-    return 1;
-}
 
 /* Where a string may be cut: not within an escape, and not within a character. */
 static const char *cut_at(const char *from, const char *at)
@@ -86,7 +39,7 @@ static void put_string(gb_buf_t *out, const char *from, const char *end)
     const char *cut;
 
     gb_buf_putc(out, '"');
-    if (is_media(from, end)) {
+    if (gb_media_is(from, end)) {
         gb_buf_printf(out, "[%ld characters of media]", (long)(end - from));
     }
     else if (end - from > STRING_MAX) {
@@ -126,7 +79,7 @@ const char *gb_journal_body(const char *body, size_t len, apr_pool_t *p)
         if (quote == end) {
             break;
         }
-        close = string_end(quote + 1, end);
+        close = gb_media_string_end(quote + 1, end);
         put_string(&out, quote + 1, close);
         at = close < end ? close + 1 : end;
     }

@@ -11,11 +11,17 @@
 #include <apr_strings.h>
 
 #include "base/log.h"
+#include "base/media.h"
 #include "base/timeutil.h"
 
 #define BACKOFF_FIRST apr_time_from_msec(250)
 #define BACKOFF_MAX   apr_time_from_sec(4)
 #define QUEUE_RETRY   apr_time_from_sec(2)
+
+/* Of estimates. */
+#define TOKEN_BYTES  4
+#define MEDIA_TOKENS 258         /* of a picture */
+#define MEDIA_WORTH  (64 * 1024) /* bytes of a body that is worth a look */
 
 /* ---- telling the host ---- */
 
@@ -666,6 +672,17 @@ static void no_key(gb_leg_t *leg, const gb_error_t *err)
     fail(leg, leg->attempts > 0 && err->status != 429 && last->error.status ? &last->error : err);
 }
 
+/* Of the prompt's tokens, until Google tells: its bytes, but pictures and the like by their number. */
+static apr_int64_t estimate(gb_span_t body)
+{
+    size_t len = body.len, n = 0;
+
+    if (len >= MEDIA_WORTH) {
+        len = gb_media_left(body.p, body.len, &n);
+    }
+    return (apr_int64_t)(len / TOKEN_BYTES + n * MEDIA_TOKENS);
+}
+
 /* The key of the attempt before stays readable until there is another one. */
 static int pick_key(gb_leg_t *leg, apr_interval_time_t *wait, gb_error_t *err)
 {
@@ -674,9 +691,8 @@ static int pick_key(gb_leg_t *leg, apr_interval_time_t *wait, gb_error_t *err)
     int rc;
 
     memset(&key, 0, sizeof(key));
-    leg->pick.tokens = leg->plan->pieces ? 0
-                                         : (apr_int64_t)(gb_leg_body(leg).len
-                                                         / 4); /* it may have been fetched first */
+    /* it may have been fetched first */
+    leg->pick.tokens = leg->plan->pieces ? 0 : estimate(gb_leg_body(leg));
     rc = host->pick(host->baton, &leg->pick, &key, wait, err);
     if (rc == 0) {
         close_attempt(leg, 0);

@@ -2,11 +2,13 @@
 """What the settings of the pool do to a running httpd: limits by hand, tags, policies, the guard; and keys
 that Google says to be of one project.
 """
+import base64
 import collections
+import os
 
 from conf import Conf
 from test_205_keys_api import api, get, id_of, post
-from wire import OpenAI, ask
+from wire import Gemini, OpenAI, ask
 
 PRO, FLASH = "gemini-2.5-pro", "gemini-2.5-flash"
 KEYS = tuple(f"AIzaWorks{i:030d}" for i in range(6))
@@ -27,6 +29,25 @@ class TestLimitsByHand:
         assert 1 <= int(refused.headers.get("Retry-After")) <= 62
         assert collections.Counter(keys_of(site)) == {KEYS[0]: 3, KEYS[1]: 3}
         assert ask(site, OpenAI, model=PRO).status == 200
+
+
+class TestTokensByHand:
+    CONF = Conf(keys=KEYS[:2], claims=NEWS, api="""GBalanceModelLimits '{"gemini-2.5-flash": {"tpm": 50000}}'""")
+
+    def test_pictures_count_little(self, site, sim):
+        """Their bytes are no tokens: a megabyte of them is not more than the minute has."""
+        picture = base64.b64encode(os.urandom(900_000)).decode()
+        parts = [{"text": "What is this?"}, {"inlineData": {"mimeType": "image/png", "data": picture}}]
+        body = {"contents": [{"role": "user", "parts": parts}]}
+        answer = site.api.post(Gemini.path(model=FLASH), json=body)
+        assert answer.status == 200, answer.text
+        parts = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}"}}]
+        body = {"model": FLASH, "messages": [{"role": "user", "content": parts}]}
+        assert site.api.post(OpenAI.path(), json=body).status == 200
+
+    def test_words_count(self, site, sim):
+        error = OpenAI.check_error(site.api.post(OpenAI.path(), json=OpenAI.body("word " * 60_000, model=FLASH)), 429)
+        assert "larger than the tokens per minute" in error["message"] and not sim.calls()
 
 
 class TestTags:

@@ -15,6 +15,7 @@
 
 #include "base/json.h"
 #include "base/json_scan.h"
+#include "base/media.h"
 
 static apr_pool_t *pool;
 
@@ -702,10 +703,43 @@ static void scans_stop_at_the_first(void **state)
     }
 }
 
+/* What begins so is 300 characters long; 1: it is media. */
+static void tells_media(void **state)
+{
+    static const struct {
+        const char *begins;
+        size_t n;
+    } cases[] = {
+        {"iVBORw0KGgo+/8",         1},
+        {"iVBOR\\/w0KGgo+",        1},
+        {"data:image/png;base64,", 1},
+        {"only words, not bytes",  0},
+        {"iVBORw0KGgo\\\"8",       0},
+    };
+    char text[400];
+    size_t i, n;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t len = strlen(cases[i].begins);
+
+        strcpy(text, "{\"data\":\"");
+        memset(text + 9, 'A', 300);
+        memcpy(text + 9, cases[i].begins, len);
+        strcpy(text + 309, "\",\"more\":\"x\"}");
+        len = strlen(text);
+        assert_int_equal(gb_media_left(text, len, &n), cases[i].n ? len - 300 : len);
+        assert_int_equal(n, cases[i].n);
+        assert_int_equal(gb_media_left(text, 309, &n), cases[i].n ? 9 : 309); /* cut */
+    }
+    assert_int_equal(gb_media_left("", 0, &n), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_and_refuses),
+        cmocka_unit_test(tells_media),
         cmocka_unit_test(says_where),
         cmocka_unit_test(depth_has_a_limit),
         cmocka_unit_test(prefixes_are_refused),
