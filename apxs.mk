@@ -222,7 +222,7 @@ BUILD_DEPS = gcc libc6-dev make apache2-dev libcurl4-openssl-dev libjansson-dev 
 RUN_DEPS   = $(BUILD_DEPS) apache2-bin libaprutil1-dbd-sqlite3 ca-certificates curl tzdata libjs-chart.js
 CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl \
              libaprutil1-dbd-mysql mariadb-server-core mariadb-client clang libclang-rt-dev tinyproxy-bin microsocks \
-             chromium sox libsox-fmt-mp3 opus-tools libapache2-mod-auth-openidc
+             chromium apache2-utils sox libsox-fmt-mp3 opus-tools libapache2-mod-auth-openidc
 LINT_DEPS  = $(CHECK_DEPS) clang-format cppcheck
 BENCH_DEPS = $(CHECK_DEPS) wrk
 

@@ -39,10 +39,10 @@ struct gb_engine_t {
     gb_watch_t curl_watch;
     int curl_ready; /* something waits there */
 
-    apr_thread_mutex_t *lock; /* guards the queue and `ended` */
+    apr_thread_mutex_t *lock; /* guards the queue, `asleep` and `ended` */
     gb_msg_t *head, **tail;
     int n_queued;
-    int more; /* some wait already: nobody will wake us for them; the engine's alone */
+    int asleep; /* whoever posts wakes it up */
     int ended;
     gb_watch_t wakeup;
     volatile apr_uint32_t stop;   /* set by gb_engine_stop, atomic */
@@ -89,7 +89,8 @@ apr_status_t gb_engine_post(gb_engine_t *engine, gb_msg_t *msg)
         rv = APR_EEXIST;
     }
     else {
-        if (!engine->head) {
+        if (engine->asleep) {
+            engine->asleep = 0;
             /* under the lock: afterwards the engine may have ended and closed it */
             (void)!write(engine->wakeup.fd, &one, sizeof(one));
         }
@@ -133,8 +134,23 @@ static void run_messages(gb_engine_t *engine)
     while (n-- > 0 && (msg = next_message(engine)) != NULL) {
         msg->fn(msg);
     }
+}
+
+/* Not while messages wait: nobody would wake it up for them. */
+static int falls_asleep(gb_engine_t *engine)
+{
+    int asleep;
+
     apr_thread_mutex_lock(engine->lock);
-    engine->more = engine->n_queued > 0;
+    asleep = engine->asleep = engine->n_queued == 0;
+    apr_thread_mutex_unlock(engine->lock);
+    return asleep;
+}
+
+static void is_awake(gb_engine_t *engine)
+{
+    apr_thread_mutex_lock(engine->lock);
+    engine->asleep = 0;
     apr_thread_mutex_unlock(engine->lock);
 }
 
@@ -233,9 +249,6 @@ static int wait_ms(gb_engine_t *engine)
 {
     apr_interval_time_t wait;
 
-    if (engine->more) {
-        return 0;
-    }
     if (!engine->n_timers) {
         return 1000;
     }
@@ -296,6 +309,7 @@ static void run_batch(gb_engine_t *engine, int epfd, int wait)
     struct epoll_event batch[EVENTS_PER_TURN];
     int n = epoll_wait(epfd, batch, EVENTS_PER_TURN, wait);
 
+    is_awake(engine);
     engine->batch = batch;
     engine->batch_n = n > 0 ? n : 0;
     for (engine->batch_at = 0; engine->batch_at < engine->batch_n;) {
@@ -312,7 +326,7 @@ static void run_batch(gb_engine_t *engine, int epfd, int wait)
 
 static void run_events(gb_engine_t *engine)
 {
-    run_batch(engine, engine->epfd, wait_ms(engine));
+    run_batch(engine, engine->epfd, falls_asleep(engine) ? wait_ms(engine) : 0);
     if (engine->curl_ready) {
         engine->curl_ready = 0;
         run_batch(engine, engine->curl_epfd, 0);
@@ -521,7 +535,7 @@ static void close_queue(gb_engine_t *engine)
     apr_thread_mutex_unlock(engine->lock);
     do {
         run_messages(engine);
-    } while (engine->more);
+    } while (!falls_asleep(engine));
 }
 
 static void *APR_THREAD_FUNC engine_main(apr_thread_t *thread, void *data)

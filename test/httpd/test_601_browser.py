@@ -16,6 +16,7 @@ class TestTheWatch:
         """A page of the site with GBalance On, which serves files too."""
         site.write("watched.html", PAGE.format(head=head, body=body))
         site.write("watched.js", script)
+        site.write("favicon.ico", b"")      # Chromium may ask for it, or not
         page = window(signed=False)
         page.goto("/watched.html")
         return page
