@@ -224,7 +224,6 @@ CHECK_DEPS = $(RUN_DEPS) libcmocka-dev python3 python3-venv procps openssl \
              libaprutil1-dbd-mysql mariadb-server-core mariadb-client clang libclang-rt-dev tinyproxy-bin microsocks \
              chromium apache2-utils sox libsox-fmt-mp3 opus-tools libapache2-mod-auth-openidc
 LINT_DEPS  = $(CHECK_DEPS) clang-format cppcheck
-BENCH_DEPS = $(CHECK_DEPS) wrk
 
 deps:
 	@$(deps_sh) $(LINT_DEPS)
@@ -234,8 +233,6 @@ deps-check:
 	@$(deps_sh) $(CHECK_DEPS)
 deps-lint:
 	@$(deps_sh) $(LINT_DEPS)
-deps-bench:
-	@$(deps_sh) $(BENCH_DEPS)
 
 # The programs that a phase needs were perhaps installed just now: a make of its
 # own asks for them.
@@ -270,7 +267,7 @@ check-now:
 guard: all $(printer)
 	@$(tools) $(PYTHON) $(srcdir)/test/guard/run.py
 
-bench: deps-bench
+bench: deps-check
 	+@$(submake) $(jobs) all simulator load benches venv
 	+@$(submake) bench-now
 bench-now:
@@ -351,6 +348,6 @@ clean:
 distclean: clean
 	rm -rf $(builddir) autom4te.cache config.mk config.log config.status Makefile
 
-.PHONY: all simulator load unit tortures fuzzers benches everything deps deps-run deps-check deps-lint deps-bench run run-now \
+.PHONY: all simulator load unit tortures fuzzers benches everything deps deps-run deps-check deps-lint run run-now \
     venv check check-now guard bench bench-now soak soak-now lint lint-format lint-cppcheck \
     lint-gcc lint-clang fuzz fuzz-now settings install clean distclean
