@@ -113,6 +113,28 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const gb_dia
     return core_body_read(r, &req->body, &req->body_len, 0, err, pool);
 }
 
+/* A wrong address or method is told before what is wrong with the body. */
+static void tell_route_first(gb_error_t *err, const gb_request_t *req, const gb_dialect_t *dialect,
+                             const gb_settings_t *settings, apr_pool_t *pool)
+{
+    gb_request_t bare = *req;
+    gb_plan_t *plan;
+    gb_error_t route;
+
+    if (err->status != HTTP_UNSUPPORTED_MEDIA_TYPE
+        && err->status != HTTP_REQUEST_ENTITY_TOO_LARGE) {
+        return;
+    }
+    memset(&route, 0, sizeof(route));
+    bare.body = "";
+    bare.body_len = 0;
+    bare.form = NULL;
+    if (dialect->parse_request(&plan, &bare, settings, &route, pool) != APR_SUCCESS
+        && (route.status == HTTP_NOT_FOUND || route.status == HTTP_METHOD_NOT_ALLOWED)) {
+        *err = route;
+    }
+}
+
 static gb_exchange_conf_t *exchange_conf(request_rec *r, const gb_plan_t *plan,
                                          const gb_caller_t *caller, const gb_settings_t *settings,
                                          apr_pool_t *pool)
@@ -216,6 +238,9 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
     }
     rv = request_read(&req, r, dialect, path, caller.pool, &err, pool);
     req.can_host = gb_hosting_is_set(settings);
+    if (rv != APR_SUCCESS) {
+        tell_route_first(&err, &req, dialect, settings, pool);
+    }
     if (rv != APR_SUCCESS
         || dialect->parse_request(&plan, &req, settings, &err, pool) != APR_SUCCESS
         || core_owners_bind(plan, &caller, settings, &err) != APR_SUCCESS) {

@@ -110,6 +110,17 @@ class TestWrongRequests:
         assert {"GET", "HEAD"} & set(re.split(r",\s*", answer.headers.get("Allow")))
         assert sim.calls() == []
 
+    @pytest.mark.parametrize("headers", [{"Content-Type": "application/x-www-form-urlencoded"},
+                                         {"Content-Type": "multipart/form-data; boundary=x"},
+                                         {"Content-Encoding": "gzip"}, {"Content-Length": "200000000"}])
+    def test_whatever_is_wrong_with_the_body(self, site, sim, surface, headers):
+        """A client that posts to a wrong address is not told to send another body."""
+        surface.check_error(site.api.post(surface.mount + "/Nothing", headers=headers, body=b"a=b"), 404)
+        answer = site.api.request("PUT", surface.path(), headers=headers, body=b"a=b")
+        surface.check_error(answer, 405)
+        assert answer.headers.get("Allow") == "POST"
+        assert sim.calls() == []
+
     @pytest.mark.parametrize("path", ["/models/..%2f..%2fx:generateContent", "/models/../x:generateContent",
                                       "/models/a%0d%0ab:generateContent", "/models/a%20b:generateContent",
                                       "/models/a%3Fb:generateContent", "/models/:generateContent"])
