@@ -4,6 +4,7 @@
  * not.  No token: monitors have none, and it tells nothing about keys.
  */
 #include "core.h"
+#include "core_store.h"
 
 #include "http_protocol.h"
 #include "apr_strings.h"
@@ -27,6 +28,14 @@ static const char *pool_reason(const char *pool)
         return "no_key_module";
     }
     return rc == OK ? NULL : (reason ? reason : "no_usable_key");
+}
+
+/* A database that must not be touched closes all calls; one that is away does not. */
+static const char *store_reason(void)
+{
+    gb_error_t err;
+
+    return core_store_refuses(&err) ? "store_unavailable" : NULL;
 }
 
 static void add_reason(gb_buf_t *out, const char *reason)
@@ -56,6 +65,7 @@ int core_health_handler(request_rec *r)
     }
     gb_buf_init_pool(&reasons, GB_BUF_MAX_LINE, r->pool);
     add_reason(&reasons, engine_reason());
+    add_reason(&reasons, store_reason());
     add_reason(&reasons, pool_reason(conf->pool_name ? conf->pool_name : "default"));
     body = reasons.len
                ? apr_psprintf(r->pool, "{\"status\":\"unhealthy\",\"reasons\":[%s]}", reasons.data)

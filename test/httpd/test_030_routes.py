@@ -65,6 +65,14 @@ class TestHealth:
         assert error["type"] == "server_error"
         assert Gemini.check_error(ask(site, Gemini), 503)["status"] == "UNAVAILABLE"
 
+    def test_all_keys_dead(self, make_site):
+        site = make_site(Conf(keys=KEYS[:2], claims=(r"GB\d{4}:",)))
+        site.sim.fault("key_invalid")
+        assert ask(site, OpenAI).status == 503
+        answer = site.api.get("/health", anonymous=True)
+        assert (answer.status, answer.json()) == (503, {"status": "unhealthy", "reasons": ["all_dead"]})
+        assert site.api.request("HEAD", "/health", anonymous=True).status == 503
+
 
 class TestHead:
     @pytest.mark.parametrize("path", ["/v1/models", "/v1beta/models", "/v1beta/models/gemini-2.5-flash", "/health"])

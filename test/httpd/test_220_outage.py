@@ -165,11 +165,14 @@ class TestSqlite:
         for surface in (OpenAI, Gemini):
             error = surface.check_error(ask(site, surface), 503)
             assert "999" in error["message"] and "schema" in error["message"]
+        health = site.api.get("/health", anonymous=True)
+        assert (health.status, health.json()["reasons"]) == (503, ["store_unavailable"])
         assert site.plain.get("/").status == 200
         time.sleep(1.5)
         assert db.value("SELECT COUNT(*) FROM t_request_log") == 1
         db.run("DELETE FROM gb_schema WHERE version = 999")
         wait_until(lambda: ask(site, OpenAI).status == 200, "the locations to serve again", timeout=15)
+        assert site.api.get("/health", anonymous=True).status == 200
         db.await_rows(2)
 
     def test_damaged(self, make_site):
