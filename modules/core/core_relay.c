@@ -311,6 +311,7 @@ static void report(relay_t *relay)
     core_host()->report(core_host()->baton, &news);
 }
 
+/* Before anything of the request goes: what was read of the answer tells the key's fate. */
 static apr_status_t relay_ends(void *data)
 {
     relay_t *relay = data;
@@ -416,7 +417,7 @@ static apr_status_t settle(relay_t *relay, gb_error_t *err)
     memset(err, 0, sizeof(*err));
     relay->began = apr_time_now();
     gb_buf_init_pool(&relay->body, GB_BUF_MAX_ERROR, r->pool);
-    apr_pool_cleanup_register(r->pool, relay, relay_ends, apr_pool_cleanup_null);
+    apr_pool_pre_cleanup_register(r->pool, relay, relay_ends);
     if (settle_caller(relay, err) != APR_SUCCESS || check_way(relay, relay->url, err) != APR_SUCCESS
         || take_place(relay, err) != APR_SUCCESS || settle_key(relay, err) != APR_SUCCESS) {
         return APR_EGENERAL;

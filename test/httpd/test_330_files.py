@@ -68,6 +68,7 @@ def upload(client, data, **more):
 
 
 class TestUpload:
+    @pytest.mark.smoke
     def test_in_one_piece(self, files, google):
         data = os.urandom(300_000)
         made = upload(files.api, data, display_name="ein Bild")

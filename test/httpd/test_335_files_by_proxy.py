@@ -26,6 +26,7 @@ def files(request, make_site):
 
 
 class TestThroughTheEngine:
+    @pytest.mark.smoke
     def test_in_one_piece(self, files):
         before = files.proxy.count()
         data = os.urandom(700_000)
