@@ -220,6 +220,14 @@ static void deliver_rest(park_conn_t *pc)
     pc->r = NULL;
 }
 
+/* The MPM may go by the Timeout of the VirtualHost that has the address, whoever serves the request. */
+static apr_interval_time_t polled(const request_rec *r)
+{
+    apr_interval_time_t own = r->server->timeout, first = r->connection->base_server->timeout;
+
+    return own < first ? own : first;
+}
+
 int core_park(request_rec *r, gb_exchange_t *x)
 {
     park_conn_t *pc = conn_make(r->connection);
@@ -231,7 +239,7 @@ int core_park(request_rec *r, gb_exchange_t *x)
     }
     pc->r = r;
     pc->bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    pc->park = gb_park_make(core_engine(), x, &conn_ops, pc, r->server->timeout);
+    pc->park = gb_park_make(core_engine(), x, &conn_ops, pc, r->server->timeout, polled(r));
     rv = gb_exchange_start(x, gb_park_sink(pc->park));
     if (rv != APR_SUCCESS) {
         gb_park_detach(pc->park);

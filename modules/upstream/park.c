@@ -32,7 +32,7 @@ struct gb_park_t {
     gb_engine_t *engine;
     gb_exchange_t *x;
     const gb_park_ops_t *ops;
-    apr_interval_time_t timeout;
+    apr_interval_time_t timeout, nudge; /* nudge: it is parked anew so often */
 
     apr_thread_mutex_t *lock; /* guards all below */
     gb_park_state_t state;
@@ -237,7 +237,7 @@ static void park_start(gb_sink_t *sink)
     gb_park_t *park = park_of(sink);
 
     gb_timer_set(park->engine, &park->timer,
-                 park->timeout / 2 < WATCH_AFTER ? park->timeout / 2 : WATCH_AFTER);
+                 park->nudge < WATCH_AFTER ? park->nudge : WATCH_AFTER);
 }
 
 /* The client's socket: it can take bytes again, or the client left (or half-closed, which counts). */
@@ -278,7 +278,7 @@ static void on_timer(gb_timer_t *timer)
 {
     gb_park_t *park = (gb_park_t *)((char *)timer - offsetof(gb_park_t, timer));
     apr_time_t now = gb_mono_now();
-    apr_interval_time_t next = park->timeout / 2;
+    apr_interval_time_t next = park->nudge;
     int stuck = 0;
 
     lock(park);
@@ -286,18 +286,18 @@ static void on_timer(gb_timer_t *timer)
     if (is_ours_locked(park)) {
         watch_locked(park);
         stuck = park->state == GB_PARK_BLOCKED && now - park->progress_at > park->timeout;
-        if (!stuck && now - park->parked_at >= park->timeout / 2) {
+        if (!stuck && now - park->parked_at >= park->nudge) {
             hand_over_locked(park, GB_PARK_NUDGED);
         }
         else {
-            next = park->parked_at + park->timeout / 2 - now;
+            next = park->parked_at + park->nudge - now;
         }
     }
     unlock(park);
 
     if (stuck) {
         gb_exchange_cancel(park->x);
-        next = park->timeout / 2;
+        next = park->nudge;
     }
     gb_timer_set(park->engine, timer, next);
 }
@@ -305,7 +305,7 @@ static void on_timer(gb_timer_t *timer)
 /* ---- the connection's side ---- */
 
 gb_park_t *gb_park_make(gb_engine_t *engine, gb_exchange_t *x, const gb_park_ops_t *ops, void *conn,
-                        apr_interval_time_t timeout)
+                        apr_interval_time_t timeout, apr_interval_time_t polled)
 {
     apr_pool_t *pool = gb_exchange_own_pool(x);
     gb_park_t *park = apr_pcalloc(pool, sizeof(*park));
@@ -319,6 +319,7 @@ gb_park_t *gb_park_make(gb_engine_t *engine, gb_exchange_t *x, const gb_park_ops
     park->ops = ops;
     park->conn = conn;
     park->timeout = timeout;
+    park->nudge = polled / 2;
     park->watch.fd = -1;
     park->watch.fn = on_client;
     park->timer.fn = on_timer;

@@ -63,10 +63,11 @@ typedef struct gb_park_ops_t {
 
 /*
  * From the exchange's pool.  Takes over the caller's reference to x, which
- * gb_park_done or gb_park_detach lets go.  conn stays valid until then.
+ * gb_park_done or gb_park_detach lets go.  conn stays valid until then.  timeout: so
+ * long the client may take nothing; polled: so long the MPM waits for a connection.
  */
 gb_park_t *gb_park_make(gb_engine_t *engine, gb_exchange_t *x, const gb_park_ops_t *ops, void *conn,
-                        apr_interval_time_t timeout);
+                        apr_interval_time_t timeout, apr_interval_time_t polled);
 gb_sink_t *gb_park_sink(gb_park_t *park);
 
 /* ---- the connection's side: workers ---- */

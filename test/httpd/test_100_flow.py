@@ -188,3 +188,20 @@ class TestSilentConnection:
         next(stuck.pieces())
         wait_until(lambda: sim.stats()["open_calls"] == 0, "the call to end", timeout=20)
         site.settled()
+
+
+class TestTimeoutOfTheFirstVirtualHost:
+    """A connection may be timed by the first VirtualHost of its address, whoever serves the request."""
+    FIRST = """<VirtualHost 127.0.0.1:{port}>
+ServerName first.localhost
+Timeout {first}
+</VirtualHost>"""
+
+    @pytest.mark.parametrize("first, own", [(2, 60), (60, 2)])
+    def test_silence_longer_than_the_shorter_one(self, make_site, first, own):
+        site = make_site(Conf(api=f"Timeout {own}"), start=False)
+        site.conf.main = self.FIRST.format(port=site.port, first=first)
+        site.start()
+        answer = begin(site, Gemini, "[[chunks=2 interval=5000 seq]]", headers={"Host": f"localhost:{site.port}"})
+        answer.read()
+        assert b'"finishReason"' in answer.body

@@ -199,7 +199,7 @@ static void hand_make(hand_t *hand, apr_interval_time_t timeout)
     gb_exchange_ref(hand->call.x); /* the test's: its state stays readable */
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, hand->fds), 0);
     atomic_store(&hand->room, 1000);
-    hand->park = gb_park_make(engine, hand->call.x, &hand_ops, hand, timeout);
+    hand->park = gb_park_make(engine, hand->call.x, &hand_ops, hand, timeout, timeout);
 }
 
 static void drain_engine(void *baton)
