@@ -365,6 +365,7 @@ static void fail(gb_exchange_t *x, const gb_error_t *err)
 /* ---- what legs tell ---- */
 
 static void leg_make(gb_exchange_t *x, int i);
+static void start_legs(gb_exchange_t *x, int first);
 
 /* An answer is worth giving when it holds something, or at its end. */
 static void leg_flowed(gb_leg_t *leg)
@@ -388,9 +389,7 @@ static void legs_grow(gb_exchange_t *x)
     while (x->legs.n < x->plan->fan_out) {
         leg_make(x, x->legs.n++);
     }
-    for (; first < x->legs.n && !x->complete; first++) {
-        gb_leg_next(&x->legs.first[first]);
-    }
+    start_legs(x, first);
 }
 
 static void leg_restarts(gb_leg_t *leg)
@@ -581,12 +580,13 @@ static void legs_make(gb_exchange_t *x)
     }
 }
 
-static void start_legs(gb_exchange_t *x)
+/* From the first-th on.  May end the exchange. */
+static void start_legs(gb_exchange_t *x, int first)
 {
     int i;
 
     gb_exchange_ref(x);
-    for (i = 0; i < x->legs.n && !x->complete; i++) {
+    for (i = first; i < x->legs.n && !x->complete; i++) {
         gb_leg_next(&x->legs.first[i]);
     }
     gb_exchange_unref(x);
@@ -607,7 +607,7 @@ static void on_fetched(void *baton, const gb_error_t *err)
         fail(x, err);
     }
     else {
-        start_legs(x);
+        start_legs(x, 0);
     }
 }
 
@@ -664,7 +664,7 @@ static void on_start(gb_msg_t *msg)
         x->fetcher = gb_fetch_start(x->engine, x->plan, x->conf->settings, on_fetched, x);
     }
     else {
-        start_legs(x);
+        start_legs(x, 0);
     }
     gb_exchange_unref(x);
 }

@@ -201,7 +201,7 @@ static int drop_refused_field(gb_leg_t *leg)
 {
     const gb_dialect_t *dialect = leg->plan->dialect;
 
-    if (leg->verdict.cls != GB_CLASS_ADAPTIVE || leg->extra >= 1 || !dialect->drop_field) {
+    if (leg->verdict.cls != GB_CLASS_ADAPTIVE || leg->adapted || !dialect->drop_field) {
         return 0;
     }
     if (leg->body != gb_leg_body(leg).p) {
@@ -366,6 +366,7 @@ static void retry_or_fail(gb_leg_t *leg)
         again = goes_on(leg);
     }
     else if (drop_refused_field(leg)) {
+        leg->adapted = 1;
         leg->extra++;
         leg->keep_key = 1;
         again = 1;
@@ -391,9 +392,9 @@ static void retry_or_fail(gb_leg_t *leg)
         fail(leg, &leg->verdict.error);
         return;
     }
-    leg->events->restarts(leg);
     step_after(leg, GB_STEP_NEXT,
                is_service(leg->verdict.cls) && !leg->keep_key ? backoff(leg->attempts) : 0);
+    leg->events->restarts(leg); /* last: another leg that begins there may end the exchange */
 }
 
 static void fill_outcome(const gb_leg_t *leg, gb_outcome_t *outcome)

@@ -16,7 +16,7 @@ typedef struct gb_leg_t gb_leg_t;
 typedef struct gb_leg_events_t {
     /* Bytes of a 2xx stream's translation were appended to the exchange's buffer. */
     void (*flowed)(gb_leg_t *leg);
-    /* An attempt failed and another will follow: forget what was translated. */
+    /* An attempt failed and another will follow: forget what was translated.  May end the exchange. */
     void (*restarts)(gb_leg_t *leg);
     void (*done)(gb_leg_t *leg);
     void (*failed)(gb_leg_t *leg, const gb_error_t *err);
@@ -58,6 +58,7 @@ struct gb_leg_t {
     const char *unknown_row; /* of the last unknown 401 or 403, NULL: none */
     char unknown_reason[64];
     int keep_key;      /* the next attempt uses the same key */
+    int adapted;       /* a refused field was dropped: once only */
     int fresh;         /* a kept connection failed it: its attempts make their own */
     int moves;         /* re-sends through another proxy */
     const char *proxy; /* of the attempt, NULL: none */

@@ -106,6 +106,15 @@ static apr_status_t fake_drop_field(gb_plan_t *plan, const char *field)
     return APR_SUCCESS;
 }
 
+/* Another model, and as many calls as it may need. */
+static apr_status_t fake_instead(gb_plan_t *plan)
+{
+    apr_cpystrn(plan->model_used, plan->other_model, sizeof(plan->model_used));
+    plan->other_model = NULL;
+    plan->fan_out = plan->fan_out_later;
+    return APR_SUCCESS;
+}
+
 const gb_dialect_t fake_dialect = {
     .name = "fake",
     .error_type = "text/x-error",
@@ -114,6 +123,7 @@ const gb_dialect_t fake_dialect = {
     .on_end = fake_on_end,
     .error_body = fake_error_body,
     .drop_field = fake_drop_field,
+    .instead = fake_instead,
 };
 
 /* ---- host ---- */

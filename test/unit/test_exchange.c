@@ -704,6 +704,27 @@ static void a_refused_field_is_dropped_once(void **state)
     leave();
 }
 
+/* The re-send on a new connection is not the one that drops a field. */
+static void a_field_may_be_refused_after_a_stale_connection(void **state)
+{
+    (void)state;
+    prepare(2, "+say warm|stop", "raw:", BAD_FIELD);
+    stage->script[3] = "+say a|stop";
+    run();
+    answered(200, "warm\n[done]\n");
+    leave();
+    atomic_store(&fake_calls_freed, 0);
+    fake_host_init(&stage->host, 2);
+    fake_call_make(&stage->call, engine, up_url(stage->up), &stage->host);
+    stage->call.settings->max_retries = 1;
+    run();
+    answered(200, "a\n[done]\n");
+    assert_int_equal(stage->host.ended[0].cls, GB_CLASS_STALE);
+    assert_int_equal(stage->host.ended[1].cls, GB_CLASS_ADAPTIVE);
+    assert_int_equal(summary()->attempts, 3);
+    leave();
+}
+
 static void a_field_refused_again_is_the_clients(void **state)
 {
     (void)state;
@@ -956,6 +977,29 @@ static void a_fan_out_drops_a_field_for_all(void **state)
     assert_int_equal(up_requests(up), 6);
     leave();
     up_stop(up);
+}
+
+/* A retired model's place is taken by one that needs three calls, and there is no key for all of them. */
+static void another_model_may_find_no_key(void **state)
+{
+    int at;
+
+    for (at = 2; at <= 4; at++) {
+        prepare(8, "404 {\"error\":{\"code\":404,\"message\":\"gone\",\"status\":\"NOT_FOUND\"}}",
+                "~", NULL);
+        stage->call.plan->stream = stage->call.plan->upstream_stream = 0;
+        stage->call.plan->other_model = "m2";
+        stage->call.plan->fan_out_later = 3;
+        stage->host.refusal = (fake_refusal_t){.at = at, .times = 1, .rc = 429};
+        run();
+        answered(429, "error 429 no_keys");
+        fake_in_engine(engine, nothing, NULL);
+        assert_int_equal(stage->host.picks, at); /* nothing goes on after the end */
+        assert_true(fake_host_balanced(&stage->host));
+        fake_call_end(&stage->call);
+        finish(state);
+        begin(state);
+    }
 }
 
 /* ---- the client leaves ---- */
@@ -1256,6 +1300,7 @@ int main(void)
         CASE(service_faults_wait_before_the_next),
         CASE(no_retry_after_the_first_byte),
         CASE(a_refused_field_is_dropped_once),
+        CASE(a_field_may_be_refused_after_a_stale_connection),
         CASE(a_field_refused_again_is_the_clients),
         CASE(what_follows_a_dropped_field_is_retried_as_ever),
         CASE(the_pool_may_say_wait),
@@ -1272,6 +1317,7 @@ int main(void)
         CASE(a_fan_out_is_merged),
         CASE(one_failure_fails_the_fan_out),
         CASE(a_fan_out_drops_a_field_for_all),
+        CASE(another_model_may_find_no_key),
         CASE(cancelling_a_running_call),
         CASE(cancelling_at_once),
         CASE(cancelling_while_nothing_runs),
