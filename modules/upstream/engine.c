@@ -498,7 +498,7 @@ static void tell_drains(gb_engine_t *engine, int phase)
 
 int gb_engine_is_stopping(gb_engine_t *engine)
 {
-    return engine->phase >= 0;
+    return engine->phase + 1;
 }
 
 static void on_tick(gb_timer_t *timer)

@@ -55,7 +55,7 @@ apr_allocator_t *gb_engine_allocator(gb_engine_t *engine);
 void gb_engine_note_answer(gb_engine_t *engine, apr_interval_time_t took);
 apr_interval_time_t gb_engine_usual_answer(gb_engine_t *engine);
 
-/* Whether the child is stopping (engine's thread), and whether the drain is over. */
+/* 0: it is not; 1: the child is stopping; 2: and the drain is over.  Engine's thread. */
 int gb_engine_is_stopping(gb_engine_t *engine);
 
 /* ---- messages ---- */

@@ -648,23 +648,33 @@ static void start_teller(gb_exchange_t *x)
 
 /* ---- the beginning ---- */
 
-static void on_start(gb_msg_t *msg)
+static void start_call(gb_exchange_t *x)
 {
-    gb_exchange_t *x = (gb_exchange_t *)((char *)msg - offsetof(gb_exchange_t, start));
-
-    gb_drain_add(x->engine, &x->drain);
-    x->sink->start(x->sink);
-    if (x->conf->teller) {
-        start_teller(x);
-        gb_exchange_unref(x);
-        return;
-    }
     gb_timer_set(x->engine, &x->total, x->conf->settings->time_out_total);
     if (x->plan->fetches) {
         x->fetcher = gb_fetch_start(x->engine, x->plan, x->conf->settings, on_fetched, x);
     }
     else {
         start_legs(x, 0);
+    }
+}
+
+/* Its request may have been read while the child was stopping: it hears what the others have heard. */
+static void on_start(gb_msg_t *msg)
+{
+    gb_exchange_t *x = (gb_exchange_t *)((char *)msg - offsetof(gb_exchange_t, start));
+    int stopping = gb_engine_is_stopping(x->engine);
+
+    gb_drain_add(x->engine, &x->drain);
+    x->sink->start(x->sink);
+    if (x->conf->teller) {
+        start_teller(x);
+    }
+    else if (stopping < 2) {
+        start_call(x);
+    }
+    if (stopping) {
+        on_drain(&x->drain, stopping - 1);
     }
     gb_exchange_unref(x);
 }

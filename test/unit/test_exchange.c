@@ -1205,6 +1205,67 @@ static void calls_run_on_until_the_drain_is_over(void **state)
     }
 }
 
+static void ask_stopping(void *baton)
+{
+    *(int *)baton = gb_engine_is_stopping(engine);
+}
+
+static void await_stopping(int far)
+{
+    int is = 0;
+
+    atomic_store(&stopping, 1);
+    while (is < far) {
+        usleep(5000);
+        fake_in_engine(engine, ask_stopping, &is);
+    }
+}
+
+/* Its request came slowly, and there is nobody left who would end it. */
+static void a_call_that_comes_after_the_drain_is_refused(void **state)
+{
+    (void)state;
+    prepare(1, "~", NULL, NULL);
+    await_stopping(2);
+    run();
+    answered(503, "error 503 server_shutdown");
+    assert_int_equal(seen(), 0);
+    assert_int_equal(stage->host.picks, 0);
+    leave();
+}
+
+typedef struct told_t {
+    gb_teller_t teller;
+    int started, ended;
+} told_t;
+
+static void teller_start(gb_teller_t *teller, gb_exchange_t *x)
+{
+    ((told_t *)teller)->started++;
+    gb_exchange_give(x, "first", 5);
+}
+
+static void teller_end(gb_teller_t *teller)
+{
+    ((told_t *)teller)->ended++;
+}
+
+static void an_event_stream_that_comes_while_stopping_ends_at_once(void **state)
+{
+    told_t told = {.teller = {teller_start, teller_end}};
+
+    (void)state;
+    prepare(1, "~", NULL, NULL);
+    stage->call.conf.teller = &told.teller;
+    stage->call.plan->stream_type = "text/event-stream";
+    await_stopping(1);
+    run();
+    answered(200, "first");
+    assert_int_equal(told.started, 1);
+    assert_int_equal(told.ended, 1);
+    leave();
+}
+
 static void the_end_of_the_engine_ends_all(void **state)
 {
     static const char *const scripts[] = {"~", "~say a"};
@@ -1326,6 +1387,8 @@ int main(void)
         CASE(a_client_too_slow_for_the_whole_call),
         CASE(a_sink_may_not_be_ready_for_the_head),
         CASE(calls_run_on_until_the_drain_is_over),
+        CASE(a_call_that_comes_after_the_drain_is_refused),
+        CASE(an_event_stream_that_comes_while_stopping_ends_at_once),
         CASE(the_end_of_the_engine_ends_all),
         CASE(after_the_end_nothing_starts),
         CASE(keys_have_their_proxy),
