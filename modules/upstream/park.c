@@ -236,8 +236,7 @@ static void park_start(gb_sink_t *sink)
 {
     gb_park_t *park = park_of(sink);
 
-    gb_timer_set(park->engine, &park->timer,
-                 park->nudge < WATCH_AFTER ? park->nudge : WATCH_AFTER);
+    gb_timer_set(park->engine, &park->timer, park->nudge < WATCH_AFTER ? park->nudge : WATCH_AFTER);
 }
 
 /* The client's socket: it can take bytes again, or the client left (or half-closed, which counts). */

@@ -260,8 +260,7 @@ static int run_requests(mpm_conn_t *c)
             }
             continue;
         }
-        c->park = gb_park_make(mpm->conf.engine, x, &conn_ops, c, c->conf.timeout,
-                               c->conf.timeout);
+        c->park = gb_park_make(mpm->conf.engine, x, &conn_ops, c, c->conf.timeout, c->conf.timeout);
         if (gb_exchange_start(x, gb_park_sink(c->park)) != APR_SUCCESS) {
             count(mpm, &mpm->counts.refused);
             return 0;

@@ -1252,13 +1252,15 @@ static void teller_end(gb_teller_t *teller)
 
 static void an_event_stream_that_comes_while_stopping_ends_at_once(void **state)
 {
-    told_t told = {.teller = {teller_start, teller_end}};
+    told_t told = {
+        .teller = {teller_start, teller_end}
+    };
 
     (void)state;
     prepare(1, "~", NULL, NULL);
     stage->call.conf.teller = &told.teller;
     stage->call.plan->stream_type = "text/event-stream";
-    await_stopping(1);
+    await_stopping(2);
     run();
     answered(200, "first");
     assert_int_equal(told.started, 1);
