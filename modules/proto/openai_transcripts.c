@@ -97,6 +97,20 @@ static apr_array_header_t *repeated(gb_openai_call_t *call, const char *name)
     return found;
 }
 
+/* Both granularities may be asked for, in any order. */
+static int wants_words(gb_openai_call_t *call)
+{
+    const apr_array_header_t *wanted = repeated(call, "timestamp_granularities");
+    int i;
+
+    for (i = 0; i < wanted->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(wanted, i, const char *), "word") == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 /* Names in a prompt, as "ZyntriQix, Digique Plus": what stands between commas and is short. */
 static void phrases_add(gb_openai_call_t *call, apr_array_header_t *phrases, const char *prompt)
 {
@@ -279,10 +293,7 @@ static apr_status_t transcript_plan(gb_openai_call_t *call, int translates)
         || (rv = model_settle(call, t)) != APR_SUCCESS) {
         return rv;
     }
-    t->words_wanted =
-        repeated(call, "timestamp_granularities")->nelts > 0
-        && strcmp(APR_ARRAY_IDX(repeated(call, "timestamp_granularities"), 0, const char *), "word")
-               == 0;
+    t->words_wanted = wants_words(call);
     plan->stream = gb_openai_flag(t->stream) && !has_times(t->format);
     plan->upstream_stream = plan->stream;
     if (plan->stream) {

@@ -62,19 +62,19 @@ class TestTranscriptions:
             "mode": "VERBATIM", "wordTimestamp": False, "diarization": False, "languageCodes": ["de"],
             "customVocabulary": ["Ärmelkanal", "ZyntriQix", "Digique Plus"]}
 
-    @pytest.mark.parametrize("granularity", [None, "segment", "word"])
-    def test_verbose(self, site, granularity):
+    @pytest.mark.parametrize("granularities", [(), ("segment",), ("word",), ("segment", "word")])
+    def test_verbose(self, site, granularities):
         body = post(site, SAY, file("file", SOUND), field("model", MODEL), field("response_format", "verbose_json"),
                     field("language", "en"),
-                    *([field("timestamp_granularities[]", granularity)] if granularity else [])).json()
+                    *[field("timestamp_granularities[]", each) for each in granularities]).json()
         spec = openai_spec.load()
         if spec:
             spec.openai("CreateTranscriptionResponseVerboseJson", body)
         assert body["task"] == "transcribe" and body["language"] == "en" and body["duration"] == 1.6
         (segment,) = body["segments"]
         assert (segment["start"], segment["end"], segment["text"]) == (0.1, 1.6, "a simulated transcript")
-        assert ("words" in body) == (granularity == "word")
-        if granularity == "word":
+        assert ("words" in body) == ("word" in granularities)
+        if "word" in granularities:
             assert body["words"][1] == {"word": "simulated", "start": 0.25, "end": 0.8}
 
     SPOKEN = (("Hello", 0.1, 0.5), ("there.", 0.6, 1), ("Next", 1.1, 1.4), ("one", 3.9, 4.2), ("\"q\"", 4.3, 14.2),
