@@ -22,6 +22,9 @@ extern const gb_dialect_t gb_gemini_upload_dialect;
  */
 void gb_gemini_tap(gb_facts_t *facts, gb_span_t json, apr_pool_t *p);
 
+/* Sets plan->names to what one key alone can use, and plan->body (checked or not) refers to. */
+void gb_gemini_names_in_body(gb_plan_t *plan);
+
 /* Of a finishReason that came as the enum's number; NULL when nobody knows it. */
 const char *gb_gemini_finish_name(gb_span_t number);
 

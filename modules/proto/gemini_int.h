@@ -71,7 +71,6 @@ gb_span_t gb_gemini_lower(gb_span_t body, const char *word, apr_pool_t *p);
 /* ---- gemini_names.c: what exists for one key only ---- */
 
 void gb_gemini_name_in_path(gb_plan_t *plan, const char *path);
-void gb_gemini_names_in_body(gb_plan_t *plan);
 /* The page of a list that a query asks for: the raw value of its pageToken. */
 void gb_gemini_name_of_page(gb_plan_t *plan, const char *value, size_t len);
 void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json);

@@ -439,6 +439,7 @@ static apr_status_t file_uri_put(gb_openai_turns_t *turns, gb_span_t url, const 
         return refuse(turns->call, "invalid_image_url", param,
                       "expected a data URL or an https address.");
     }
+    turns->call->refers = 1;
     out = gb_openai_part(turns);
     gb_buf_puts(out, "{\"fileData\":{\"fileUri\":");
     gb_json_put_span(out, url);
@@ -580,7 +581,7 @@ static apr_status_t put_file_id(place_t *at, const char *id)
         return refuse(call, "invalid_value", place_param(at),
                       "'file_id' names no file that was uploaded here.");
     }
-    call->has_media = 1;
+    call->has_media = call->refers = 1;
     out = gb_openai_part(at->turns);
     gb_buf_printf(out,
                   "{\"fileData\":{\"fileUri\":"

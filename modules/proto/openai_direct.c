@@ -163,6 +163,9 @@ static apr_status_t parse_request(gb_plan_t **pplan, const gb_request_t *request
     plan->method = routes[route].method;
     plan->path = apr_pstrcat(p, "/openai", path_escape(request->path, p),
                              request->args != NULL ? "?" : NULL, request->args, NULL);
+    if (plan->body != NULL && is_json(request)) {
+        gb_gemini_names_in_body(plan);
+    }
     plan->bearer = 1;
     plan->operation = routes[route].operation;
     plan->expects_content = routes[route].chat;

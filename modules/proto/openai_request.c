@@ -162,9 +162,14 @@ apr_status_t gb_openai_body_make(gb_openai_call_t *call)
         }
         return rv;
     }
-    if (all_fetched(plan)) {
-        plan->body = out->data;
-        plan->body_len = out->len;
+    plan->body = out->data;
+    plan->body_len = out->len;
+    if (plan->names == NULL && (call->refers || gb_openai_there(call->google))) {
+        gb_gemini_names_in_body(plan);
+    }
+    if (!all_fetched(plan)) {
+        plan->body = NULL;
+        plan->body_len = 0;
     }
     return APR_SUCCESS;
 }

@@ -5,9 +5,11 @@ import urllib.parse
 
 import pytest
 
-from conf import KEYS, Conf
+from conf import KEYS, TOKEN, Conf
 from google_apis import ANYBODY, Google
-from wire import MODEL, Gemini
+from wire import MODEL, Gemini, OpenAI
+
+OTHER = "sk-another-token-0123456789abcdef"
 
 
 @pytest.fixture(scope="class")
@@ -19,7 +21,7 @@ def google():
 
 @pytest.fixture(scope="class")
 def many(google, make_site):
-    return make_site(Conf(keys=KEYS, upstream=google.url + "/v1beta"), sim=False)
+    return make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta"), sim=False)
 
 
 MADE_BY = [("cachedContents", {"model": f"models/{MODEL}"}, "name"),
@@ -148,3 +150,42 @@ class TestAffinity:
 
     def test_unknown_names_are_googles_to_judge(self, many):
         Gemini.check_error(many.api.get("/v1beta/cachedContents/nobodys"), 404)
+
+
+def with_file(name):
+    """The ways to speak of a file in OpenAI's chat."""
+    yield {"type": "file", "file": {"file_id": name}}
+    yield {"type": "file", "file": {"file_id": name.replace("files/", "file-")}}
+    yield {"type": "image_url", "image_url": {"url": f"https://generativelanguage.googleapis.com/v1beta/{name}"}}
+
+
+class TestOpenAIChat:
+    """What was made on the Gemini surface is used in a chat of OpenAI's."""
+
+    @staticmethod
+    def register(site):
+        return site.api.post("/v1beta/files:register", json={"uris": ["gs://b/1"]}).json()["files"][0]["name"]
+
+    def test_files(self, many, google):
+        names = [self.register(many) for _ in range(4)]
+        assert len({google.owner(name) for name in names}) > 1, "the keys take turns"
+        for name in names:
+            for part in with_file(name):
+                answer = many.api.post(OpenAI.path(), json=OpenAI.body([{"type": "text", "text": "x"}, part]))
+                assert answer.status == 200, answer
+
+    def test_files_of_another_caller(self, many, google):
+        name = self.register(many)
+        google.reset()
+        for part in with_file(name):
+            OpenAI.check_error(many.client_of(OTHER).post(OpenAI.path(), json=OpenAI.body([part])), 404)
+        assert google.calls == []
+
+    @pytest.mark.parametrize("path,google_says", [
+        ("cachedContents", lambda name: {"cached_content": name}),
+        ("fileSearchStores", lambda name: {"tools": [{"file_search": {"file_search_store_names": [name]}}]})])
+    def test_what_else_one_key_has(self, many, path, google_says):
+        names = [make(many, path, {"model": f"models/{MODEL}"}, "name") for _ in range(4)]
+        for name in names * 2:
+            answer = many.api.post(OpenAI.path(), json=OpenAI.body(extra_body={"google": google_says(name)}))
+            assert answer.status == 200, answer

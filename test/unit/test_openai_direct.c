@@ -180,6 +180,22 @@ static void test_answer(void **state)
     assert_string_equal(facts.model_version, "gemini-2.5-flash");
 }
 
+/* A cache belongs to one key: the pool must know which one is spoken of. */
+static void test_names(void **state)
+{
+    openai_case_t c;
+
+    (void)state;
+    openai_case_plain(&c, DIRECT, "POST", "/chat/completions",
+                      "{\"model\":\"m\",\"extra_body\":{\"google\":{\"cached_content\":"
+                      "\"cachedContents/a\"}}}",
+                      NULL, p);
+    assert_non_null(c.plan->names);
+    assert_string_equal(APR_ARRAY_IDX(c.plan->names, 0, const char *), "cachedContents/a");
+    openai_case_plain(&c, DIRECT, "POST", "/chat/completions", "{\"model\":\"m\"}", NULL, p);
+    assert_null(c.plan->names);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -197,9 +213,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_query),
-        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_requests), cmocka_unit_test(test_query),
+        cmocka_unit_test(test_names),    cmocka_unit_test(test_streams),
         cmocka_unit_test(test_answer),
     };
     int failed;
