@@ -164,7 +164,7 @@ void core_upload_answer(request_rec *r, const gb_plan_t *plan);
 typedef struct core_feed_t {
     const gb_settings_t *settings;
     const char *key_id;
-    const char *url;
+    const char *method, *url;
     const char *const *headers;
     /* the answer */
     gb_transport_t transport;

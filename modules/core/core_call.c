@@ -39,6 +39,8 @@ static const char *const native_headers[] = {"User-Agent",
                                              "X-Goog-Upload-Header-Content-Length",
                                              "X-Goog-Upload-Header-Content-Type",
                                              "X-Goog-Upload-File-Name",
+                                             "X-Upload-Content-Length",
+                                             "X-Upload-Content-Type",
                                              NULL};
 
 static const char *const *upstream_headers(request_rec *r, const gb_plan_t *plan,

@@ -148,7 +148,7 @@ static void call_locked(flow_t *flow, const core_feed_t *asked)
                               gb_proxies_pick(gb_engine_proxies(flow->engine), &settings->proxies,
                                               settings->proxies_use_consistency_hash_by_api_key,
                                               flow->key_id, gb_mono_now()));
-    conf.method = "POST";
+    conf.method = apr_pstrdup(flow->pool, asked->method);
     conf.url = apr_pstrdup(flow->pool, asked->url);
     conf.headers = asked->headers; /* curl copies them */
     conf.feed = give;

@@ -48,11 +48,12 @@ static const char *upload_url(request_rec *r, const gb_settings_t *settings)
 {
     const char *base = settings->base_url;
     const char *version = gb_url_version(base);
+    const char *query = r->args ? apr_pstrcat(r->pool, "?", r->args, NULL) : "";
 
     return version
                ? apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, base, (apr_size_t)(version - base)),
-                             "upload/", version, GB_UPLOAD_FILES, NULL)
-               : apr_pstrcat(r->pool, base, "/upload" GB_UPLOAD_FILES, NULL);
+                             "upload/", version, GB_UPLOAD_FILES, query, NULL)
+               : apr_pstrcat(r->pool, base, "/upload" GB_UPLOAD_FILES, query, NULL);
 }
 
 /* The key travels only to where BASE_URL points. */
@@ -492,11 +493,23 @@ static void clean_headers(request_rec *r)
     }
 }
 
+static int is_error(const relay_t *relay)
+{
+    return relay->r->status >= HTTP_BAD_REQUEST;
+}
+
+/* Google's errors may repeat the key that they are about. */
+static void redact(const relay_t *relay, gb_buf_t *clean)
+{
+    gb_buf_init_pool(clean, GB_BUF_MAX_ERROR * 2, relay->r->pool);
+    gb_redact(clean, relay->body.data ? relay->body.data : "", relay->body.len, relay->key.secret);
+}
+
 /* ---- the same through the engine ---- */
 
 static int add_header(void *baton, const char *name, const char *value)
 {
-    if (strncasecmp(name, "X-Goog-Upload-", 14) == 0
+    if (strncasecmp(name, "X-Goog-Upload-", 14) == 0 || strcasecmp(name, "Range") == 0
         || strcasecmp(name, "X-GUploader-UploadID") == 0) {
         apr_table_add(((request_rec *)baton)->headers_out, name, value);
     }
@@ -508,7 +521,7 @@ static int push_header(void *baton, const char *name, const char *value)
     apr_array_header_t *list = baton;
 
     if (strncasecmp(name, "X-Goog-", 7) == 0 || strcasecmp(name, "Content-Type") == 0
-        || strcasecmp(name, "User-Agent") == 0) {
+        || strcasecmp(name, "Content-Range") == 0 || strcasecmp(name, "User-Agent") == 0) {
         APR_ARRAY_PUSH(list, const char *) = apr_pstrcat(list->pool, name, ": ", value, NULL);
     }
     return 1;
@@ -537,17 +550,21 @@ static const char *const *headers_up(const relay_t *relay)
 static int answer(relay_t *relay, core_feed_t *feed)
 {
     request_rec *r = relay->r;
+    gb_buf_t body = feed->body;
 
     r->status = feed->status;
     relay->body = feed->body;
+    if (is_error(relay)) {
+        redact(relay, &body);
+    }
     ap_set_content_type(r, feed->content_type && *feed->content_type ? feed->content_type
                                                                      : "application/json");
     apr_table_do(add_header, r, feed->answer_headers, NULL);
     clean_headers(r);
     learn(relay);
-    ap_set_content_length(r, (apr_off_t)feed->body.len);
-    if (feed->body.len) {
-        ap_rwrite(feed->body.data, (int)feed->body.len, r);
+    ap_set_content_length(r, (apr_off_t)body.len);
+    if (body.len) {
+        ap_rwrite(body.data, (int)body.len, r);
     }
     return OK;
 }
@@ -568,6 +585,7 @@ int core_relay_handler(request_rec *r, const gb_dialect_t *dialect)
     memset(&feed, 0, sizeof(feed));
     feed.settings = relay->settings;
     feed.key_id = relay->key.id;
+    feed.method = r->method;
     feed.url = relay->url;
     feed.headers = headers_up(relay);
     core_feed_send(r, &feed);
@@ -582,25 +600,54 @@ int core_relay_handler(request_rec *r, const gb_dialect_t *dialect)
 
 /* ---- the answer of mod_proxy ---- */
 
+/* Keeps the beginning; 1: that was the end. */
+static int read_along(relay_t *relay, apr_bucket_brigade *bb)
+{
+    size_t most = is_error(relay) ? GB_BUF_MAX_ERROR : GB_BUF_MAX_LINE;
+    int ended = 0;
+    apr_bucket *b;
+
+    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
+        size_t room = GB_BUF_MAX_ERROR - relay->body.len;
+        const char *bytes;
+        apr_size_t len;
+
+        ended |= APR_BUCKET_IS_EOS(b);
+        if (!APR_BUCKET_IS_METADATA(b) && relay->body.len < most
+            && apr_bucket_read(b, &bytes, &len, APR_BLOCK_READ) == APR_SUCCESS) {
+            gb_buf_append(&relay->body, bytes, len < room ? len : room);
+        }
+    }
+    return ended;
+}
+
+/* The whole error, in the place of the brigade in which it ends. */
+static void put_error(relay_t *relay, apr_bucket_brigade *bb)
+{
+    gb_buf_t clean;
+
+    redact(relay, &clean);
+    apr_brigade_cleanup(bb);
+    apr_brigade_write(bb, NULL, NULL, clean.data ? clean.data : "", clean.len);
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(bb->bucket_alloc));
+    ap_set_content_length(relay->r, (apr_off_t)clean.len);
+}
+
 static apr_status_t upload_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     relay_t *relay = f->ctx;
-    int ended = 0;
-    apr_bucket *b;
+    int ended;
 
     if (!relay->headers_done) {
         relay->headers_done = 1;
         clean_headers(f->r);
     }
-    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
-        const char *bytes;
-        apr_size_t len;
-
-        ended |= APR_BUCKET_IS_EOS(b);
-        if (!APR_BUCKET_IS_METADATA(b) && relay->body.len < GB_BUF_MAX_LINE
-            && apr_bucket_read(b, &bytes, &len, APR_BLOCK_READ) == APR_SUCCESS) {
-            gb_buf_append(&relay->body, bytes, len);
+    ended = read_along(relay, bb);
+    if (is_error(relay)) {
+        if (!ended) {
+            return apr_brigade_cleanup(bb);
         }
+        put_error(relay, bb);
     }
     if (ended) {
         learn(relay);

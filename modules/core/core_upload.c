@@ -105,10 +105,11 @@ static const char *session_url(request_rec *r, const gb_plan_t *plan, const char
 /* Nothing of Google's address may reach the client: it would go there without us. */
 void core_upload_answer(request_rec *r, const gb_plan_t *plan)
 {
-    static const char *const names[] = {"X-Goog-Upload-URL", "X-Goog-Upload-Control-URL"};
+    static const char *const names[] = {"X-Goog-Upload-URL", "X-Goog-Upload-Control-URL",
+                                        "Location"};
     size_t i;
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const char *theirs = apr_table_get(r->headers_out, names[i]);
         const char *ours = theirs && plan ? session_url(r, plan, theirs) : NULL;
 

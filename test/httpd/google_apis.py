@@ -252,7 +252,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if store and google.owner(store) != self.key:
             return self.not_there(store)
         made = secrets.token_hex(12)
-        google.uploads[made] = Upload(self.key, meta, self.headers.get("X-Goog-Upload-Header-Content-Type"), store)
+        mime = self.headers.get("X-Goog-Upload-Header-Content-Type") or self.headers.get("X-Upload-Content-Type")
+        google.uploads[made] = Upload(self.key, meta, mime, store)
+        if protocol == "resumable" and "uploadType" in self.query:
+            return self.answer(200, None, [
+                ("Location", f"{google.url}{google.prefix}/upload/v1beta/{target}?uploadType=resumable&upload_id={made}")])
         return self.answer(200, None, [
             ("X-Goog-Upload-URL", f"{google.url}{google.prefix}/upload/v1beta/{target}?upload_id={made}&upload_protocol=resumable"),
             ("X-Goog-Upload-Control-URL", f"{google.url}{google.prefix}/upload/v1beta/{target}?upload_id={made}&upload_protocol=resumable"),
@@ -276,6 +280,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if upload is None:
             self.body()
             return self.refuse(404, "NOT_FOUND", "no such upload")
+        if self.command == "PUT":
+            return self.put_range(upload)
         if command == "query":
             self.body()
             return self.answer(200, None, [("X-Goog-Upload-Status", "final" if upload.done else "active"),
@@ -295,6 +301,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         upload.done = True
         return self.answer(200, self.made_of(upload), [("X-Goog-Upload-Status", "final")])
 
+    def put_range(self, upload):
+        """The older protocol of google-api-python-client."""
+        begin, total = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", self.headers["Content-Range"]).groups()
+        if begin and int(begin) != upload.size:
+            return self.refuse(400, "INVALID_ARGUMENT", "wrong offset")
+        for piece in self.pieces():
+            upload.hash.update(piece)
+            upload.size += len(piece)
+        if upload.size < int(total):
+            return self.answer(308, None, [("Range", f"bytes=0-{upload.size - 1}")] if upload.size else [])
+        upload.done = True
+        return self.answer(200, self.made_of(upload))
+
     def made_of(self, upload):
         if not upload.store:
             return {"file": self.file_made(upload)}
@@ -303,8 +322,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "documentName": f"{upload.store}/documents/d1", "sha256": upload.hash.hexdigest()}})
 
     def fail(self, how):
-        """No answer: at once, or ever."""
+        """No answer: at once, or ever; or one that names the key."""
         self.body()
+        if how == "suspended":
+            return self.refuse(403, "PERMISSION_DENIED", f"Permission denied: Consumer 'api_key:{self.key}' has been suspended.")
         if how == "hang":
             self.server.google.ended.wait(30)
         self.close_connection = True
@@ -330,7 +351,7 @@ class Google:
         self.prefix = ""        # of a proxy of one's own
         self.elsewhere = None   # where downloads are sent on to, when it is not here
         self.running = 0        # requests whose end has not come
-        self.fault, self.ended = None, threading.Event()     # "close" or "hang" where bytes come
+        self.fault, self.ended = None, threading.Event()     # "close", "hang" or "suspended" where bytes come
         self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
         self.server.google = self

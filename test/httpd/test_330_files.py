@@ -35,7 +35,7 @@ def files(request, google, make_site):
     """Both ways that bytes take: the same tests run on both."""
     proxy = Tinyproxy() if request.param == "engine" else None
     yield make_site(Conf(keys=KEYS, tokens=(TOKEN, OTHER), upstream=google.url + "/v1beta", modules=() if proxy else PROXY,
-                         api=EXTRA + (f"GBalanceProxies {proxy.url}" if proxy else ""), claims=(*BROKEN_OFF, r"GB5006:")), sim=False)
+                         api=EXTRA + (f"GBalanceProxies {proxy.url}" if proxy else ""), claims=(*BROKEN_OFF, r"GB5006:", r"GB1\d+:")), sim=False)
     if proxy:
         proxy.stop()
 
@@ -118,6 +118,32 @@ class TestUpload:
         assert answer.status == 200, answer
         made = answer.json()["file"]
         assert made["sha256Hash"] == hashlib.sha256(data).hexdigest() and made["mimeType"] == "image/png"
+        assert files.api.get("/v1beta/" + made["name"]).status == 200
+
+    def test_query_of_a_whole_upload(self, files, google):
+        answer = files.api.request("POST", "/upload/v1beta/files?uploadType=multipart&fields=file.name", headers={
+            "Content-Type": "multipart/related; boundary=b"},
+            body=b"--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: a/b\r\n\r\nx\r\n--b--\r\n")
+        assert answer.status == 200, answer
+        assert google.calls[-1]["path"] == "/upload/v1beta/files?uploadType=multipart&fields=file.name"
+
+    def test_as_google_api_python_client_does(self, files, google):
+        data = os.urandom(700_000)
+        answer = files.api.post("/upload/v1beta/files?uploadType=resumable", json={"file": {}}, headers={
+            "X-Upload-Content-Type": "image/png", "X-Upload-Content-Length": str(len(data))})
+        url = urllib.parse.urlsplit(answer.headers.get("Location"))
+        assert url.port == files.api.port, "the client is kept here"
+        address = f"{url.path}?{url.query}"
+        for begin, end in ((0, 262144), (262144, 524288)):
+            answer = files.api.request("PUT", address, body=data[begin:end], anonymous=True, headers={
+                "Content-Range": f"bytes {begin}-{end - 1}/{len(data)}"})
+            assert (answer.status, answer.headers.get("Range")) == (308, f"bytes=0-{end - 1}")
+        answer = files.api.request("PUT", address, body=b"", anonymous=True, headers={"Content-Range": f"bytes */{len(data)}"})
+        assert (answer.status, answer.headers.get("Range")) == (308, "bytes=0-524287")
+        answer = files.api.request("PUT", address, body=data[524288:], anonymous=True, headers={
+            "Content-Range": f"bytes 524288-{len(data) - 1}/{len(data)}"})
+        made = answer.json()["file"]
+        assert (made["sha256Hash"], made["mimeType"]) == (hashlib.sha256(data).hexdigest(), "image/png")
         assert files.api.get("/v1beta/" + made["name"]).status == 200
 
     def test_key_of_the_session_and_nothing_of_the_client(self, files, google):
@@ -241,6 +267,17 @@ class TestOwners:
         files.graceful()
         assert files.api.get("/v1beta/" + made["name"]).status == 200
         assert send(files.api, address, b"data").status == 200
+
+
+class TestSuspended:
+    def test_no_key_in_an_answer(self, files, google):
+        """Google's message names the key that it is about."""
+        address = session(files.api, 4)
+        google.fault = "suspended"
+        answer = send(files.api, address, b"data")
+        google.fault = None
+        assert Gemini.check_error(answer, 403)["message"].startswith("Permission denied: Consumer 'api_key:")
+        assert not any(key.encode() in answer.body for key in KEYS)
 
 
 class TestPathPrefix:
