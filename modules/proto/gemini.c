@@ -313,7 +313,7 @@ void gb_gemini_error_body(const gb_plan_t *plan, const gb_error_t *err, int mids
         return; /* in a download an error has no place: its length tells */
     }
     if (upstream_error(err, &body).p != NULL) {
-        gb_json_put_span(out, body);
+        gb_buf_append(out, err->upstream_body, err->upstream_len);
         return;
     }
     gb_buf_puts(out, in_array ? "[" : "");

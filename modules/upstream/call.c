@@ -370,6 +370,8 @@ static CURL *easy_make(gb_engine_t *engine)
         curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
         curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
         curl_easy_setopt(easy, CURLOPT_USERAGENT, conf->user_agent);
+        /* Who is not told may compress, and some do all the same: curl undoes it then. */
+        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "identity");
         curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
 #if LIBCURL_VERSION_NUM >= 0x075700

@@ -5,7 +5,7 @@
  * It knows no key, no retry and no client.
  *
  * Redirects are not followed unless asked for (a call carries a key); http and
- * https only; certificates are verified; no compression is asked for.
+ * https only; certificates are verified; no compression is asked for, and undone when it comes.
  */
 #ifndef GB_CALL_H
 #define GB_CALL_H

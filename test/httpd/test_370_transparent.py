@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both ways, for every recording: where no feature asks for an edit, the upstream gets the very
 bytes that the client sent, and the client the very bytes that the upstream sent."""
+import gzip
 import http.server
 import json
 import re
@@ -241,6 +242,30 @@ class TestUploads:
         self.compare(site, upstream, "/upload/v1beta/files", body, {
             "X-Goog-Upload-Protocol": "multipart", "Content-Type": "multipart/related; boundary=b"},
             (status, {"Content-Type": "application/json; charset=UTF-8"}, content))
+
+
+class TestBytes:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def site(cls, upstream, make_site):
+        return make_site(Conf(upstream=upstream.url + "/v1beta"), sim=False)
+
+    def test_an_error_to_its_last_line_end(self, site, upstream):
+        content = b'\n{\n  "error": {\n    "code": 404,\n    "message": "no",\n    "status": "NOT_FOUND"\n  }\n}\n'
+        upstream.answer = (404, {"Content-Type": "application/json; charset=UTF-8"}, content)
+        answer = site.api.get("/v1beta/batches/b")
+        assert (answer.status, answer.body) == (404, content)
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_compressed_all_the_same(self, site, upstream, stream):
+        """Some proxies before Google compress though nobody has asked for it."""
+        event = b'{"candidates":[{"content":{"parts":[{"text":"ok"}]},"finishReason":"STOP"}]}'
+        content = b"data: " + event + b"\r\n\r\n" if stream else event
+        upstream.answer = (200, {"Content-Type": "text/event-stream" if stream else "application/json",
+                                 "Content-Encoding": "gzip"}, gzip.compress(content))
+        answer = site.api.post(Gemini.path(stream=stream), json=Gemini.body(), headers={"Accept-Encoding": "gzip"})
+        assert (answer.status, answer.body) == (200, content)
+        assert "Content-Encoding" not in answer.headers
 
 
 class TestHeaders:
