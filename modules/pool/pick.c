@@ -263,6 +263,23 @@ static void rest_when_full(pick_t *pick, u32 cell)
     }
 }
 
+/* Limits by hand are a setting: who rests because of the old ones is judged by the new ones. */
+static void limits_changed(pick_t *pick)
+{
+    gb_pool_t *pool = pick->pool;
+    u32 i;
+
+    memcpy(pick->view->by_hand, pick->want->limits, sizeof(pick->view->by_hand));
+    for (i = 1; pick->model && i <= pool->head->cells_top; i++) {
+        cell_rec_t *cell = &pool->cells[i];
+
+        if (cell->project && cell->model == pick->model && cell->reason == GB_COOL_LEARNT) {
+            pool_cell_serve(pool, i);
+            rest_when_full(pick, i);
+        }
+    }
+}
+
 static void hand_over(const pick_t *pick, u32 slot, u32 hold, gb_pool_got_t *got)
 {
     const key_rec_t *key = &pick->pool->keys[slot];
@@ -359,24 +376,37 @@ static apr_time_t key_until(const gb_pool_t *pool, u32 slot, u32 model, apr_time
     return rest_until(pool, slot, model, mono);
 }
 
-apr_time_t pool_soonest(gb_pool_t *pool, u32 name, u32 model, const gb_pool_clock_t *clock)
+/* When the first of the resting keys serves the model again (mono), of all or of those with a tag;
+ * 0 = none rests. */
+static apr_time_t soonest_of(const gb_pool_t *pool, u32 name, u32 model, const u64 *tagged,
+                             apr_time_t mono)
+{
+    apr_time_t soonest = 0;
+    u32 i;
+
+    for (i = 1; i <= pool->head->keys_top; i++) {
+        if (pool->keys[i].used && pool->keys[i].pool == name
+            && (tagged == NULL || pool_bit_get(tagged, i))) {
+            apr_time_t at = key_until(pool, i, model, mono);
+
+            soonest = at && (soonest == 0 || at < soonest) ? at : soonest;
+        }
+    }
+    return soonest;
+}
+
+/* Of all keys, kept for as long as nothing changes. */
+static apr_time_t soonest_of_all(gb_pool_t *pool, u32 name, u32 model, const gb_pool_clock_t *clock)
 {
     view_rec_t *view = pool_view(pool, name, model);
     const head_t *head = pool->head;
-    apr_time_t soonest = 0;
-    u32 i;
+    apr_time_t soonest;
 
     if (view->seen_pool == head->pools[name].changes && view->seen_any == head->models[0].changes
         && view->seen_model == head->models[model].changes && view->soonest > clock->mono) {
         return view->soonest;
     }
-    for (i = 1; i <= head->keys_top; i++) {
-        if (pool->keys[i].used && pool->keys[i].pool == name) {
-            apr_time_t at = key_until(pool, i, model, clock->mono);
-
-            soonest = at && (soonest == 0 || at < soonest) ? at : soonest;
-        }
-    }
+    soonest = soonest_of(pool, name, model, NULL, clock->mono);
     view->seen_pool = head->pools[name].changes;
     view->seen_any = head->models[0].changes;
     view->seen_model = head->models[model].changes;
@@ -393,6 +423,7 @@ static gb_pool_answer_t why_none(pick_t *pick, gb_pool_census_t *c)
 {
     pool_search_t all = pick->search;
     int members, ready;
+    apr_time_t soonest;
 
     census(pick->pool, pick->name, c);
     if (c->total == 0) {
@@ -403,8 +434,10 @@ static gb_pool_answer_t why_none(pick_t *pick, gb_pool_census_t *c)
     all.rest = all.rest_any = NULL;
     members = pool_search_count(&all);
     c->resting = members - ready;
-    c->wait = wait_until(pool_soonest(pick->pool, pick->name, pick->model, pick->clock),
-                         pick->clock->mono);
+    soonest = all.tagged
+                  ? soonest_of(pick->pool, pick->name, pick->model, all.tagged, pick->clock->mono)
+                  : soonest_of_all(pick->pool, pick->name, pick->model, pick->clock);
+    c->wait = wait_until(soonest, pick->clock->mono);
     if (members == 0) {
         return pick->want->tag && c->active + c->trial > 0 ? GB_POOL_NO_TAG : GB_POOL_DEAD;
     }
@@ -495,6 +528,13 @@ static gb_pool_answer_t pick_any(pick_t *pick, gb_pool_got_t *got, gb_pool_censu
     return GB_POOL_OK;
 }
 
+/* A person has named the model: it is worth a record before its first answer. */
+static int has_limits(const gb_pool_want_t *want)
+{
+    return want->limits[GB_LIMIT_RPM] > 0 || want->limits[GB_LIMIT_TPM] > 0
+           || want->limits[GB_LIMIT_RPD] > 0;
+}
+
 gb_pool_answer_t gb_pool_pick_locked(gb_pool_t *pool, const gb_pool_want_t *want,
                                      const gb_pool_rules_t *rules, const gb_pool_clock_t *clock,
                                      gb_pool_got_t *got, gb_pool_census_t *c)
@@ -508,9 +548,13 @@ gb_pool_answer_t gb_pool_pick_locked(gb_pool_t *pool, const gb_pool_want_t *want
         return GB_POOL_UNKNOWN;
     }
     pool_timer_run(pool, clock, TICK_MAX);
-    pick.model = pool_model_find(pool, want->model);
+    pick.model = has_limits(want) ? pool_model_get(pool, want->model, clock->mono)
+                                  : pool_model_find(pool, want->model);
     pick.view = pool_view(pool, pick.name, pick.model);
     pool_busy_cap(pool, pick.name, rules->max_concurrent);
+    if (memcmp(pick.view->by_hand, want->limits, sizeof(want->limits)) != 0) {
+        limits_changed(&pick);
+    }
     c->wait = pool_breaker_wait(pick.view, clock, &pick.probe);
     if (c->wait > 0) {
         return GB_POOL_BROKEN;
@@ -545,7 +589,7 @@ int gb_pool_census_locked(gb_pool_t *pool, const char *name, const char *model,
     pick.search.rest = pick.search.rest_any = NULL;
     c->resting = pool_search_count(&pick.search) - ready;
     if (ready == 0) {
-        c->wait = wait_until(pool_soonest(pool, pick.name, pick.model, clock), clock->mono);
+        c->wait = wait_until(soonest_of_all(pool, pick.name, pick.model, clock), clock->mono);
     }
     return 1;
 }

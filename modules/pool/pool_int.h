@@ -130,6 +130,7 @@ typedef struct view_rec_t {
     apr_time_t fault_project_at[2];
     apr_time_t open_until, probe_until;
     apr_interval_time_t open_for; /* 0 = closed */
+    i64 by_hand[GB_LIMIT_N];      /* the limits that the last pick came with */
 } view_rec_t;
 
 typedef struct blame_t {
@@ -364,11 +365,6 @@ typedef struct pool_search_t {
 /* The first slot from `from` on, 0 = none; does not go around. */
 u32 pool_search_next(const pool_search_t *search, u32 from);
 int pool_search_count(const pool_search_t *search);
-
-/* ---- pick.c ---- */
-
-/* When the first of the resting keys serves the model again (mono); 0 = none rests. */
-apr_time_t pool_soonest(gb_pool_t *pool, u32 name, u32 model, const gb_pool_clock_t *clock);
 
 /* ---- report.c ---- */
 

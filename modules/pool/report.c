@@ -165,13 +165,12 @@ static apr_interval_time_t with_jitter(const report_t *r, apr_interval_time_t pa
 /* The first of the next month in California, by steps of a day. */
 static apr_time_t next_month(apr_time_t wall)
 {
-    apr_time_t at = wall;
+    apr_time_t at = gb_pacific_midnight(wall);
     apr_time_exp_t now, then;
     int i;
 
-    apr_time_exp_gmt(&now, wall - 8 * HOUR);
-    for (i = 0; i < 32; i++) {
-        at = gb_pacific_midnight(at);
+    apr_time_exp_gmt(&now, at - 20 * HOUR); /* about noon of today there */
+    for (i = 0; i < 32; i++, at = gb_pacific_midnight(at)) {
         apr_time_exp_gmt(&then, at - 7 * HOUR);
         if (then.tm_mon != now.tm_mon) {
             break;

@@ -130,6 +130,26 @@ static void a_tag_can_be_required(void **state)
     assert_string_equal(fixture_key(f, 4).tags, "eu,paid");
 }
 
+static void who_wants_a_tag_waits_for_those_that_carry_it(void **state)
+{
+    fixture_t *f = *state;
+    gb_pool_want_t want = {.model = PRO, .tag = "paid"};
+    gb_pool_key_t spec;
+
+    fixture_keys(f, "default", 1);
+    fixture_spec(&spec, "default", 2);
+    strcpy(spec.tags, "paid");
+    fixture_add(f, &spec);
+    fixture_pick_ok(f, PRO);
+    fixture_quota(f, PRO, GB_SPAN_MINUTE, SEC(5));
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
+    fixture_quota(f, PRO, GB_SPAN_MINUTE, SEC(50));
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_RESTING);
+    assert_int_equal(f->census.wait, SEC(50));
+    assert_int_equal(fixture_pick(f, PRO), GB_POOL_RESTING);
+    assert_int_equal(f->census.wait, SEC(5));
+}
+
 static void a_reserved_key_serves_only_who_names_it(void **state)
 {
     fixture_t *f = *state;
@@ -542,6 +562,33 @@ static void other_spans_rest_as_told(void **state)
     assert_int_equal(apr_time_sec(f->census.wait), 10 * 86400 + 20 * 3600 - 2 + 60);
 }
 
+/* Months begin and end in California, by summer time and by standard time. */
+static void a_month_ends_in_california(void **state)
+{
+    static const struct {
+        apr_time_t at, ends;
+    } cases[] = {
+        {SEC(1780298999), SEC(1780297200 + 30 * 86400)}, /* June 1, 00:29:59 */
+        {SEC(1780297199), SEC(1780297200)             }, /* May 31, 23:59:59 */
+        {SEC(1796110199), SEC(1796112000)             }, /* November 30, 23:29:59 */
+        {SEC(1796112001), SEC(1796112000 + 31 * 86400)}, /* December 1 */
+        {SEC(1793600000), SEC(1796112000)             }, /* November 1, before the change */
+    };
+    fixture_t *f = *state;
+    size_t i;
+
+    fixture_keys(f, "default", 1);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        f->clock.wall = cases[i].at;
+        fixture_pick_ok(f, FLASH);
+        fixture_quota(f, FLASH, GB_SPAN_MONTH, -1);
+        assert_int_equal(fixture_pick(f, FLASH), GB_POOL_RESTING);
+        assert_int_equal(apr_time_sec(f->census.wait),
+                         apr_time_sec(cases[i].ends - cases[i].at) + 60);
+        assert_int_equal(gb_pool_reset_locked(f->pool, 1, 1, &f->clock), APR_SUCCESS);
+    }
+}
+
 static void a_region_rests_the_project_and_a_model_is_not_offered(void **state)
 {
     fixture_t *f = *state;
@@ -636,6 +683,42 @@ static void limits_by_hand_are_kept(void **state)
     fixture_wait(f, f->census.wait);
     assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
     assert_false(f->got.half_open);
+}
+
+/* A person who raises a limit need not wait for the end of the rest that the old one caused. */
+static void limits_by_hand_may_change(void **state)
+{
+    fixture_t *f = *state;
+    gb_pool_want_t want = {
+        .model = PRO, .limits = {0, 0, 2}
+    };
+    int i;
+
+    fixture_keys(f, "default", 1);
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
+        fixture_report(f, PRO, GB_OUT_SUCCESS);
+    }
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_RESTING);
+    want.limits[GB_LIMIT_RPD] = 3;
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
+    fixture_report(f, PRO, GB_OUT_SUCCESS);
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_RESTING);
+    want.limits[GB_LIMIT_RPD] = 0;
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
+}
+
+static void limits_by_hand_hold_from_the_first_call(void **state)
+{
+    fixture_t *f = *state;
+    gb_pool_want_t want = {
+        .model = PRO, .limits = {2, 0, 0}
+    };
+
+    fixture_keys(f, "default", 1);
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
+    assert_int_equal(fixture_pick_want(f, &want), GB_POOL_RESTING);
 }
 
 static void report_limit(fixture_t *f, gb_pool_span_t span, apr_int64_t value)
@@ -1446,6 +1529,7 @@ int main(void)
         T(a_retry_prefers_another_project),
         T(pools_do_not_mix),
         T(a_tag_can_be_required),
+        T(who_wants_a_tag_waits_for_those_that_carry_it),
         T(a_reserved_key_serves_only_who_names_it),
         T(least_used_looks_at_calls_under_way),
         T(headroom_prefers_the_most_room),
@@ -1464,11 +1548,14 @@ int main(void)
         T(refused_together_is_one_strike),
         T(a_late_success_does_not_end_a_rest),
         T(other_spans_rest_as_told),
+        T(a_month_ends_in_california),
         T(a_region_rests_the_project_and_a_model_is_not_offered),
         T(a_list_out_of_quota_rests_no_model),
         T(both_names_of_a_model_cool),
         T(names_that_google_never_confirmed_leave_no_trace),
         T(limits_by_hand_are_kept),
+        T(limits_by_hand_may_change),
+        T(limits_by_hand_hold_from_the_first_call),
         T(a_told_limit_holds_when_our_count_agrees),
         T(a_told_limit_that_others_use_is_not_enforced),
         T(a_learnt_limit_is_forgotten_after_a_day),
