@@ -394,9 +394,8 @@ static apr_status_t server_settle(server_rec *s, server_rec *main, apr_pool_t *p
     conf->tokens = core_tokens_make(settings, p);
     core_mounts_collect(p, s, conf);
     pool_add(pool_of(conf), settings, s);
-    if (settings->vertex_api_keys.n) {
-        pool_add(core_vertex_pool(pool_of(conf), p), core_vertex_settings(settings, p), s);
-    }
+    /* also without keys: they may be saved while httpd runs */
+    pool_add(core_vertex_pool(pool_of(conf), p), core_vertex_settings(settings, p), s);
     return APR_SUCCESS;
 }
 

@@ -48,6 +48,14 @@ static void init(void *block, apr_size_t size)
     ((block_t *)block)->version = -1;
 }
 
+/* Who died while publishing may have said so or not: all look again. */
+static void repair(void *block, apr_size_t size, apr_uint32_t slot)
+{
+    (void)size;
+    (void)slot;
+    atomic_fetch_add(&((block_t *)block)->generation, 1);
+}
+
 void core_live_tenants(apr_array_header_t *specs)
 {
     gb_tenant_spec_t *spec = apr_array_push(specs);
@@ -57,6 +65,7 @@ void core_live_tenants(apr_array_header_t *specs)
     spec->version = 1;
     spec->size = sizeof(block_t);
     spec->init = init;
+    spec->repair = repair;
 }
 
 /* ---- the snapshot ---- */
@@ -578,6 +587,37 @@ static apr_array_header_t *difference(const gb_list_t *a, const gb_list_t *b, ap
     return list;
 }
 
+/* PAID_KEY where it is none of those that are picked in turn; "" */
+static const char *paid_of(const gb_settings_t *settings)
+{
+    return gb_list_has(&settings->api_keys, settings->paid_key) ? "" : settings->paid_key;
+}
+
+/* It is in the pool, but reserved.  Who was it goes, or becomes one of the others. */
+static void paid_tell(const keys_t *keys, APR_OPTIONAL_FN_TYPE(gbalance_keys_add) * add,
+                      APR_OPTIONAL_FN_TYPE(gbalance_keys_do) * change, apr_pool_t *p)
+{
+    const char *before = paid_of(keys->before), *after = paid_of(keys->after);
+    gb_pool_edit_t edit = GB_POOL_EDIT_NONE;
+    apr_array_header_t *results;
+    int done;
+
+    if (strcmp(before, after) == 0) {
+        return;
+    }
+    if (*before) {
+        edit.reserved = 0;
+        change(&done, keys->pool,
+               gb_list_has(&keys->after->api_keys, before) ? GB_KEYS_EDIT : GB_KEYS_DELETE, &before,
+               1, &edit, p);
+    }
+    if (*after) {
+        edit.reserved = 1;
+        add(&results, keys->pool, after, strlen(after), "[^\\n]+", &edit, p);
+        change(&done, keys->pool, GB_KEYS_EDIT, &after, 1, &edit, p); /* it may have been there */
+    }
+}
+
 static void keys_tell(const keys_t *keys, apr_pool_t *p)
 {
     APR_OPTIONAL_FN_TYPE(gbalance_keys_add) *add = APR_RETRIEVE_OPTIONAL_FN(gbalance_keys_add);
@@ -600,6 +640,7 @@ static void keys_tell(const keys_t *keys, apr_pool_t *p)
         undo(&done, keys->pool, GB_KEYS_DELETE, (const char *const *)list->elts, list->nelts, NULL,
              p);
     }
+    paid_tell(keys, add, undo, p);
 }
 
 static apr_status_t publish_bytes(const gb_buf_t *bytes, apr_int64_t version, apr_pool_t *p)

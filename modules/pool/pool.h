@@ -29,7 +29,7 @@
 #include <apr_time.h>
 
 #define GB_POOL_VERSION     3
-#define GB_POOL_NAMES       32  /* named pools in one block */
+#define GB_POOL_NAMES       64  /* named pools in one block: two for each that is configured */
 #define GB_POOL_MODELS      256 /* model names that are remembered at a time */
 #define GB_POOL_TAGS        32
 #define GB_POOL_WEIGHT_MAX  16
