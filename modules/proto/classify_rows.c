@@ -163,7 +163,7 @@ const gb_row_t gb_class_rows[] = {
      .cls = GB_CLASS_GATEWAY, .status = 500, .code = "gateway_misconfigured", .hint = GB_RETRY_NO,
      .say = NOT_YOURS},
     {.name = "affinity", .from = 403, .to = 403,
-     .texts = "permission to access the file|cachedcontent not found|cached content not found|may not exist",
+     .texts = "permission to access the file|cachedcontent not found|cached content not found|permission to access *may not exist",
      .cls = GB_CLASS_AFFINITY, .status = 404, .code = "file_not_found"},
     {.name = "unknown_403", .from = 403, .to = 403, .cls = GB_CLASS_UNKNOWN_AUTH, .retry = 1, .retry_max = 1,
      .status = 503, .code = "no_healthy_keys", .hint = GB_RETRY_NO, .say = NO_KEY},
