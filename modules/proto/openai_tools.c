@@ -220,9 +220,34 @@ static unsigned client_tools(const gb_openai_call_t *call)
     return set;
 }
 
+/* What extra_body.google.tools holds. */
+typedef struct native_set_t {
+    int functions, others;
+} native_set_t;
+
+static native_set_t native_tools(const gb_openai_call_t *call)
+{
+    native_set_t set = {0, 0};
+    gb_json_iter_t it, tool;
+
+    for (gb_json_iter(&it, gb_json_get(call->google, "tools")); gb_json_next(&it);) {
+        for (gb_json_iter(&tool, it.value); gb_json_next(&tool);) {
+            if (gb_json_eq(tool.key, "functionDeclarations")
+                || gb_json_eq(tool.key, "function_declarations")) {
+                set.functions = 1;
+            }
+            else {
+                set.others = 1;
+            }
+        }
+    }
+    return set;
+}
+
 int gb_openai_tools_own(const gb_openai_call_t *call)
 {
-    return client_tools(call) != 0 || (call->variant & GB_OPENAI_SEARCH) != 0;
+    return client_tools(call) != 0 || native_tools(call).others
+           || (call->variant & GB_OPENAI_SEARCH) != 0;
 }
 
 static builtin_set_t builtins_wanted(gb_openai_call_t *call)
@@ -475,6 +500,8 @@ static int builtins_put(gb_buf_t *out, unsigned set, int n)
 apr_status_t gb_openai_tools_put(gb_openai_call_t *call, gb_buf_t *out)
 {
     builtin_set_t set = builtins_wanted(call);
+    native_set_t native = native_tools(call);
+    int functions = call->n_tools > 0 || native.functions;
     choice_t choice = {NULL, {0}};
     gb_buf_t list;
     apr_status_t rv;
@@ -485,7 +512,7 @@ apr_status_t gb_openai_tools_put(gb_openai_call_t *call, gb_buf_t *out)
     if ((rv = choice_read(call, &choice)) != APR_SUCCESS) {
         return rv;
     }
-    call->mixed = call->n_tools > 0 && set.client != 0;
+    call->mixed = functions && (set.client != 0 || native.others);
     if (call->mixed && !gb_model_at_least(&call->model, 3, 0)) {
         return gb_error_set(call->err, 400, "unsupported_value", "tools",
                             "The model '%.90s' does not take functions together with web search, "
@@ -501,7 +528,7 @@ apr_status_t gb_openai_tools_put(gb_openai_call_t *call, gb_buf_t *out)
         }
         n = 1;
     }
-    n = builtins_put(&list, set.client | (call->n_tools > 0 ? 0 : set.ours), n);
+    n = builtins_put(&list, set.client | (functions ? 0 : set.ours), n);
     n = native_tools_put(call, &list, n);
     if (n > 0) {
         gb_buf_puts(out, ",\"tools\":[");
