@@ -61,6 +61,9 @@ int core_answer_error(request_rec *r, const gb_dialect_t *dialect, const gb_plan
 {
     gb_buf_t body;
 
+    if (r->connection->master) {
+        core_body_drop(r); /* whatever of it was read */
+    }
     gb_buf_init_pool(&body, GB_BUF_MAX_ERROR, r->pool);
     dialect->error_body(plan, err, 0, &body);
     r->status = err->status;

@@ -195,7 +195,7 @@ static int route_request(core_api_t *api, const char *path)
                      : core_api_refuse(api, HTTP_NOT_FOUND, "There is nothing at this address.");
     }
     if (route->method == M_GET) {
-        ap_discard_request_body(api->r);
+        core_body_drop(api->r);
     }
     else if (!read_body(api, route, &rc)) {
         return rc;

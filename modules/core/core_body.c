@@ -16,6 +16,7 @@
 APLOG_USE_MODULE(gbalance);
 
 #define IN_MEMORY (1024 * 1024)
+#define BODY_MAX  ((apr_off_t)100 * 1024 * 1024)
 
 typedef struct body_t {
     gb_buf_t buf;
@@ -25,6 +26,13 @@ typedef struct body_t {
     gb_form_t *form; /* is read along; NULL: the body is none */
     apr_pool_t *pool;
 } body_t;
+
+static apr_off_t body_max(request_rec *r)
+{
+    apr_off_t max = core_conf_get(r->server)->max_body;
+
+    return max == CORE_UNSET ? BODY_MAX : max;
+}
 
 static apr_status_t too_large(gb_error_t *err, const body_t *body)
 {
@@ -174,13 +182,35 @@ static apr_status_t check_headers(request_rec *r, const body_t *body, gb_error_t
     return APR_SUCCESS;
 }
 
+/*
+ * httpd drops what is left of a body by itself where the connection goes on.  An
+ * HTTP/2 stream never does: mod_http2 resets it when it was answered before its
+ * body had come, and the client never sees the answer.  So it is read, also when it
+ * is somewhat larger than what is taken.
+ */
+static void drop_from_stream(request_rec *r)
+{
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    apr_off_t left = body_max(r) + BODY_MAX, len = 0;
+    int eos = 0;
+
+    while (!eos && left > 0
+           && ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, 64 * 1024)
+                  == APR_SUCCESS
+           && !APR_BRIGADE_EMPTY(bb)) {
+        eos = APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb));
+        apr_brigade_length(bb, 1, &len);
+        left -= len;
+        apr_brigade_cleanup(bb);
+    }
+}
+
 static apr_status_t body_get(request_rec *r, body_t *body, const char **pbody, apr_size_t *plen,
                              gb_error_t *err)
 {
-    apr_off_t max = core_conf_get(r->server)->max_body, own = body->max;
+    apr_off_t max = body_max(r), own = body->max;
     apr_status_t rv;
 
-    max = max == CORE_UNSET ? (apr_off_t)100 * 1024 * 1024 : max;
     body->is_own_max = own && own < max;
     body->max = body->is_own_max ? own : max;
     gb_buf_init_pool(&body->buf, IN_MEMORY + 1, body->pool);
@@ -192,6 +222,9 @@ static apr_status_t body_get(request_rec *r, body_t *body, const char **pbody, a
         }
     }
     if (rv != APR_SUCCESS) {
+        if (r->connection->master) {
+            drop_from_stream(r);
+        }
         return rv;
     }
     *plen = (apr_size_t)body->len;
@@ -233,36 +266,14 @@ apr_status_t core_body_read_form(request_rec *r, gb_request_t *req, gb_error_t *
     return rv;
 }
 
-/*
- * httpd drops what is left of a body by itself where the connection goes on.  An
- * HTTP/2 stream never does, and is reset by mod_http2 when it was answered before
- * its body had come, which clients take for an error: what is small is read.
- */
-static void drop_from_stream(request_rec *r)
-{
-    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    apr_off_t dropped = 0, len = 0;
-    int eos = 0;
-
-    while (!eos && dropped < IN_MEMORY
-           && ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, 64 * 1024)
-                  == APR_SUCCESS
-           && !APR_BRIGADE_EMPTY(bb)) {
-        eos = APR_BUCKET_IS_EOS(APR_BRIGADE_LAST(bb));
-        apr_brigade_length(bb, 1, &len);
-        dropped += len;
-        apr_brigade_cleanup(bb);
-    }
-}
-
 void core_body_drop(request_rec *r)
 {
-    if (r->expecting_100) {
-        r->connection->keepalive = AP_CONN_CLOSE; /* a stranger's body is not asked for */
-    }
-    else if (r->connection->master) {
+    if (r->connection->master) {
         drop_from_stream(r);
         return;
+    }
+    if (r->expecting_100) {
+        r->connection->keepalive = AP_CONN_CLOSE; /* a stranger's body is not asked for */
     }
     ap_discard_request_body(r);
 }

@@ -100,7 +100,7 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const gb_dia
     req->can_fetch = 1;
     req->body = "";
     if (r->method_number == M_GET) {
-        ap_discard_request_body(r);
+        core_body_drop(r);
         return APR_SUCCESS;
     }
     if (form_type(type) && dialect->takes_form && dialect->takes_form(path)) {
@@ -174,7 +174,7 @@ static int no_vertex_keys(request_rec *r, const gb_dialect_t *dialect)
     gb_error_set(&err, HTTP_SERVICE_UNAVAILABLE, "no_healthy_keys", NULL,
                  "Vertex AI in express mode has no key here: the operator of this server sets "
                  "VERTEX_API_KEYS (GBalanceVertexApiKeys).");
-    ap_discard_request_body(r);
+    core_body_drop(r);
     return core_answer_error(r, dialect, NULL, &err);
 }
 
@@ -226,7 +226,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         return no_vertex_keys(r, dialect);
     }
     if (core_store_refuses(&err)) {
-        ap_discard_request_body(r);
+        core_body_drop(r);
         return core_answer_error(r, dialect, NULL, &err);
     }
     if (!core_engine() || !gb_engine_alive(core_engine())) {

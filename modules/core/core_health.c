@@ -54,7 +54,7 @@ int core_health_handler(request_rec *r)
     if (!r->handler || strcmp(r->handler, "gbalance-health") != 0 || !core_request_get(r)) {
         return DECLINED;
     }
-    ap_discard_request_body(r);
+    core_body_drop(r);
     ap_set_content_type(r, "application/json");
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     if (r->method_number != M_GET) {

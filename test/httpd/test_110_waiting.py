@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from conf import Conf
+import tools
+from conf import TOKEN, Conf
 from tools import wait_until
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
 
@@ -132,7 +133,9 @@ class TestDeflate:
 
 class TestHttp2Client:
     """HTTP/2 requests run on secondary connections, which are never parked."""
-    CONF = Conf(tls=True, protocols="h2 http/1.1")
+    CONF = Conf(tls=True, protocols="h2 http/1.1", modules=("negotiation",),
+                api=f"GBalanceMaxBody 6000000\nGBalanceAuthToken admin-0123456789\n"
+                    f"Include {tools.SRCDIR}/conf.d/gbalance-admin.conf")
 
     def curl(self, site, surface, text, stream=True, *more):
         return subprocess.run(
@@ -169,6 +172,33 @@ class TestHttp2Client:
     def test_errors(self, site):
         done = self.curl(site, OpenAI, "x", False, "-H", "Authorization: Bearer no")
         assert done.stdout.startswith(b"HTTP/2 401")
+
+    REFUSED = {     # how, token, path, size of the body
+        "401": ([], "no", OpenAI.path(), 5_000_000),
+        "401 and asks first": (["-H", "Expect: 100-continue"], "no", OpenAI.path(), 500),
+        "404": ([], TOKEN, "/v1/nothing", 1000),
+        "405": ([], TOKEN, "/health", 1000),
+        "413": ([], TOKEN, OpenAI.path(), 7_000_000),
+        "413 unannounced": (["-H", "Content-Length:"], TOKEN, OpenAI.path(), 7_000_000),
+        "413 of administration": (["-X", "PUT"], "admin-0123456789", "/api/config", 5_000_000),
+        "415": (["-H", "Content-Encoding: gzip"], TOKEN, OpenAI.path(), 1000),
+        "503": ([], TOKEN, "/vertex-express/v1/chat/completions", 1000),
+    }
+
+    @pytest.mark.parametrize("case", REFUSED)
+    def test_refusals_arrive(self, site, tmp_path, case):
+        """mod_http2 resets a stream that is answered before its body has come: nobody would read why."""
+        more, token, path, size = self.REFUSED[case]
+        (tmp_path / "body").write_text(json.dumps(OpenAI.body("x" * size)))
+        for _ in range(5):
+            done = subprocess.run(
+                ["curl", "-sS", "--http2", "--cacert", site.authority.ca, "-w", "\n%{http_code}", "--max-time", "30",
+                 "-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json", *more,
+                 "--data-binary", f"@{tmp_path}/body", f"https://localhost:{site.port}{path}"],
+                capture_output=True, text=True, timeout=40)
+            body, _, status = done.stdout.rpartition("\n")
+            assert (done.returncode, status) == (0, case[:3]), done.stderr
+            assert "error" in json.loads(body)
 
 
 class TestSubrequest:
