@@ -610,14 +610,28 @@ static apr_status_t check_route(route_t *route, const gb_request_t *request, gb_
     return APR_SUCCESS;
 }
 
-apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *request,
+/* Vertex AI's address has the publisher in it; Google's clients, which know their own, repeat it. */
+static const char *below_publisher(const char *path, const gb_settings_t *settings)
+{
+    static const char publisher[] = "/publishers/google";
+    size_t len = sizeof(publisher) - 1, base = strlen(settings->base_url);
+
+    return base > len && strcmp(settings->base_url + base - len, publisher) == 0
+                   && strncmp(path, publisher, len) == 0 && path[len] == '/'
+               ? path + len
+               : path;
+}
+
+apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *asked_for,
                                      const gb_settings_t *settings, gb_error_t *err, apr_pool_t *p)
 {
+    gb_request_t own = *asked_for, *request = &own;
     asked_t asked = {NULL, NULL, 0};
     gb_plan_t *plan;
     const call_t *call;
     route_t route;
 
+    own.path = below_publisher(own.path, settings);
     if (check_route(&route, request, err) != APR_SUCCESS) {
         return APR_EGENERAL;
     }

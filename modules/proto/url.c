@@ -105,6 +105,11 @@ static int is_upload(const char *rest)
     return is_below(rest, "upload");
 }
 
+static int is_publisher(const char *rest)
+{
+    return is_below(rest, "publishers/google");
+}
+
 /* ---- the table ---- */
 
 typedef struct mistake_t {
@@ -156,8 +161,9 @@ static const mistake_t mistakes[] = {
 
 /* What an SDK's own example of a base URL produces: mended always. */
 static const mistake_t always[] = {
-    {"/v1beta/",        is_upload, "/"       },
-    {"/gemini/v1beta/", is_upload, "/gemini/"},
+    {"/v1beta/",                 is_upload,    "/"                      },
+    {"/gemini/v1beta/",          is_upload,    "/gemini/"               },
+    {"/vertex-express/v1beta1/", is_publisher, "/vertex-express/v1beta/"},
 };
 
 #define N_MISTAKES (sizeof(mistakes) / sizeof(mistakes[0]))

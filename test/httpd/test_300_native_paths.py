@@ -118,6 +118,20 @@ class TestVertex:
         assert call["key"] in VERTEX
 
     @pytest.mark.parametrize("stream", [False, True])
+    def test_googles_own_client(self, site, sim, stream):
+        """It says the version and the publisher that Vertex AI has."""
+        genai = pytest.importorskip("google.genai")
+        client = genai.Client(vertexai=True, api_key=site.api.token, http_options={
+            "base_url": f"http://127.0.0.1:{site.port}/vertex-express"})
+        if stream:
+            text = "".join(c.text or "" for c in client.models.generate_content_stream(model=MODEL, contents="Hello"))
+        else:
+            text = client.models.generate_content(model=MODEL, contents="Hello").text
+        assert text
+        (call,) = sim.calls()
+        assert call["path"].startswith(f"/v1beta1/publishers/google/models/{MODEL}:") and call["key"] in VERTEX
+
+    @pytest.mark.parametrize("stream", [False, True])
     def test_openai_form(self, site, sim, stream):
         answer = site.api.post("/vertex-express/v1/chat/completions", json=OpenAI.body(stream=stream))
         assert answer.status == 200, answer
