@@ -164,6 +164,7 @@ static int not_serving(request_rec *r, const gb_dialect_t *dialect)
                  "This server cannot reach its upstream now: its engine is not running. Its error "
                  "log says why.");
     err.retry_after = apr_time_from_sec(1);
+    core_body_drop(r);
     return core_answer_error(r, dialect, NULL, &err);
 }
 
@@ -210,6 +211,7 @@ int core_call_start(request_rec *r, const gb_dialect_t *dialect, const char *pat
         return DECLINED;
     }
     if (core_request_get(r)->refusal) {
+        core_body_drop(r);
         return core_answer_error(r, dialect, NULL, core_request_get(r)->refusal);
     }
     if (core_is_upload(r) && core_engine() && core_relay_handler(r, dialect) != DECLINED) {

@@ -580,6 +580,7 @@ int core_relay_handler(request_rec *r, const gb_dialect_t *dialect)
     }
     if (settle(relay, &err) != APR_SUCCESS) {
         r->connection->keepalive = AP_CONN_CLOSE;
+        core_body_drop(r);
         return core_answer_error(r, dialect, NULL, &err);
     }
     memset(&feed, 0, sizeof(feed));

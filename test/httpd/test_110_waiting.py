@@ -182,6 +182,8 @@ class TestHttp2Client:
         "413 unannounced": (["-H", "Content-Length:"], TOKEN, OpenAI.path(), 7_000_000),
         "413 of administration": (["-X", "PUT"], "admin-0123456789", "/api/config", 5_000_000),
         "415": (["-H", "Content-Encoding: gzip"], TOKEN, OpenAI.path(), 1000),
+        "401 of a file": ([], "no", "/upload/v1beta/files", 5_000_000),
+        "404 of an upload": ([], TOKEN, "/upload/v1beta/files?upload_id=a", 1000),
         "503": ([], TOKEN, "/vertex-express/v1/chat/completions", 1000),
     }
 
