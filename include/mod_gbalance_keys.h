@@ -102,7 +102,7 @@ typedef struct gb_keys_model_t {
     int cooling;                /* projects that rest for moments */
     int used_up;                /* projects at the end of a day or a month */
     apr_time_t back;            /* wall: when the first of those serves again, 0 = none */
-    apr_interval_time_t broken; /* it fails everywhere and is left alone so long, 0 = no */
+    apr_interval_time_t broken; /* it fails everywhere and is left alone so long, 0 = no; 1: until it is asked again */
     apr_uint64_t calls;         /* that its cells remember */
 } gb_keys_model_t;
 

@@ -96,8 +96,10 @@ static void add_models(json_t *all, const gb_keys_survey_t *survey, apr_time_t n
 
         if (model->broken) {
             json_array_append_new(
-                all, json_pack("{s:{s:s, s:o}, s:s}", "broken", "model", model->name, "until",
-                               admin_key_until(now + model->broken), "kind", "broken"));
+                all,
+                json_pack("{s:{s:s, s:o}, s:s}", "broken", "model", model->name, "until",
+                          model->broken > 1 ? admin_key_until(now + model->broken) : json_null(),
+                          "kind", "broken"));
         }
     }
     for (i = 0; i < survey->models->nelts; i++) {

@@ -137,7 +137,7 @@ static void put_class(json_t *tree, const gb_log_row_t *row)
     json_object_set_new(tree, "status", json_integer(row->status));
 }
 
-/* What the client saw in the end, of a list of errors. */
+/* What the client saw in the end, of a list of errors: of several attempts the last one's. */
 static const char *ending(const gb_log_row_t *row)
 {
     if (!row->call_cls) {
@@ -145,7 +145,8 @@ static const char *ending(const gb_log_row_t *row)
     }
     return strcmp(row->call_cls, "success") == 0     ? "answered"
            : strcmp(row->call_cls, "cancelled") == 0 ? "nobody"
-                                                     : "seen";
+           : row->is_final                           ? "seen"
+                                                     : "followed";
 }
 
 json_t *admin_log_row(const gb_log_row_t *row, apr_pool_t *p)

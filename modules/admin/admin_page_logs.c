@@ -462,6 +462,11 @@ static apr_status_t build_list(admin_page_t *page, json_t *data, gb_log_table_t 
     apr_status_t rv = admin_job_ask(job, logs, &why, page->r->pool);
 
     if (rv != APR_SUCCESS) {
+        logs_t nothing; /* the database thread may be at logs still */
+
+        memset(&nothing, 0, sizeof(nothing));
+        admin_log_filter(&nothing.filter, page, table, page->r->pool);
+        put_choices(page, data, &nothing);
         json_object_set_new(data, "broken", json_string(why));
         return APR_SUCCESS;
     }

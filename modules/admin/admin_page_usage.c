@@ -178,7 +178,8 @@ static double share(double part, double whole)
 typedef struct whole_t {
     gb_sums_t sums;
     double cost, saved; /* by caching */
-    int unpriced;
+    apr_int64_t answers;
+    int models, unpriced; /* lists of models are calls that name none */
 } whole_t;
 
 static whole_t sum_up(const gb_usage_t *models, int n, const gb_prices_t *prices)
@@ -192,7 +193,11 @@ static whole_t sum_up(const gb_usage_t *models, int n, const gb_prices_t *prices
 
         gb_sums_add(&whole.sums, &models[i].sums);
         whole.cost += models[i].cost;
-        whole.unpriced += models[i].unpriced && models[i].sums.calls;
+        if (*models[i].value) {
+            whole.models++;
+            whole.unpriced += models[i].unpriced && models[i].sums.calls;
+            whole.answers += models[i].sums.successes;
+        }
         whole.saved += price ? (double)models[i].sums.cached_tokens
                                    * (price->prompt - price->cached) / 1e6
                              : 0;
@@ -210,7 +215,7 @@ static void put_tiles(json_t *data, const whole_t *now, const whole_t *before, a
                   (json_int_t)s->calls, "failed", (json_int_t)s->call_failures, "failed_share",
                   share((double)s->call_failures, (double)s->calls), "prompt",
                   (json_int_t)s->prompt_tokens, "cached", (json_int_t)s->cached_tokens, "answer",
-                  (json_int_t)s->completion_tokens, "answers", (json_int_t)s->successes, "thought",
+                  (json_int_t)s->completion_tokens, "answers", (json_int_t)now->answers, "thought",
                   (json_int_t)s->thought_tokens, "thought_share",
                   share((double)s->thought_tokens, (double)s->completion_tokens), "cached_share",
                   share((double)s->cached_tokens, (double)s->prompt_tokens), "cost",
@@ -508,6 +513,7 @@ static apr_status_t build_usage(admin_page_t *page, json_t *data)
     json_object_set_new(data, "has_cost", json_boolean(now.cost > 0));
     put_tiles(data, &now, &before, p);
     put_table(data, "models", usage->models, usage->n_models, usage->n_models, &now, p);
+    json_object_set_new(data, "named_models", json_integer(now.models));
     put_table(data, "callers", usage->callers, usage->n_callers, usage->all_callers, &now, p);
     /* the page is there before them: its script asks for this part alone */
     json_object_set_new(data, "has_keys", json_boolean(usage->wants_keys));

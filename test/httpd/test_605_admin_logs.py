@@ -320,3 +320,47 @@ class TestExportCut:
             finally:
                 server.start()
         wait_until(lambda: site.log.matching("GB4021"), "the log to say it")
+
+
+class TestPagesSayWhatIsSo:
+    """Sentences of the pages beside what happened."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def logged(cls, request, make_site):
+        db = Database("sqlite3")
+        site = make_site(Conf(main=db.main, keys=KEYS, claims=("GB1007", "GB1008"), api=MOUNT + "GBalanceBreakerOpen 1\n"
+                              'GBalanceModelPrices "{\\"gemini-2.5-flash\\": {\\"prompt\\": 1}}"\n'))
+        request.node.gbalance_server = site
+        logged = Logged(site, db)
+        logged.db.await_tables()
+        return logged
+
+    def test_the_client_saw_the_last_error_only(self, logged):
+        logged.site.sim.fault(status=500, count=3)
+        assert ask(logged.site, OpenAI).status == 500
+        logged.db.await_rows(3, "t_error_logs")
+        logged.db.await_rows(3)
+        rows = logged.get("/logs?tab=errors&format=json")["rows"]
+        assert {row["attempt"]: row["ending"] for row in rows} == {1: "followed", 2: "followed", 3: "seen"}
+        html = logged.site.api.request("GET", "/logs?tab=errors", token=ADMIN).text
+        assert html.count("the client saw it") == 1 and html.count("another followed") == 2
+
+    def test_a_model_is_paused_no_longer_than_it_is(self, logged):
+        """The breaker, which the three failures have opened for a second."""
+        def broken():
+            items = logged.get("/keys_status?format=json&part=attention")["attention"]["items"]
+            return next(item["broken"] for item in items if item["kind"] == "broken")
+        assert broken()["model"] == "gemini-2.5-flash"
+        wait_until(lambda: broken()["until"] is None, "the end of the pause")
+        html = logged.site.api.request("GET", "/keys_status", token=ADMIN).text
+        assert "The next call asks it again" in html and "Paused for" not in html
+
+    def test_lists_of_models_are_no_model(self, logged):
+        assert ask(logged.site, OpenAI).status == 200
+        for _ in range(3):
+            assert logged.get("/api/config/ui/models")["data"]
+        logged.db.await_rows(7)
+        found = logged.get("/usage?range=24h&format=json")
+        assert found["tiles"]["calls"] == 5 and found["tiles"]["answers"] == 1
+        assert found["named_models"] == 1 and found["unpriced"] == 0
