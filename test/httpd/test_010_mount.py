@@ -15,7 +15,10 @@ from wire import SURFACE_IDS, SURFACES, ask
 PLAIN_REQUESTS = [("GET", "/"), ("HEAD", "/"), ("GET", "/v1/models"), ("GET", "/config"),
                   ("GET", "/keys_status"), ("GET", "/health"), ("GET", "/v1/models?key=abc"),
                   ("OPTIONS", "/v1/chat/completions"), ("POST", "/v1/chat/completions"),
-                  ("POST", "/v1beta/models/x:generateContent")]
+                  ("POST", "/v1beta/models/x:generateContent"), ("GET", "/models"), ("GET", "/v1/v1/models"),
+                  ("GET", "//v1//models"), ("POST", "/upload/v1beta/files"), ("GET", "/api/config"), ("GET", "/events"),
+                  ("POST", "/auth"), ("GET", "/gbalance/app.js"), ("GET", "/index.html?key=abc")]
+CONFS = "".join(f"Include {tools.SRCDIR}/conf.d/gbalance-{name}.conf\n" for name in ("admin", "upload", "images"))
 
 
 def comparable(response):
@@ -28,26 +31,28 @@ def comparable(response):
 
 
 class TestIsolation:
-    """Another VirtualHost answers as if nothing had been loaded."""
-    CONF = Conf()
+    """Another VirtualHost answers as if nothing had been loaded, whatever is mounted in the one of gbalance."""
+    CONF = Conf(modules=("ssl", "proxy", "proxy_http"), api=f"GBalanceAuthToken admin-0123456789\n{CONFS}")
 
     @pytest.fixture(scope="class")
     @classmethod
     def bare(cls, make_site):
-        return make_site(dataclasses.replace(cls.CONF, gbalance=False))
+        return make_site(dataclasses.replace(cls.CONF, gbalance=False, api=""))
 
     @pytest.mark.parametrize("method,path", PLAIN_REQUESTS)
     def test_other_virtualhost_is_untouched(self, site, bare, method, path):
-        with_ours = comparable(site.plain.request(method, path, body=b"{}" if method == "POST" else None))
-        without = comparable(bare.plain.request(method, path, body=b"{}" if method == "POST" else None))
-        assert with_ours == without
+        for headers in ({}, {"Authorization": f"Bearer {site.api.token}", "Origin": "https://app.example"}):
+            with_ours, without = (comparable(s.plain.request(method, path, headers=headers,
+                                                             body=b"{}" if method == "POST" else None))
+                                  for s in (site, bare))
+            assert with_ours == without
 
     def test_credentials_of_others_stay_in_their_log(self, site):
         site.plain.get("/index.html?key=not-ours")
         tools.wait_until(lambda: any("key=not-ours" in line for line in site.access_lines()), "the line")
 
     def test_the_site_keeps_its_other_paths(self, site):
-        assert site.api.get("/", anonymous=True).text == MARK
+        assert site.api.get("/index.html", anonymous=True).text == MARK
 
 
 class TestMountsWithoutOn:
