@@ -223,6 +223,7 @@ apr_status_t core_body_read_form(request_rec *r, gb_request_t *req, gb_error_t *
 void core_body_drop(request_rec *r);
 
 /* ---- core_answer.c ---- */
+void core_answer_status(request_rec *r, int status);
 void core_answer_begin(request_rec *r, const gb_head_t *head);
 /* All of an answer, by a worker, once its exchange is over. */
 void core_answer_whole(request_rec *r, const gb_head_t *head, const gb_plan_t *plan);

@@ -5,6 +5,8 @@
  */
 #include "core.h"
 
+#include <stdlib.h>
+
 #include "http_protocol.h"
 #include "apr_strings.h"
 
@@ -16,10 +18,18 @@ static int add_header(void *r, const char *name, const char *value)
     return 1;
 }
 
+/* For one that it has no words for, such as Google's 499, httpd would say 500. */
+void core_answer_status(request_rec *r, int status)
+{
+    r->status = status;
+    r->status_line = atoi(ap_get_status_line(status)) == status
+                         ? NULL
+                         : apr_psprintf(r->pool, "%d Upstream Status", status);
+}
+
 void core_answer_begin(request_rec *r, const gb_head_t *head)
 {
-    r->status = head->status;
-    r->status_line = NULL;
+    core_answer_status(r, head->status);
     ap_set_content_type(r, apr_pstrdup(r->pool, head->content_type));
     if (head->headers) {
         apr_table_do(add_header, r, head->headers, NULL);
@@ -66,8 +76,7 @@ int core_answer_error(request_rec *r, const gb_dialect_t *dialect, const gb_plan
     }
     gb_buf_init_pool(&body, GB_BUF_MAX_ERROR, r->pool);
     dialect->error_body(plan, err, 0, &body);
-    r->status = err->status;
-    r->status_line = NULL;
+    core_answer_status(r, err->status);
     ap_set_content_type(r, dialect->error_type);
     error_headers(r, err);
     ap_set_content_length(r, (apr_off_t)body.len);

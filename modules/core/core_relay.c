@@ -552,7 +552,7 @@ static int answer(relay_t *relay, core_feed_t *feed)
     request_rec *r = relay->r;
     gb_buf_t body = feed->body;
 
-    r->status = feed->status;
+    core_answer_status(r, feed->status);
     relay->body = feed->body;
     if (is_error(relay)) {
         redact(relay, &body);

@@ -29,6 +29,8 @@ def fresh(make_site):
 HANDED_ON = {
     "bad argument": ({"status": 400}, 400, "invalid_request_error", "INVALID_ARGUMENT"),
     "not found": ({"status": 404}, 404, "invalid_request_error", "NOT_FOUND"),
+    "cancelled": ({"kind": "cancelled"}, 499, "server_error", "CANCELLED"),
+    "unheard of": ({"status": 418, "text": "short and stout"}, 418, "invalid_request_error", None),
     "too large": ({"status": 413}, 413, "invalid_request_error", None),
     "internal": ({"status": 500}, 500, "server_error", "INTERNAL"),
     "unavailable": ({"status": 503}, 503, "server_error", "UNAVAILABLE"),
