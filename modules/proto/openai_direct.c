@@ -221,6 +221,7 @@ static void choices_read(gb_facts_t *facts, gb_span_t choices, apr_pool_t *p)
         if (reason != NULL) {
             facts->finished = 1;
             facts->blocked |= strcmp(reason, "content_filter") == 0;
+            facts->has_content |= strcmp(reason, "length") == 0; /* all went into thoughts */
             apr_cpystrn(facts->finish_reason, reason, sizeof(facts->finish_reason));
         }
     }

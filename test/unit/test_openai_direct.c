@@ -118,6 +118,7 @@ static const struct {
     {__LINE__, HELLO "data: {\"error\":{\"code\":503,\"message\":\"x\"}}\n\n" LAST, HELLO, APR_SUCCESS, 1, 0, 1, -1},
     {__LINE__, "[{\"error\":{\"code\":429,\n \"message\":\"x\"}}]", "", APR_SUCCESS, 0, 0, 1, -1},
     {__LINE__, CHUNK("\"tool_calls\":[{\"id\":\"\",\"function\":{\"name\":\"f\"}}]", "\"tool_calls\"") "data: [DONE]\n\n", NULL, APR_SUCCESS, 1, 1, 0, -1},
+    {__LINE__, CHUNK("\"role\":\"assistant\"", "\"length\"") "data: [DONE]\n\n", NULL, APR_SUCCESS, 1, 1, 0, -1},
     {__LINE__, CHUNK("\"role\":\"assistant\"", "\"content_filter\"") "data: [DONE]\n\n", NULL, APR_SUCCESS, 0, 1, 0, -1},
 };
 /* clang-format on */
