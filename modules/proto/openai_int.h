@@ -286,8 +286,6 @@ gb_buf_t *gb_openai_part(gb_openai_turns_t *turns);
 /* A message's content, string or parts, as parts of the turn. */
 apr_status_t gb_openai_content_put(gb_openai_turns_t *turns, const gb_openai_message_t *message,
                                    gb_span_t content);
-/* Assistant text: pictures that we wrote as Markdown become inlineData again. */
-apr_status_t gb_openai_assistant_text_put(gb_openai_turns_t *turns, gb_span_t text);
 /* One URL as a part: data URL, fetched, or fileData.  detail may be NULL. */
 apr_status_t gb_openai_media_put(gb_openai_turns_t *turns, gb_span_t url, const char *detail,
                                  const char *param);
@@ -299,6 +297,11 @@ apr_status_t gb_openai_blob_put(gb_openai_call_t *call, gb_buf_t *out, gb_span_t
 void gb_openai_base64_put(gb_buf_t *out, const char *bytes, size_t len);
 /* "image/png" by the first bytes, NULL when unknown. */
 const char *gb_openai_sniff(const char *bytes, size_t len);
+
+/* ---- openai_markdown.c ---- */
+
+/* Assistant text: pictures that we wrote as Markdown become inlineData again. */
+apr_status_t gb_openai_assistant_text_put(gb_openai_turns_t *turns, gb_span_t text);
 
 /* ---- openai_tools.c ---- */
 
