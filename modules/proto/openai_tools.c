@@ -76,7 +76,7 @@ static const char *name_unique(const gb_openai_call_t *call, const char *name)
     const char *base = name_mend(name, call->pool), *tried = base;
     int i;
 
-    for (i = 2; name_taken(call, tried); i++) {
+    for (i = call->n_tools + 1; name_taken(call, tried); i++) {
         tried = apr_psprintf(call->pool, "%.*s_%d", NAME_MAX_LEN - 12, base, i);
     }
     return tried;
