@@ -18,9 +18,13 @@ apr_status_t gb_openai_imagen_put(gb_buf_t *out, const char *prompt, int count,
     gb_buf_printf(out, "}],\"parameters\":{\"sampleCount\":%d", count);
     if (ratio != NULL) {
         /* the nearest of its five: those of two thirds become three quarters */
-        const char *name = ratio->imagen                  ? ratio->name
-                           : ratio->width > ratio->height ? "4:3"
-                                                          : "3:4";
+        int wide = ratio->width > ratio->height;
+        int longer = wide ? ratio->width : ratio->height;
+        int shorter = wide ? ratio->height : ratio->width;
+        const char *name = ratio->imagen           ? ratio->name
+                           : longer >= 2 * shorter ? (wide ? "16:9" : "9:16")
+                           : wide                  ? "4:3"
+                                                   : "3:4";
 
         gb_buf_printf(out, ",\"aspectRatio\":\"%s\"", name);
     }

@@ -56,18 +56,32 @@ static const struct {
     {"256x256",   "1:1",  "512"},
 };
 
-/* Which imageSize a model takes, "" = none; the first that fits. */
-static const struct {
+/* Which imageSize a model takes, "" = none, and whether it paints stripes; the first that fits. */
+typedef struct model_row_t {
     const char *prefix, *takes;
-} models[] = {
-    {"gemini-2",                    ""         },
-    {"gemini-3.1-flash-lite-image", "512|1K"   },
-    {"gemini-3.1-flash-image",      "512|1K|2K|4K"},
-    {"",                            "1K|2K|4K" },
+    int stripes;
+} model_row_t;
+
+static const model_row_t models[] = {
+    {"gemini-2",                    "",              0},
+    {"gemini-3-pro-image",          "1K|2K|4K",      0},
+    {"gemini-3.1-flash-lite-image", "512|1K",        1},
+    {"gemini-3.1-flash-image",      "512|1K|2K|4K",  1},
+    {"",                            "1K|2K|4K",      1},
 };
 /* clang-format on */
 
 #define N_OF(table) (sizeof(table) / sizeof((table)[0]))
+
+static const model_row_t *model_row(const char *model)
+{
+    const model_row_t *row = models;
+
+    while (strncmp(model, row->prefix, strlen(row->prefix)) != 0) {
+        row++;
+    }
+    return row;
+}
 
 /* ---- sizes ---- */
 
@@ -83,7 +97,12 @@ static const gb_openai_ratio_t *ratio_find(const char *name)
     return NULL;
 }
 
-static const gb_openai_ratio_t *ratio_nearest(int width, int height)
+static int is_stripe(const gb_openai_ratio_t *ratio)
+{
+    return ratio->width >= 4 * ratio->height || ratio->height >= 4 * ratio->width;
+}
+
+static const gb_openai_ratio_t *ratio_nearest(int width, int height, int stripes)
 {
     const gb_openai_ratio_t *best = &ratios[0];
     double wanted = log((double)width / height), distance, least = 1e9;
@@ -91,7 +110,7 @@ static const gb_openai_ratio_t *ratio_nearest(int width, int height)
 
     for (i = 0; i < N_OF(ratios); i++) {
         distance = fabs(wanted - log((double)ratios[i].width / ratios[i].height));
-        if (distance < least) {
+        if (distance < least && (stripes || !is_stripe(&ratios[i]))) {
             least = distance;
             best = &ratios[i];
         }
@@ -126,7 +145,7 @@ static apr_status_t size_read(gb_openai_call_t *call, gb_openai_images_t *images
                             "Invalid value for 'size': expected auto or WIDTHxHEIGHT, as "
                             "1024x1024, 1536x1024, 1024x1536, 1792x1024 or 1024x1792.");
     }
-    images->ratio = ratio_nearest(width, height);
+    images->ratio = ratio_nearest(width, height, 1);
     images->image_size = size_class(width > height ? width : height);
     return APR_SUCCESS;
 }
@@ -134,17 +153,20 @@ static apr_status_t size_read(gb_openai_call_t *call, gb_openai_images_t *images
 /* A model that does not know the size class gets the next one that it knows, or none. */
 static const char *image_size_for(const char *model, const char *wanted)
 {
-    const char *takes = NULL;
-    size_t i;
+    const char *takes = model_row(model)->takes;
 
-    for (i = 0; takes == NULL && i < N_OF(models); i++) {
-        takes = strncmp(model, models[i].prefix, strlen(models[i].prefix)) == 0 ? models[i].takes
-                                                                                : NULL;
-    }
-    if (wanted == NULL || takes == NULL || *takes == '\0') {
+    if (wanted == NULL || *takes == '\0') {
         return NULL;
     }
     return strstr(takes, wanted) != NULL ? wanted : "1K";
+}
+
+/* The same for ratios. */
+static const gb_openai_ratio_t *ratio_for(const char *model, const gb_openai_ratio_t *wanted)
+{
+    return wanted == NULL || model_row(model)->stripes
+               ? wanted
+               : ratio_nearest(wanted->width, wanted->height, 0);
 }
 
 /* ---- the prompt ---- */
@@ -231,16 +253,17 @@ static void image_config_put(gb_openai_call_t *call, const gb_openai_images_t *i
                              gb_buf_t *out)
 {
     const char *size = image_size_for(call->plan->model_used, images->image_size);
+    const gb_openai_ratio_t *ratio = ratio_for(call->plan->model_used, images->ratio);
 
     if (call->dropped & GB_OPENAI_DROP_IMAGE_SIZE) {
         size = NULL;
     }
-    if (images->ratio == NULL && size == NULL) {
+    if (ratio == NULL && size == NULL) {
         return;
     }
     gb_buf_puts(out, ",\"imageConfig\":{");
-    if (images->ratio != NULL) {
-        gb_buf_printf(out, "\"aspectRatio\":\"%s\"%s", images->ratio->name, size ? "," : "");
+    if (ratio != NULL) {
+        gb_buf_printf(out, "\"aspectRatio\":\"%s\"%s", ratio->name, size ? "," : "");
     }
     if (size != NULL) {
         gb_buf_printf(out, "\"imageSize\":\"%s\"", size);

@@ -71,6 +71,13 @@ class TestGemini:
         assert draw(site, model="gemini-2.5-flash-image", size="1792x1024").status == 200
         assert sent(sim)[0]["generationConfig"]["imageConfig"] == {"aspectRatio": "16:9"}
 
+    @pytest.mark.parametrize("model, ratio", [
+        ("gemini-nano-banana-2.1", "1:4"), ("gemini-3-pro-image", "9:16"), ("gemini-2.5-flash-image", "9:16")])
+    def test_the_nearest_ratio_that_the_model_has(self, site, sim, model, ratio):
+        sim.record(bodies=True)
+        draw(site, model=model, size="512x2048")
+        assert sent(sim)[0]["generationConfig"]["imageConfig"]["aspectRatio"] == ratio
+
     def test_marks_in_the_prompt(self, site, sim):
         sim.record(bodies=True)
         body = draw(site, "a {ratio:16:9} {house} {n:3}").json()
@@ -165,6 +172,12 @@ class TestImagen:
         assert call["path"] == f"/v1beta/models/{IMAGEN}:predict"
         assert sent(sim) == [{"instances": [{"prompt": "a cat"}],
                               "parameters": {"sampleCount": 4, "aspectRatio": "16:9"}}]
+
+    @pytest.mark.parametrize("size, ratio", [("1536x1024", "4:3"), ("2560x1080", "16:9"), ("512x2048", "9:16")])
+    def test_the_nearest_of_its_ratios(self, site, sim, size, ratio):
+        sim.record(bodies=True)
+        draw(site, model=IMAGEN, size=size)
+        assert sent(sim)[0]["parameters"]["aspectRatio"] == ratio
 
     def test_filtered(self, site):
         answer = draw(site, "[[rai]]", model=IMAGEN)
