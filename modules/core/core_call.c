@@ -94,6 +94,7 @@ static apr_status_t request_read(gb_request_t *req, request_rec *r, const gb_dia
     req->args = r->args ? apr_pstrdup(pool, r->args) : NULL;
     req->version = core_is_vertex(r) ? NULL : gb_url_version(core_request_get(r)->mount->prefix);
     req->content_type = type ? apr_pstrdup(pool, type) : NULL;
+    req->masked = apr_table_get(r->headers_in, "x-goog-fieldmask") != NULL;
     req->now = apr_time_now();
     memcpy(req->entropy, core_request_get(r)->entropy, sizeof(req->entropy));
     req->memory = core_memory_get(pool_name);

@@ -56,6 +56,7 @@ typedef struct gb_request_t {
     const char *path;         /* below the surface's mount, decoded once: "/chat/completions" */
     const char *args;         /* the query without credentials, NULL if none */
     const char *version;      /* of the API, as the mount says ("v1alpha"); NULL: it does not say */
+    int masked;               /* a header says which fields of the answer to give */
     const char *content_type; /* NULL if none */
     const char *body;         /* whole body; lives as long as the exchange */
     size_t body_len;

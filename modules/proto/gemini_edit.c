@@ -370,16 +370,10 @@ apr_status_t gb_gemini_drop_field(gb_plan_t *plan, const char *field)
 /* A member that repeats the name of the path says what the path says now. */
 static int names_model(gb_span_t value, const char *asked)
 {
-    static const char models[] = "models/";
+    char name[sizeof("models/") + sizeof(((gb_plan_t *)NULL)->model)];
 
-    if (gb_json_kind(value) != GB_JSON_STRING) {
-        return 0;
-    }
-    if (value.len > sizeof(models) && memcmp(value.p + 1, models, sizeof(models) - 1) == 0) {
-        return value.len - sizeof(models) - 1 == strlen(asked)
-               && memcmp(value.p + sizeof(models), asked, strlen(asked)) == 0;
-    }
-    return gb_json_eq(value, asked);
+    apr_snprintf(name, sizeof(name), "models/%s", asked);
+    return gb_json_eq(value, name) || gb_json_eq(value, asked);
 }
 
 static int put_renamed(gb_buf_t *out, gb_span_t object, const char *asked, const char *name)

@@ -59,6 +59,7 @@ static const struct {
     {"fileName",              "file_name",               NAME,     NULL           },
     {"responsesFile",         "responses_file",          NAME,     NULL           },
     {"tunedModel",            "tuned_model",             NAME,     NULL           },
+    {"operationName",         "operation_name",          NAME,     NULL           },
     {"fileSearchStoreNames",  "file_search_store_names", NAME,     NULL           },
     {"previousInteractionId", "previous_interaction_id", ID,       "interactions/"},
     {"environment",           "environment_id",          ID,       "environments/"},
@@ -160,13 +161,16 @@ static int holds(const char *text, size_t len, const char *word)
     return memmem(text, len, word, strlen(word)) != NULL;
 }
 
-/* Most bodies refer to nothing, and some are large: they are looked through once.  Some clients write \/. */
+/*
+ * Most bodies refer to nothing, and some are large: they are looked through once.  Where a slash
+ * or a letter is escaped, any word may be there.
+ */
 void gb_gemini_names_in_body(gb_plan_t *plan)
 {
-    static const char *const words[] = {"files/",     "cachedContents/",   "fileSearchStores/",
-                                        "files\\/",   "cachedContents\\/", "fileSearchStores\\/",
-                                        "nteraction", "nvironment",        "gent\"",
-                                        "tunedModel"};
+    static const char *const words[] = {"files/",     "cachedContents/", "fileSearchStores/",
+                                        "tunedModel", "operations/",     "nteraction",
+                                        "nvironment", "gent\"",          "\\/",
+                                        "\\u00"};
     found_t found = {plan->pool, plan->names};
     gb_json_fault_t fault;
     size_t i;
@@ -251,11 +255,11 @@ static const char *named_by_id(const gb_plan_t *plan, const char *id)
     return apr_pstrcat(plan->pool, apr_pstrmemdup(plan->pool, collection, len), "/", id, NULL);
 }
 
-/* What such an answer tells is not only itself: an operation names what it has made. */
-static int is_operation(const char *name)
+/* What such an answer tells is not only itself: it names what was made on its way. */
+static int is_work(const char *name)
 {
     return strncmp(name, "batches/", 8) == 0 || strncmp(name, "operations/", 11) == 0
-           || strstr(name, "/operations/") != NULL;
+           || strncmp(name, "interactions/", 13) == 0 || strstr(name, "/operations/") != NULL;
 }
 
 static void tap_results(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json)
@@ -306,7 +310,7 @@ void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json
     if (strncmp(name, "files/", 6) == 0) {
         facts->made_json = apr_pstrmemdup(plan->pool, object.p, object.len);
     }
-    else if (is_operation(name)) {
+    else if (is_work(name)) {
         tap_results(facts, plan, json);
     }
 }

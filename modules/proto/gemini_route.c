@@ -310,7 +310,7 @@ static void set_answer(gb_plan_t *plan, const call_t *call, const gb_request_t *
                        const gb_settings_t *settings)
 {
     gemini_call_t *state = apr_pcalloc(plan->pool, sizeof(*state));
-    int masked = has_query_arg(request->args, "fields");
+    int masked = request->masked || has_query_arg(request->args, "fields");
 
     state->settings = settings;
     state->form = form_of(call, request);

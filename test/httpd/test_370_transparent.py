@@ -256,6 +256,13 @@ class TestBytes:
         answer = site.api.get("/v1beta/batches/b")
         assert (answer.status, answer.body) == (404, content)
 
+    @pytest.mark.parametrize("query,headers", [("?fields=usageMetadata", {}), ("", {"X-Goog-FieldMask": "usageMetadata"})])
+    def test_a_mask_that_cuts_out_the_answer(self, site, upstream, query, headers):
+        content = b'{"usageMetadata": {"totalTokenCount": 3}}'
+        upstream.answer, upstream.got[:] = (200, {"Content-Type": "application/json"}, content), []
+        answer = site.api.post(Gemini.path() + query, json=Gemini.body(), headers=headers)
+        assert (answer.status, answer.body, len(upstream.got)) == (200, content, 1)
+
     @pytest.mark.parametrize("stream", [False, True])
     def test_compressed_all_the_same(self, site, upstream, stream):
         """Some proxies before Google compress though nobody has asked for it."""

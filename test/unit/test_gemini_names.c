@@ -48,6 +48,9 @@ static const struct {
     {"POST",   "/models/m:generateContent",     /* as PHP writes a slash */
      "{\"contents\":[{\"parts\":[{\"fileData\":{\"fileUri\":\"https:\\/\\/h\\/v1beta\\/files\\/a\"}}]}],\"cachedContent\":\"cachedContents\\/c\"}",
      "files/a cachedContents/c"},
+    {"POST",   "/models/m:generateContent", "{\"contents\":[{\"parts\":[{\"file\\u0044ata\":{\"fileUri\":\"http://h/v1beta/fil\\u0065s\\u002fa\"}}]}]}", "files/a"},
+    {"POST",   "/models/m:generateContent", "{\"contents\":[{\"parts\":[{\"text\":\"caf\\u00e9 \\/files\\/a\"}]}]}", ""},
+    {"POST",   "/models/veo:fetchPredictOperation", "{\"operationName\":\"projects/p/operations/o\"}", "projects/p/operations/o"},
     {"POST",   "/models/veo:predictLongRunning",
      "{\"instances\":[{\"prompt\":\"x\",\"video\":{\"uri\":\"https://h/v1beta/files/v:download?alt=media\"}}]}", "files/v"},
     {"POST",   "/interactions", "{\"input\":[{\"type\":\"video\",\"uri\":\"https://h/v1beta/files/v\"},{\"uri\":\"https://youtu.be/x\"}]}", "files/v"},
@@ -96,6 +99,7 @@ static const struct {
      "\"response\":{\"responsesFile\":\"files/batch-b\"}}", "[{\"name\":\"files/batch-b\"}]"},
     {"/tunedModels/t/operations/o", "{\"name\":\"tunedModels/t/operations/o\",\"metadata\":{\"tunedModel\":\"tunedModels/t\"}}",
      "[{\"name\":\"tunedModels/t\"}]"},
+    {"/interactions/i", "{\"id\":\"i\",\"outputs\":[{\"type\":\"video\",\"uri\":\"https://h/v1beta/files/v1\"}]}", "[{\"name\":\"files/v1\"}]"},
     {"/cachedContents/c", "{\"name\":\"cachedContents/c\",\"x\":{\"uri\":\"https://h/v1beta/files/v1\"}}", NULL},
     {"/batches/b", "{\"name\":\"batches/b\"}", NULL},
 };
