@@ -332,8 +332,8 @@ install: all
 	        -e 's|^\( *Define GB_HTDOCS\) .*|\1 $(DATADIR)/htdocs|' $$conf >$$to; chmod 644 $$to; \
 	done
 	$(INSTALL) -m 755 $(srcdir)/conf.d/gbalance-intercept.sh $(srcdir)/conf.d/gbalance-reseal.sh $(DESTDIR)$(DATADIR)/
-	set -e; secret=$(DESTDIR)$(SYSCONFDIR)/gbalance.secret; \
-	    [ -e $$secret ] || (umask 077; head -c 32 /dev/urandom >$$secret)
+	$(if $(DESTDIR),,set -e; secret=$(SYSCONFDIR)/gbalance.secret; \
+	    [ -e $$secret ] || (umask 077; head -c 32 /dev/urandom >$$secret))
 	set -e; cd $(srcdir); for f in $$(find htdocs schema -type f | sort); do \
 	    $(INSTALL) -d $(DESTDIR)$(DATADIR)/$${f%/*}; \
 	    $(INSTALL_DATA) $$f $(DESTDIR)$(DATADIR)/$$f; \

@@ -29,8 +29,23 @@ def configure(env):
                + ([] if os.path.samefile(f"{tmp}/Makefile", f"{tmp}/apxs.mk") else ["no Makefile"]))
 
 
+def secret(env):
+    """Of the machine itself; what a package brought along would be everybody's."""
+    with tempfile.TemporaryDirectory() as tmp:
+        argv = [*env.make, f"builddir={env.build}", "install", f"LIBEXECDIR={tmp}/lib", f"SYSCONFDIR={tmp}/etc",
+                f"DATADIR={tmp}/share"]
+        path = pathlib.Path(tmp, "etc/gbalance.secret")
+        subprocess.run(argv, capture_output=True)
+        before = path.read_bytes() if path.exists() else b""
+        subprocess.run(argv, capture_output=True)
+        yield ("install: makes a secret of 32 bytes for root alone, and keeps it",
+               [] if len(before) == 32 and path.stat().st_mode & 0o777 == 0o600 and path.read_bytes() == before
+               else [f"{len(before)} bytes"])
+
+
 def checks(env):
     yield from configure(env)
+    yield from secret(env)
     with tempfile.TemporaryDirectory() as tmp:
         dirs = [f"LIBEXECDIR={env.libexecdir}", "SYSCONFDIR=/etc/apache2", "DATADIR=/usr/share/gbalance"]
         result = subprocess.run([*env.make, f"builddir={env.build}", "install", f"DESTDIR={tmp}", *dirs],
@@ -40,19 +55,12 @@ def checks(env):
         have = {str(path.relative_to(tmp)) for path in pathlib.Path(tmp).rglob("*") if path.is_file()}
         want = {f"{env.libexecdir.lstrip('/')}/{path.name}" for path in (env.build / ".libs").glob("mod_gbalance*.so")}
         want |= {f"etc/apache2/conf.d/{path.name}" for path in (env.srcdir / "conf.d").glob("*.conf")}
-        want |= {"usr/share/gbalance/gbalance-intercept.sh", "usr/share/gbalance/gbalance-reseal.sh",
-                 "etc/apache2/gbalance.secret"}
+        want |= {"usr/share/gbalance/gbalance-intercept.sh", "usr/share/gbalance/gbalance-reseal.sh"}
         for folder in ("htdocs", "schema"):
             want |= {f"usr/share/gbalance/{path.relative_to(env.srcdir)}"
                      for path in (env.srcdir / folder).rglob("*") if path.is_file()}
         yield ("install: puts every file in its place and no other",
                [f"missing: {name}" for name in sorted(want - have)] + [f"not wanted: {name}" for name in sorted(have - want)])
-        secret = pathlib.Path(tmp, "etc/apache2/gbalance.secret")
-        before = secret.read_bytes() if secret.exists() else b""
-        subprocess.run([*env.make, f"builddir={env.build}", "install", f"DESTDIR={tmp}", *dirs], capture_output=True)
-        yield ("install: makes a secret of 32 bytes for root alone, and keeps it",
-               [] if len(before) == 32 and secret.stat().st_mode & 0o777 == 0o600 and secret.read_bytes() == before
-               else [f"{len(before)} bytes"])
         conf = pathlib.Path(tmp, "etc/apache2/conf.d/gbalance.conf")
         line = f"Define GB_MODULES {env.libexecdir}"
         yield ("install: gbalance.conf names the module folder",
