@@ -20,7 +20,7 @@ static const gb_sql_t sql_requests = {
     NULL};
 static const gb_sql_t sql_put_request = {
     "UPDATE t_request_log SET at = %s, key_id = %s, api_key = %s, class = %s, attempt = 1 "
-    "WHERE id = %s",
+    "WHERE id = %s AND at IS NULL",
     NULL};
 static const gb_sql_t sql_errors = {
     "SELECT id, request_time, gemini_key, error_log, request_msg FROM t_error_logs "
@@ -28,7 +28,7 @@ static const gb_sql_t sql_errors = {
     NULL};
 static const gb_sql_t sql_put_error = {
     "UPDATE t_error_logs SET at = %s, key_id = %s, gemini_key = %s, error_log = %s, "
-    "request_msg = %s WHERE id = %s",
+    "request_msg = %s WHERE id = %s AND at IS NULL",
     NULL};
 static const gb_sql_t sql_files = {
     "SELECT id, api_key, user_token FROM t_file_records WHERE key_id IS NULL LIMIT %s", NULL};
@@ -56,10 +56,11 @@ static key_texts_t key_texts(const char *key, apr_pool_t *p)
     return texts;
 }
 
-/* Their texts quote addresses with keys. */
+/* Their texts quote addresses with keys.  No longer than it was: its column may be full. */
 static const char *redacted(const char *text, apr_pool_t *p)
 {
     gb_buf_t out;
+    size_t len;
 
     if (!text) {
         return NULL;
@@ -67,6 +68,12 @@ static const char *redacted(const char *text, apr_pool_t *p)
     gb_buf_init_pool(&out, 16 * 1024 * 1024, p);
     if (gb_redact(&out, text, strlen(text), NULL) != APR_SUCCESS) {
         return "";
+    }
+    for (len = strlen(text); out.len > len; out.len = len) {
+        while (len > 0 && ((unsigned char)out.data[len] & 0xc0) == 0x80) {
+            len--; /* not within a character */
+        }
+        out.data[len] = '\0';
     }
     return out.data ? out.data : "";
 }
@@ -119,8 +126,9 @@ static void record_of(gb_record_t *record, const gb_rows_t *rows, int i, apr_tim
     apr_cpystrn(record->key_id, key->id ? key->id : "", sizeof(record->key_id));
 }
 
+/* *fresh 0: another machine was quicker, and has counted it. */
 static apr_status_t adopt_request(gb_writer_t *writer, const gb_rows_t *rows, int i,
-                                  gb_record_t *record, apr_pool_t *p)
+                                  gb_record_t *record, int *fresh, apr_pool_t *p)
 {
     apr_time_t at = moment(writer, gb_rows_text(rows, i, 1));
     key_texts_t key = key_texts(gb_rows_text(rows, i, 3), p);
@@ -132,7 +140,7 @@ static apr_status_t adopt_request(gb_writer_t *writer, const gb_rows_t *rows, in
     args[2] = key.masked;
     args[3] = record->cls;
     args[4] = gb_rows_text(rows, i, 0);
-    return gb_db_run(writer->db, &sql_put_request, args, NULL);
+    return gb_db_run(writer->db, &sql_put_request, args, fresh);
 }
 
 static apr_status_t adopt_requests(gb_writer_t *writer, const gb_rows_t *rows, apr_pool_t *p)
@@ -140,11 +148,13 @@ static apr_status_t adopt_requests(gb_writer_t *writer, const gb_rows_t *rows, a
     gb_totals_t *totals = gb_journal_totals(writer, p);
     apr_status_t rv = APR_SUCCESS;
     gb_record_t record;
-    int i;
+    int i, fresh;
 
     for (i = 0; rv == APR_SUCCESS && i < rows->n; i++) {
-        rv = adopt_request(writer, rows, i, &record, p);
-        gb_totals_add(totals, &record);
+        rv = adopt_request(writer, rows, i, &record, &fresh, p);
+        if (rv == APR_SUCCESS && fresh > 0) {
+            gb_totals_add(totals, &record);
+        }
     }
     return rv == APR_SUCCESS ? gb_totals_write(totals, writer->db) : rv;
 }

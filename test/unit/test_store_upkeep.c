@@ -4,6 +4,7 @@
  * like ours; records of files come and go; on SQLite and MariaDB.  And none of it
  * scans a table.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -231,6 +232,69 @@ static void adopts_rows_of_gemini_balance(void **state)
     on_each(*state, adoption);
 }
 
+/* Two machines find the same rows. */
+static void *adopt_all(void *data)
+{
+    gb_writer_t *writer = data;
+    apr_pool_t *p;
+    int n = 1;
+
+    while (n > 0) {
+        apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+        assert_int_equal(gb_upkeep_adopt(writer, GB_LOG_REQUESTS, 20, &n, p), APR_SUCCESS);
+        apr_pool_destroy(p);
+    }
+    return NULL;
+}
+
+static void rivals(gb_writer_t *writer, apr_pool_t *p)
+{
+    gb_writer_t other = *writer;
+    pthread_t thread;
+    int i;
+
+    for (i = 0; i < 400; i++) {
+        db_fixture_must(writer->db,
+                        "INSERT INTO t_request_log (request_time, model_name, api_key, "
+                        "is_success, status_code, latency_ms) VALUES ('2026-11-20 14:31:42', "
+                        "'gemini-2.5-pro', '" KEY "', 1, 200, 150)");
+    }
+    other.db = db_fixture_open(gb_db_conf(writer->db), p);
+    assert_int_equal(pthread_create(&thread, NULL, adopt_all, &other), 0);
+    adopt_all(writer);
+    pthread_join(thread, NULL);
+    gb_db_close(other.db);
+    assert_string_equal(
+        CELL("SELECT SUM(attempts) FROM gb_totals WHERE part = 'all' AND period = 3600"), "400");
+}
+
+static void counts_adopted_rows_once(void **state)
+{
+    on_each(*state, rivals);
+}
+
+/* What takes a secret's place may be longer than the secret was. */
+static void full(gb_writer_t *writer, apr_pool_t *p)
+{
+    int n;
+
+    db_fixture_must(writer->db,
+                    gb_db_kind(writer->db) == GB_DB_SQLITE3
+                        ? "INSERT INTO t_error_logs (error_log, request_time) VALUES "
+                          "('key=1 ' || printf('%.65529c', 'x'), '2026-11-20 14:31:42')"
+                        : "INSERT INTO t_error_logs (error_log, request_time) VALUES "
+                          "(CONCAT('key=1 ', REPEAT('x', 65529)), '2026-11-20 14:31:42')");
+    assert_int_equal(gb_upkeep_adopt(writer, GB_LOG_ERRORS, 10, &n, p), APR_SUCCESS);
+    assert_string_equal(CELL("SELECT LENGTH(error_log) FROM t_error_logs"), "65535");
+    assert_string_equal(CELL("SELECT SUBSTR(error_log, 1, 16) FROM t_error_logs"),
+                        "key=[redacted] x");
+}
+
+static void adopts_texts_that_fill_their_column(void **state)
+{
+    on_each(*state, full);
+}
+
 /* ---- files ---- */
 
 #define FILE_JSON                                                                                  \
@@ -398,6 +462,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(lets_old_rows_go, setup, teardown),
         cmocka_unit_test_setup_teardown(keeps_a_number_of_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(adopts_rows_of_gemini_balance, setup, teardown),
+        cmocka_unit_test_setup_teardown(counts_adopted_rows_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(adopts_texts_that_fill_their_column, setup, teardown),
         cmocka_unit_test_setup_teardown(keeps_records_of_files, setup, teardown),
         cmocka_unit_test_setup_teardown(never_scans_a_table, setup, teardown),
     };
