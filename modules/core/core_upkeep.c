@@ -25,6 +25,7 @@ APLOG_USE_MODULE(gbalance);
 #define NIGHT_FROM 2 /* hours, local */
 #define NIGHT_TO   6
 #define DAY        apr_time_from_sec(86400)
+#define TELL_EVERY apr_time_from_sec(3600)
 
 /* Of this child: whether the last step found something to do, and when it was. */
 static atomic_int more;
@@ -156,6 +157,26 @@ static step_fn *const steps[] = {
     clear,           adopt, core_files_load, core_files_clean, core_mirror_keys,
     expire_at_night, bound, expire_totals};
 
+/* A value that the database refuses for good must not keep the other steps from theirs. */
+static apr_status_t step_run(step_fn *step, gb_db_t *db, int *n, apr_pool_t *p)
+{
+    static apr_time_t told; /* by the database thread alone */
+    apr_status_t rv = step(db, n, p);
+
+    if (rv != APR_EINVAL) {
+        return rv;
+    }
+    if (!told || gb_mono_now() - told > TELL_EVERY) {
+        told = gb_mono_now();
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, core_store()->s,
+                     GBLOGNO(8048) "store: a step of the upkeep is refused and left out: %s",
+                     gb_db_error(db));
+    }
+    gb_db_forget(db);
+    *n = 0;
+    return APR_SUCCESS;
+}
+
 /* The database thread: the first step that finds something does it. */
 static apr_status_t upkeep_job(gb_db_t *db, void *baton, apr_pool_t *p)
 {
@@ -165,7 +186,7 @@ static apr_status_t upkeep_job(gb_db_t *db, void *baton, apr_pool_t *p)
 
     (void)baton;
     for (i = 0; rv == APR_SUCCESS && !n && i < sizeof(steps) / sizeof(steps[0]); i++) {
-        rv = steps[i](db, &n, p);
+        rv = step_run(steps[i], db, &n, p);
     }
     atomic_store(&more, rv == APR_SUCCESS && n > 0);
     return rv;

@@ -237,3 +237,16 @@ class TestRetention:
             db.run(f"INSERT INTO t_request_log (uid, at, is_success, pool) VALUES ('r{n}', {old}, 1, 'default')")
         wait_until(lambda: db.value("SELECT COUNT(*) FROM t_request_log") == 40, "the oldest rows to go", timeout=40, step=0.2)
         assert db.value("SELECT COUNT(*) FROM t_request_log WHERE uid = 'r99'") == 1
+
+    def test_goes_on_beside_a_row_that_is_refused(self, make_site):
+        """The upkeep's other steps do their work while one of them cannot."""
+        db = Database("sqlite3")
+        site = make_site(Conf(main=self.MAIN.format("UTC"), claims=("GB8048",)))
+        db.of(site).await_tables()
+        db.run("CREATE TRIGGER no BEFORE UPDATE ON t_request_log BEGIN SELECT RAISE(ABORT, 'not this one'); END")
+        now = int(time.time() * 1000)
+        for n in range(60):
+            db.run(f"INSERT INTO t_request_log (uid, at, is_success, pool) VALUES ('r{n}', {now}, 1, 'default')")
+        db.run("INSERT INTO t_request_log (request_time, is_success) VALUES ('2026-11-20 14:31:42', 1)")
+        wait_until(lambda: db.value("SELECT COUNT(*) FROM t_request_log") == 40, "the oldest rows to go", timeout=40, step=0.2)
+        assert site.log.matching("GB8048: .*not this one")
