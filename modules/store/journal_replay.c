@@ -4,6 +4,7 @@
  */
 #include "store/journal_write.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -159,7 +160,7 @@ apr_status_t gb_journal_replay(gb_writer_t *writer, gb_spool_kind_t kind, const 
     }
     rv = kind == GB_SPOOL_ROWS ? replay_rows(writer, file, 1, p)
                                : replay_lines(writer, kind, file, p);
-    if (rv == APR_SUCCESS && unlink(path) != 0) {
+    if (rv == APR_SUCCESS && unlink(path) != 0 && errno != ENOENT) {
         rv = APR_FROM_OS_ERROR(apr_get_os_error());
     }
     gb_spool_close(file);

@@ -175,6 +175,51 @@ apr_array_header_t *gb_spool_list(const gb_spool_t *spool, gb_spool_kind_t kind,
     return list;
 }
 
+/* ---- files that were moved aside ---- */
+
+struct gb_spool_file_t {
+    int fd;
+};
+
+static apr_status_t file_cleanup(void *data)
+{
+    gb_spool_file_t *file = data;
+
+    if (file->fd >= 0) {
+        close(file->fd);
+        file->fd = -1;
+    }
+    return APR_SUCCESS;
+}
+
+static apr_status_t file_open(gb_spool_file_t **pfile, const char *path, apr_pool_t *p)
+{
+    gb_spool_file_t *file = apr_palloc(p, sizeof(*file));
+
+    file->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (file->fd < 0) {
+        return errno;
+    }
+    apr_pool_cleanup_register(p, file, file_cleanup, apr_pool_cleanup_null);
+    *pfile = file;
+    return APR_SUCCESS;
+}
+
+apr_status_t gb_spool_open(gb_spool_file_t **pfile, const char *path, apr_pool_t *p)
+{
+    apr_status_t rv = file_open(pfile, path, p);
+
+    if (rv == APR_SUCCESS) {
+        flock((*pfile)->fd, LOCK_EX); /* held until it is closed: nobody appends here any more */
+    }
+    return rv;
+}
+
+void gb_spool_close(gb_spool_file_t *file)
+{
+    file_cleanup(file);
+}
+
 /* ---- the bound ---- */
 
 static apr_off_t size_of(const char *path)
@@ -184,6 +229,7 @@ static apr_off_t size_of(const char *path)
     return stat(path, &st) == 0 ? st.st_size : 0;
 }
 
+/* Without the lock: whoever reads the file back may hang in the database. */
 static apr_uint64_t count_lines(const char *path, apr_pool_t *p)
 {
     gb_spool_file_t *file;
@@ -192,7 +238,7 @@ static apr_uint64_t count_lines(const char *path, apr_pool_t *p)
     apr_size_t len;
     apr_pool_t *scratch;
 
-    if (gb_spool_open(&file, path, p) != APR_SUCCESS) {
+    if (file_open(&file, path, p) != APR_SUCCESS) {
         return 0;
     }
     apr_pool_create(&scratch, p);
@@ -260,40 +306,6 @@ apr_status_t gb_spool_bound(const gb_spool_t *spool, apr_off_t max, gb_ring_coun
 }
 
 /* ---- reading ---- */
-
-struct gb_spool_file_t {
-    int fd;
-};
-
-static apr_status_t file_cleanup(void *data)
-{
-    gb_spool_file_t *file = data;
-
-    if (file->fd >= 0) {
-        close(file->fd);
-        file->fd = -1;
-    }
-    return APR_SUCCESS;
-}
-
-apr_status_t gb_spool_open(gb_spool_file_t **pfile, const char *path, apr_pool_t *p)
-{
-    gb_spool_file_t *file = apr_palloc(p, sizeof(*file));
-
-    file->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (file->fd < 0) {
-        return errno;
-    }
-    apr_pool_cleanup_register(p, file, file_cleanup, apr_pool_cleanup_null);
-    flock(file->fd, LOCK_EX); /* held until it is closed: nobody appends here any more */
-    *pfile = file;
-    return APR_SUCCESS;
-}
-
-void gb_spool_close(gb_spool_file_t *file)
-{
-    file_cleanup(file);
-}
 
 /* Behind something torn: where the next record may begin. */
 static apr_off_t resync(const gb_spool_file_t *file, apr_off_t offset)
