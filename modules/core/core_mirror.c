@@ -21,7 +21,8 @@
 
 APLOG_USE_MODULE(gbalance);
 
-#define POOL "default"
+#define POOL     "default"
+#define LIST_MAX (896 * 1024) /* all that is saved has room in 1 MiB */
 
 static void whole_pool(gb_keys_query_t *query, const char *pool, gb_keys_order_t order)
 {
@@ -146,11 +147,20 @@ static const char *note_name(apr_pool_t *p)
 static apr_status_t follow(const gb_saved_ctx_t *ctx, int is_first, apr_pool_t *p)
 {
     apr_array_header_t *keys = has_room(p) ? keys_of_pool(p) : NULL;
+    const char *list;
 
     if (!keys || !keys->nelts || (is_first && !has_saved(keys, p))) {
         return APR_SUCCESS;
     }
-    return gb_saved_follow(ctx, "API_KEYS", as_json(keys, p), p);
+    list = as_json(keys, p);
+    if (strlen(list) > LIST_MAX) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, core_store()->s,
+                     GBLOGNO(8055) "store: %d keys are too long for the list in t_settings, which "
+                                   "stays as it is: a gemini-balance would find an old one",
+                     keys->nelts);
+        return APR_SUCCESS;
+    }
+    return gb_saved_follow(ctx, "API_KEYS", list, p);
 }
 
 apr_status_t core_mirror_keys(gb_db_t *db, int *n, apr_pool_t *p)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys that are settings - PAID_KEY, VERTEX_API_KEYS - are saved while httpd runs, and serve at once."""
 from conf import KEYS, Conf
-from test_230_config import MOUNT, admin, put
+from test_230_config import ADMIN, MOUNT, admin, put
+from tools import wait_until
 from wire import MODEL, Gemini, OpenAI, ask
 
 PAINTER = "imagen-4.0-generate-001"
@@ -53,3 +54,16 @@ class TestVertex:
         assert ask(site, Gemini).status == 200 and used(site) == {KEYS[0]}
         put(site, VERTEX_API_KEYS=[])
         assert site.api.post(path, json=Gemini.body()).status == 503
+
+
+class TestManyKeys:
+    CONF = Conf(keys=KEYS[:1], api=MOUNT, claims=(*CLAIMS, "GB8055"))
+
+    def test_settings_stay_savable(self, site, sim):
+        """The list that was saved follows the pool as long as there is room for it."""
+        put(site, API_KEYS=list(KEYS[:2]))
+        for part in range(3):
+            text = "\n".join(f"AQ.{i:0500d}" for i in range(part * 800, part * 800 + 800))
+            assert site.api.post("/api/keys", json={"text": text}, token=ADMIN).status == 200
+        wait_until(lambda: site.log.matching("GB8055"), "the list to be too long", timeout=20)
+        assert put(site, MAX_RETRIES=7)["MAX_RETRIES"] == 7 and not site.log.matching("GB8053")
