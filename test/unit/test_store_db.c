@@ -353,6 +353,34 @@ static void takes_older_sums_along(void **state)
     on_each(*state, rolled_up);
 }
 
+/* A gemini-balance's tables have the character set that their database was made with. */
+static void takes_every_character(void **state)
+{
+    apr_pool_t *p = *state;
+    const gb_db_conf_t *conf = db_fixture_conf(GB_DB_MYSQL, p);
+    gb_db_t *db;
+    int found = 0;
+
+    if (!conf) {
+        return;
+    }
+    db = db_fixture_open(conf, p);
+    db_fixture_must(db,
+                    "CREATE TABLE t_error_logs (id INTEGER NOT NULL AUTO_INCREMENT PRIMARY KEY, "
+                    "gemini_key VARCHAR(100), model_name VARCHAR(100), error_type VARCHAR(50), "
+                    "error_log TEXT, error_code INTEGER, request_msg JSON, request_time "
+                    "DATETIME) DEFAULT CHARSET=latin1");
+    db_fixture_must(db, "INSERT INTO t_error_logs (error_log) VALUES ('d\xc3\xa9j\xc3\xa0')");
+    assert_int_equal(gb_schema_migrate(db, &found, p), APR_SUCCESS);
+    db_fixture_must(db, "INSERT INTO t_error_logs (error_log, request_msg) VALUES "
+                        "('\xe6\xa8\xa1\xe5\x9e\x8b \xf0\x9f\x98\x80', '{\"a\":1}')");
+    assert_string_equal(db_fixture_cell(db, p, "SELECT error_log FROM t_error_logs WHERE id = 1"),
+                        "d\xc3\xa9j\xc3\xa0");
+    assert_string_equal(db_fixture_cell(db, p, "SELECT error_log FROM t_error_logs WHERE id = 2"),
+                        "\xe6\xa8\xa1\xe5\x9e\x8b \xf0\x9f\x98\x80");
+    gb_db_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +395,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(leaves_a_newer_database_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(goes_on_where_it_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(takes_older_sums_along, setup, teardown),
+        cmocka_unit_test_setup_teardown(takes_every_character, setup, teardown),
     };
 
     apr_initialize();

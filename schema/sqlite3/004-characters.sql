@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- Nothing to do: SQLite keeps every text in UTF-8.  The number is that of mysql/004.
