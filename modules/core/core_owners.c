@@ -23,7 +23,7 @@ static const struct {
     {"cachedContents/",   apr_time_from_sec(30 * 24 * 3600) },
     {"fileSearchStores/", apr_time_from_sec(365 * 24 * 3600)},
     {"tunedModels/",      apr_time_from_sec(365 * 24 * 3600)},
-    {"pages/",            apr_time_from_sec(24 * 3600)      }, /* tokens of lists */
+    {"pages/",            apr_time_from_sec(3600)           }, /* tokens of lists */
     {"",                  apr_time_from_sec(14 * 24 * 3600) },
 };
 

@@ -45,6 +45,15 @@ class TestFiles:
         assert google.things[made.name][1]["sha256Hash"] == hashlib.sha256(data).hexdigest()
         assert client.files.get(name=made.name).display_name == "eins"
 
+    @pytest.mark.parametrize("version", ["v1", "v1alpha"])
+    def test_upload_of_another_version(self, gateway, google, tmp_path, version):
+        client = genai.Client(api_key=gateway.api.token, http_options={
+            "base_url": f"http://127.0.0.1:{gateway.port}", "api_version": version})
+        path = tmp_path / "a.txt"
+        path.write_text("hello")
+        made = client.files.upload(file=str(path))
+        assert client.files.get(name=made.name).size_bytes == 5
+
     def test_generate_with_it_list_and_delete(self, client, google, tmp_path):
         path = tmp_path / "a.txt"
         path.write_text("hello")
