@@ -195,7 +195,7 @@ apr_status_t gb_openai_embeddings(gb_openai_call_t *call)
 
 /*
  * The float nearest to the number at *pat, which ends before end; *pat goes behind
- * it.  strtof is exact and slow; what has at most 15 digits and a small exponent is
+ * it.  gb_json_double is slow; what has at most 15 digits and a small exponent is
  * exact as one division of doubles, and Google writes nothing else.
  */
 static float float_read(const char **pat, const char *end)
@@ -206,7 +206,7 @@ static float float_read(const char **pat, const char *end)
     const char *number = *pat, *p = number + (*number == '-');
     int digits = 0, after = 0, in_fraction = 0;
     uint64_t mantissa = 0;
-    double value;
+    double value = 0;
 
     for (; p < end; p++) {
         unsigned digit = (unsigned char)*p - (unsigned)'0';
@@ -225,8 +225,9 @@ static float float_read(const char **pat, const char *end)
     }
     if ((p < end && (*p == 'e' || *p == 'E')) || digits > 15 || after > 22) {
         p += strspn(p, "0123456789eE+-.");
+        gb_json_double((gb_span_t){number, (size_t)(p - number)}, &value);
         *pat = p;
-        return strtof(number, NULL); /* what follows a number in JSON is no part of one */
+        return (float)value;
     }
     *pat = p;
     value = (double)mantissa / tens[after];

@@ -6,9 +6,10 @@
  */
 #include "proto/openai_int.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <apr_strings.h>
+
+#include "base/timeutil.h"
 
 #define PAUSE_MS   700
 #define SEGMENT_MS 10000
@@ -39,8 +40,11 @@ typedef struct answer_t {
 static long milliseconds(gb_span_t offset, apr_pool_t *p)
 {
     const char *text = gb_openai_text(offset, p);
+    apr_interval_time_t time = 0;
 
-    return text != NULL ? (long)(strtod(text, NULL) * 1000 + 0.5) : 0;
+    return text != NULL && gb_duration_parse(text, strlen(text), &time)
+               ? (long)((time + 500) / 1000)
+               : 0;
 }
 
 static int speaker_index(answer_t *a, gb_span_t label, apr_pool_t *p)
