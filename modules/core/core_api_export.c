@@ -31,15 +31,29 @@ static void add_shown(export_t *export, const gb_setting_t *row)
                                 export->shown->nelts > 1 ? ", " : "", row->name, NULL);
 }
 
+/* An address does when it has a password in it. */
+static int has_secret(const export_t *export, const gb_setting_t *row)
+{
+    apr_pool_t *p = export->api->r->pool;
+
+    return gb_saved_is_secret(row)
+           || (row->type == GB_TYPE_URL
+               && strcmp(gb_settings_text(export->settings, row, 0, p),
+                         gb_settings_text(export->settings, row, 1, p))
+                      != 0);
+}
+
 static int is_left_out(export_t *export, const gb_setting_t *row)
 {
+    int is_secret = has_secret(export, row);
+
     if (row->scope == GB_SCOPE_SERVER) {
         return 1;
     }
-    if (gb_saved_is_secret(row) && export->with_secrets) {
+    if (is_secret && export->with_secrets) {
         add_shown(export, row);
     }
-    return gb_saved_is_secret(row) && !export->with_secrets;
+    return is_secret && !export->with_secrets;
 }
 
 /* Defaults stand as comments: the file says what could be said. */

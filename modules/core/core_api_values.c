@@ -157,7 +157,7 @@ const char *core_value_text(const gb_setting_t *row, gb_span_t value, const gb_s
         *why = apr_psprintf(p, "%s wants %s", row->name, wanted(row->type));
         return NULL;
     }
-    if (gb_saved_is_secret(row)) {
+    if (gb_saved_is_secret(row) || row->type == GB_TYPE_URL) { /* an address may have a password */
         text = unmask(row, value, now, p);
     }
     if (text) {

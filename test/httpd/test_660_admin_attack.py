@@ -164,3 +164,21 @@ class TestSecrets:
         assert not found["values"] and found["errors"][0]["name"] == "API_KEYS" and KEYS[0] not in json.dumps(found)
         found = self.config(site, "/import", text=json.dumps({"API_KEYS": shown}))
         assert not found["values"] and not found["errors"]
+
+    def test_an_address_with_a_password(self, site):
+        """It is masked, sent back masked by who changes something else, and no file without secrets has it."""
+        def put(**values):
+            answer = site.api.request("PUT", "/api/config", token=ADMIN, json=values)
+            assert answer.status == 200, answer.text
+            return answer.json()
+        shown = put(BASE_URL="http://user:word-of-address@127.0.0.1:9/v1beta")
+        assert "word-of-address" not in json.dumps(shown)
+        put(BASE_URL=shown["BASE_URL"], MAX_FAILURES=4)
+        saved = site.db.rows("SELECT value FROM t_settings WHERE `key` = 'BASE_URL'")
+        assert [row["value"] for row in saved] == ["http://user:word-of-address@127.0.0.1:9/v1beta"]
+        for form in ("env", "json"):
+            path = f"/api/config/export?format={form}"
+            text = site.api.request("GET", path, token=ADMIN).text
+            assert "word-of-address" not in text and "VERTEX_EXPRESS_BASE_URL" in text
+            assert "word-of-address" in site.api.request("POST", path, token=ADMIN, json={"secrets": True}).text
+        assert site.log.matching("GB8061: .* BASE_URL")
