@@ -104,10 +104,11 @@ json_t *admin_frame(admin_page_t *page)
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:f, s:s}", "base",
         page->base, "assets", apr_pstrcat(page->r->pool, page->base, "/gbalance", NULL), "csrf",
         page->admin.csrf ? page->admin.csrf : "", "lang", page->lang, "theme", page->theme, "pool",
-        page->pool, "vhost", page->vhost, "who", who_of(page), "zone", page->settings->timezone,
-        "title", page->route->title ? page->route->title : "", "version", GBALANCE_VERSION,
-        "is_session", page->admin.session > 0, "now", (double)page->how.now / APR_USEC_PER_SEC,
-        "mount", page->mount);
+        page->pool, "vhost", page->vhost, "who", who_of(page), "zone",
+        page->how.zone ? page->settings->timezone : "UTC", "title",
+        page->route->title ? page->route->title : "", "version", GBALANCE_VERSION, "is_session",
+        page->admin.session > 0, "now", (double)page->how.now / APR_USEC_PER_SEC, "mount",
+        page->mount);
 
     apr_table_do(add_pair, args, page->args, NULL);
     json_object_set_new(frame, "args", args);

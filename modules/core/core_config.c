@@ -376,6 +376,24 @@ apr_array_header_t *core_tokens_make(const gb_settings_t *settings, apr_pool_t *
     return tokens;
 }
 
+int core_zone_known(const char *name, apr_pool_t *p)
+{
+    gb_zone_t *zone;
+
+    return !*name || gb_zone_load(&zone, name, p) == APR_SUCCESS;
+}
+
+/* It may be there tomorrow: the server starts all the same. */
+static void check_zone(server_rec *s, const gb_settings_t *settings, apr_pool_t *p)
+{
+    if (!core_zone_known(settings->timezone, p)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
+                     GBLOGNO(8004) "TIMEZONE: this machine knows no zone %s (is tzdata "
+                                   "installed?), so times are in UTC",
+                     settings->timezone);
+    }
+}
+
 static apr_status_t server_settle(server_rec *s, server_rec *main, apr_pool_t *p)
 {
     core_conf_t *conf = core_conf_get(s);
@@ -389,6 +407,7 @@ static apr_status_t server_settle(server_rec *s, server_rec *main, apr_pool_t *p
     if (rv != APR_SUCCESS) {
         return rv;
     }
+    check_zone(s, settings, p);
     conf->settings = settings;
     conf->definer = definer;
     conf->tokens = core_tokens_make(settings, p);

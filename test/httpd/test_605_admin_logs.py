@@ -364,3 +364,14 @@ class TestPagesSayWhatIsSo:
         found = logged.get("/usage?range=24h&format=json")
         assert found["tiles"]["calls"] == 5 and found["tiles"]["answers"] == 1
         assert found["named_models"] == 1 and found["unpriced"] == 0
+
+    @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../../etc/passwd", "/etc/passwd", "Europe"])
+    def test_no_zone_is_saved_that_is_none(self, logged, zone):
+        answer = logged.site.api.request("PUT", "/api/config", token=ADMIN, json={"TIMEZONE": zone})
+        assert answer.status == 400 and zone in answer.json()["errors"][0]["message"]
+
+    def test_a_zone_that_is_not_known_is_not_shown(self, make_site):
+        site = make_site(Conf(api=MOUNT + "GBalanceTimezone Mars/Olympus\n", claims=("GB8004: TIMEZONE.* Mars/Olympus",)))
+        html = site.api.request("GET", "/keys_status", token=ADMIN).text
+        assert "times in UTC" in html and "Mars" not in html
+        assert site.log.matching("GB8004")
