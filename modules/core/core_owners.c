@@ -239,20 +239,36 @@ static void learn_made(const gb_exchange_t *x, const gb_attempt_t *attempt)
     }
 }
 
+static int deletes(const gb_plan_t *plan)
+{
+    return strcmp(plan->method, "DELETE") == 0 && plan->names;
+}
+
+static void learn_failed(const gb_exchange_t *x, const gb_attempt_t *attempt)
+{
+    const gb_plan_t *plan = gb_exchange_plan(x);
+
+    if (deletes(plan) && plan->required_id[0]
+        && (attempt->verdict->cls == GB_CLASS_AFFINITY || attempt->status == HTTP_NOT_FOUND)) {
+        learn_gone(gb_exchange_conf(x)->pool_name, APR_ARRAY_IDX(plan->names, 0, const char *));
+    }
+    else if (plan->stream && attempt->facts->made) {
+        learn_made(x, attempt); /* Google goes on with what a stream that broke off was about */
+    }
+}
+
 void core_owners_learn(const gb_exchange_t *x, const gb_attempt_t *attempt)
 {
     const gb_plan_t *plan = gb_exchange_plan(x);
 
     if (attempt->verdict->cls != GB_CLASS_SUCCESS) {
-        if (plan->stream && attempt->facts->made) {
-            learn_made(x, attempt); /* Google goes on with what a stream that broke off was about */
-        }
+        learn_failed(x, attempt);
         return;
     }
     if (plan->upload) {
         apr_cpystrn(((gb_plan_t *)plan)->required_id, attempt->key_id, sizeof(plan->required_id));
     }
-    if (strcmp(plan->method, "DELETE") == 0 && plan->names) {
+    if (deletes(plan)) {
         learn_gone(gb_exchange_conf(x)->pool_name, APR_ARRAY_IDX(plan->names, 0, const char *));
     }
     else {

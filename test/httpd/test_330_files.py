@@ -261,6 +261,14 @@ class TestOwners:
         assert made["name"] not in google.things
         Gemini.check_error(files.api.get("/v1beta/" + made["name"]), 404)
 
+    def test_delete_what_is_gone_at_google(self, files, google):
+        made = upload(files.api, b"data")
+        del google.things[made["name"]]
+        Gemini.check_error(files.api.get("/v1beta/" + made["name"]), 404)       # Google is not always of one mind
+        assert made["name"] in files.api.get("/v1beta/files?pageSize=100").text
+        Gemini.check_error(files.api.request("DELETE", "/v1beta/" + made["name"]), 404)
+        assert made["name"] not in files.api.get("/v1beta/files?pageSize=100").text
+
     def test_known_after_a_reload(self, files, google):
         address = session(files.api, 4)
         made = upload(files.api, b"data")
