@@ -288,6 +288,19 @@ class TestSuspended:
         assert not any(key.encode() in answer.body for key in KEYS)
 
 
+class TestBesideAnotherProxy:
+    """What the rest of the VirtualHost says of mod_proxy does not hold for uploads."""
+
+    def test_host_and_errors_are_googles(self, google, make_site):
+        site = make_site(Conf(keys=KEYS, upstream=google.url + "/v1beta", modules=PROXY,
+                              api="ProxyPreserveHost On\nProxyErrorOverride On"), sim=False)
+        address = session(site.api, 4)
+        answer = send(site.api, address, b"data", offset=3)
+        assert Gemini.check_error(answer, 400)["message"] == "wrong offset"
+        assert send(site.api, address, b"data").status == 200
+        assert {dict(call["headers"])["Host"] for call in google.calls} == {google.url.partition("://")[2]}
+
+
 class TestPathPrefix:
     """BASE_URL of a proxy of one's own, with a path."""
 
