@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What /proc says of a process: children, descriptors, memory, CPU time."""
+import contextlib
+import ctypes
 import os
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -117,3 +119,33 @@ def resident_peak(pid):
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
     return 0
+
+
+def waits_for(pid, what):
+    """The thread that waits in epoll for `what` among others, None while there is none."""
+    fds = descriptors(pid)
+    for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+        with open(f"/proc/{pid}/task/{thread}/syscall", encoding="ascii") as f:
+            words = f.read().split()
+        fd = int(words[1], 16) if len(words) > 1 else -1
+        if "[eventpoll]" not in fds.get(fd, ""):
+            continue
+        with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as f:
+            watched = [int(line.split()[1]) for line in f if line.startswith("tfd:")]
+        if any(what in fds.get(n, "") for n in watched):
+            return thread
+    return None
+
+
+@contextlib.contextmanager
+def stopped(thread):
+    """One thread of a process does not go on, the others do."""
+    attach, detach = 16, 17
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(attach, thread, None, None) != 0:
+        raise OSError(ctypes.get_errno(), "ptrace")
+    try:
+        os.waitpid(thread, 0x40000000)      # __WALL: it is nobody's child
+        yield
+    finally:
+        libc.ptrace(detach, thread, None, None)

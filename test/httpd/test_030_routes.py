@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+import procfs
 import tools
 from conf import KEYS, Conf
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask
@@ -72,6 +73,31 @@ class TestHealth:
         answer = site.api.get("/health", anonymous=True)
         assert (answer.status, answer.json()) == (503, {"status": "unhealthy", "reasons": ["all_dead"]})
         assert site.api.request("HEAD", "/health", anonymous=True).status == 503
+
+
+class TestEngine:
+    """An engine that does not turn is told to load balancers and to clients, and forgotten when it turns again."""
+    CONF = Conf(mpm_lines="StartServers 1\nServerLimit 1\nMaxRequestWorkers 25\nMaxSpareThreads 25\nMinSpareThreads 1",
+                claims=(r"GB\d{4}:",))
+
+    def test_stuck_and_back(self, site):
+        assert ask(site, OpenAI).status == 200
+        (pid,) = site.children()
+        engine = tools.wait_until(lambda: procfs.waits_for(pid, "eventfd"), "the engine to wait")
+        with procfs.stopped(engine):
+            answer = tools.wait_until(lambda: self.unhealthy(site), "somebody to notice", timeout=30, step=0.5)
+            assert answer.json() == {"status": "unhealthy", "reasons": ["engine_stuck"]}
+            for surface in SURFACES:
+                answer = ask(site, surface)
+                surface.check_error(answer, 503)
+                assert answer.headers.get("Retry-After") == "1"
+        tools.wait_until(lambda: not self.unhealthy(site), "the engine to turn")
+        assert ask(site, OpenAI).status == 200
+
+    @staticmethod
+    def unhealthy(site):
+        answer = site.api.get("/health", anonymous=True)
+        return answer if answer.status != 200 else None
 
 
 class TestHead:

@@ -8,8 +8,8 @@ import time
 import pytest
 
 import procfs
-from conf import Conf
-from load import Case, Load
+from conf import KEYS, Conf
+from load import Case, Load, load
 from tools import SANITIZE, soak
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask
 
@@ -103,6 +103,27 @@ class TestFewConnectionsAllowed:
     def test_all_are_served_in_the_end(self, site):
         report = streams_of(site, Gemini, 150, interval=20).wait()
         check(report, 150)
+
+
+class TestSimulator:
+    """It must not be what the benchmark measures: a fifth of mod_proxy's processor time at most."""
+    CONF = Conf(keys=KEYS[:1], modules=("proxy", "proxy_http"), sim_args=("--calls", "0"))
+
+    def test_costs_little(self, make_site):
+        site = make_site(self.CONF, start=False)
+        site.conf.plain = f"ProxyPass /v1beta {site.sim.url}/v1beta flushpackets=on keepalive=on"
+        site.start()
+
+        def cost(port, spent):
+            before = spent()
+            report = load(port, [Case("POST", Gemini.path(), Gemini.body("x"))], connections=32, requests=10_000,
+                          headers=[f"x-goog-api-key: {KEYS[0]}"])
+            assert report.statuses == {"200": 10_000}
+            return spent() - before
+
+        simulator = cost(site.sim.port, lambda: procfs.cpu_seconds(site.sim.proc.pid))
+        proxy = cost(site.plain_port, site.cpu_seconds)
+        assert proxy >= 5 * simulator, f"simulator {simulator:.2f} s, mod_proxy {proxy:.2f} s"
 
 
 class TestNotParked:
