@@ -161,26 +161,42 @@ static int holds(const char *text, size_t len, const char *word)
     return memmem(text, len, word, strlen(word)) != NULL;
 }
 
-/*
- * Most bodies refer to nothing, and some are large: they are looked through once.  Where a slash
- * or a letter is escaped, any word may be there.
- */
-void gb_gemini_names_in_body(gb_plan_t *plan)
+/* Whether a slash or a letter of a name may be written otherwise: "\/", "\u0065". */
+static int has_escapes(const char *text, size_t len)
+{
+    const char *end = text + len, *at = text;
+
+    while ((at = memchr(at, '\\', (size_t)(end - at))) != NULL && end - at >= 4) {
+        if (at[1] == '/' || memcmp(at + 1, "u00", 3) == 0) {
+            return 1;
+        }
+        at += 2;
+    }
+    return 0;
+}
+
+static int may_name(const char *text, size_t len)
 {
     static const char *const words[] = {"files/",     "cachedContents/", "fileSearchStores/",
                                         "tunedModel", "operations/",     "nteraction",
-                                        "nvironment", "gent\"",          "\\/",
-                                        "\\u00"};
-    found_t found = {plan->pool, plan->names};
-    gb_json_fault_t fault;
+                                        "nvironment", "gent\""};
     size_t i;
 
     for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (holds(plan->body, plan->body_len, words[i])) {
-            break;
+        if (holds(text, len, words[i])) {
+            return 1;
         }
     }
-    if (i < sizeof(words) / sizeof(words[0])
+    return has_escapes(text, len);
+}
+
+/* Most bodies refer to nothing, and some are large: they are looked through once. */
+void gb_gemini_names_in_body(gb_plan_t *plan)
+{
+    found_t found = {plan->pool, plan->names};
+    gb_json_fault_t fault;
+
+    if (may_name(plan->body, plan->body_len)
         && gb_json_check(plan->body, plan->body_len, &fault) == APR_SUCCESS) {
         walk(&found, gb_json_root(plan->body, plan->body_len), 0);
         plan->names = found.names;

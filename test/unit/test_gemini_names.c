@@ -49,6 +49,7 @@ static const struct {
      "{\"contents\":[{\"parts\":[{\"fileData\":{\"fileUri\":\"https:\\/\\/h\\/v1beta\\/files\\/a\"}}]}],\"cachedContent\":\"cachedContents\\/c\"}",
      "files/a cachedContents/c"},
     {"POST",   "/models/m:generateContent", "{\"contents\":[{\"parts\":[{\"file\\u0044ata\":{\"fileUri\":\"http://h/v1beta/fil\\u0065s\\u002fa\"}}]}]}", "files/a"},
+    {"POST",   "/models/m:generateContent", "{\"cachedContent\":\"cachedContents\\/c\"}", "cachedContents/c"},
     {"POST",   "/models/m:generateContent", "{\"contents\":[{\"parts\":[{\"text\":\"caf\\u00e9 \\/files\\/a\"}]}]}", ""},
     {"POST",   "/models/veo:fetchPredictOperation", "{\"operationName\":\"projects/p/operations/o\"}", "projects/p/operations/o"},
     {"POST",   "/models/veo:predictLongRunning",
