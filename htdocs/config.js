@@ -25,7 +25,7 @@ const read = {
   secrets: (set) => read.list(set),
   map(set) {
     const values = fields(set, '.v');
-    return Object.fromEntries(fields(set, '.k').map((key, i) => [key.value.trim(), typed(values[i].value)])
+    return Object.fromEntries(fields(set, '.k').map((key, i) => [key.value.trim(), values[i].inputMode ? typed(values[i].value) : values[i].value])
       .filter(([name]) => name));
   },
   safety: (set) => [...set.querySelectorAll('select')].filter((select) => select.value)

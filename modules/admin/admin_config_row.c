@@ -28,25 +28,26 @@ typedef struct control_t {
 
 static put_fn put_count, put_safety, put_bool, put_text, put_enum, put_secret, put_items, put_pairs,
     put_document;
-static given_fn given_bool, given_text, given_secret, given_list, given_map, given_safety;
+static given_fn given_bool, given_text, given_secret, given_list, given_map, given_numbers,
+    given_safety;
 
 /* The first that fits counts: names before types. */
 static const control_t controls[] = {
-    {"API_KEYS",        "keys",    "",        put_count,    NULL        }, /* have a page of their own */
-    {"SAFETY_SETTINGS", "safety",  "",        put_safety,   given_safety},
-    {"boolean",         "bool",    "",        put_bool,     given_bool  },
-    {"integer",         "number",  "numeric", put_text,     given_text  },
-    {"number",          "number",  "decimal", put_text,     given_text  },
-    {"seconds",         "number",  "decimal", put_text,     given_text  },
-    {"string",          "text",    "",        put_text,     given_text  },
-    {"url",             "text",    "",        put_text,     given_text  },
-    {"enum",            "enum",    "",        put_enum,     given_text  },
-    {"secret",          "secret",  "",        put_secret,   given_secret},
-    {"list",            "list",    "",        put_items,    given_list  },
-    {"secret_list",     "secrets", "",        put_items,    given_list  },
-    {"map",             "map",     "",        put_pairs,    given_map   },
-    {"number_map",      "map",     "",        put_pairs,    given_map   },
-    {"json",            "json",    "",        put_document, given_text  },
+    {"API_KEYS",        "keys",    "",        put_count,    NULL         }, /* have a page of their own */
+    {"SAFETY_SETTINGS", "safety",  "",        put_safety,   given_safety },
+    {"boolean",         "bool",    "",        put_bool,     given_bool   },
+    {"integer",         "number",  "numeric", put_text,     given_text   },
+    {"number",          "number",  "decimal", put_text,     given_text   },
+    {"seconds",         "number",  "decimal", put_text,     given_text   },
+    {"string",          "text",    "",        put_text,     given_text   },
+    {"url",             "text",    "",        put_text,     given_text   },
+    {"enum",            "enum",    "",        put_enum,     given_text   },
+    {"secret",          "secret",  "",        put_secret,   given_secret },
+    {"list",            "list",    "",        put_items,    given_list   },
+    {"secret_list",     "secrets", "",        put_items,    given_list   },
+    {"map",             "map",     "",        put_pairs,    given_map    },
+    {"number_map",      "map",     "",        put_pairs,    given_numbers},
+    {"json",            "json",    "",        put_document, given_text   },
 };
 
 const char *admin_text_of(const json_t *object, const char *member)
@@ -187,22 +188,63 @@ static const char *threshold_of(const json_t *list, const char *category)
     return "";
 }
 
+static const char *without_harm(const char *category)
+{
+    return category + (strncmp(category, HARM, strlen(HARM)) == 0 ? strlen(HARM) : 0);
+}
+
+/* With the words that hold, whatever they are. */
+static void put_harm(json_t *list, const char *category, const char *threshold)
+{
+    static const char *const words[] = {"",
+                                        "OFF",
+                                        "BLOCK_NONE",
+                                        "BLOCK_ONLY_HIGH",
+                                        "BLOCK_MEDIUM_AND_ABOVE",
+                                        "BLOCK_LOW_AND_ABOVE"};
+    json_t *pair = json_pack("{s:s, s:s}", "k", category, "short", without_harm(category));
+    json_t *thresholds = json_array();
+    int is_known = 0;
+    size_t i;
+
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        json_array_append_new(thresholds, json_string(words[i]));
+        is_known |= strcmp(words[i], threshold) == 0;
+    }
+    if (!is_known) {
+        json_array_append_new(thresholds, json_string(threshold));
+    }
+    put_choices(pair, thresholds, threshold);
+    json_decref(thresholds);
+    json_array_append_new(list, pair);
+}
+
+static int is_harm(const char *category)
+{
+    size_t i;
+
+    for (i = 0; i < N_HARMS && strcmp(harms[i], category) != 0; i++) {
+    }
+    return i < N_HARMS;
+}
+
 static void put_safety(admin_page_t *page, json_t *row, const json_t *schema, const json_t *value)
 {
-    json_t *thresholds = json_pack("[s, s, s, s, s, s]", "", "OFF", "BLOCK_NONE", "BLOCK_ONLY_HIGH",
-                                   "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE");
     json_t *list = json_array();
+    const json_t *item;
     size_t i;
 
     (void)page;
     (void)schema;
     for (i = 0; i < N_HARMS; i++) {
-        json_t *pair = json_pack("{s:s, s:s}", "k", harms[i], "short", harms[i] + strlen(HARM));
-
-        put_choices(pair, thresholds, threshold_of(value, harms[i]));
-        json_array_append_new(list, pair);
+        put_harm(list, harms[i], threshold_of(value, harms[i]));
     }
-    json_decref(thresholds);
+    json_array_foreach(value, i, item)
+    {
+        if (!is_harm(admin_text_of(item, "category"))) {
+            put_harm(list, admin_text_of(item, "category"), admin_text_of(item, "threshold"));
+        }
+    }
     json_object_set_new(row, "pairs", list);
 }
 
@@ -324,11 +366,8 @@ static const char *safety_text(const json_t *list, apr_pool_t *p)
 
     json_array_foreach(list, i, item)
     {
-        const char *category = admin_text_of(item, "category");
-
-        category += strncmp(category, HARM, strlen(HARM)) == 0 ? strlen(HARM) : 0;
-        text = apr_pstrcat(p, text, i ? ", " : "", category, " ", admin_text_of(item, "threshold"),
-                           NULL);
+        text = apr_pstrcat(p, text, i ? ", " : "", without_harm(admin_text_of(item, "category")),
+                           " ", admin_text_of(item, "threshold"), NULL);
     }
     return text;
 }
@@ -450,7 +489,7 @@ static json_t *number_or_text(const json_t *text)
     return json_incref((json_t *)text);
 }
 
-static json_t *given_map(admin_page_t *page, const char *name)
+static json_t *pairs_of(admin_page_t *page, const char *name, int of_numbers)
 {
     json_t *names = collect(page, apr_pstrcat(page->r->pool, name, ".k", NULL));
     json_t *values = collect(page, apr_pstrcat(page->r->pool, name, ".v", NULL));
@@ -463,7 +502,8 @@ static json_t *given_map(admin_page_t *page, const char *name)
         const json_t *value = json_array_get(values, i);
 
         if (json_string_length(key) && value) {
-            json_object_set_new(map, json_string_value(key), number_or_text(value));
+            json_object_set_new(map, json_string_value(key),
+                                of_numbers ? number_or_text(value) : json_incref((json_t *)value));
         }
     }
     json_decref(names);
@@ -471,25 +511,42 @@ static json_t *given_map(admin_page_t *page, const char *name)
     return map;
 }
 
-static json_t *given_safety(admin_page_t *page, const char *name)
+static json_t *given_map(admin_page_t *page, const char *name)
 {
-    json_t *list = json_array();
-    size_t i;
+    return pairs_of(page, name, 0);
+}
 
-    for (i = 0; i < N_HARMS; i++) {
-        const char *threshold = admin_form(page,
-                                           apr_pstrcat(page->r->pool, name, ".", harms[i], NULL));
+static json_t *given_numbers(admin_page_t *page, const char *name)
+{
+    return pairs_of(page, name, 1);
+}
 
-        if (!threshold) {
-            json_decref(list);
-            return NULL;
-        }
+typedef struct harms_t {
+    const char *prefix; /* of the fields' names: "SAFETY_SETTINGS." */
+    json_t *list;       /* NULL: there was no such field */
+} harms_t;
+
+static int add_harm(void *baton, const char *name, const char *threshold)
+{
+    harms_t *given = baton;
+    size_t len = strlen(given->prefix);
+
+    if (strncmp(name, given->prefix, len) == 0) {
+        given->list = given->list ? given->list : json_array();
         if (*threshold) {
-            json_array_append_new(
-                list, json_pack("{s:s, s:s}", "category", harms[i], "threshold", threshold));
+            json_array_append_new(given->list, json_pack("{s:s, s:s}", "category", name + len,
+                                                         "threshold", threshold));
         }
     }
-    return list;
+    return 1;
+}
+
+static json_t *given_safety(admin_page_t *page, const char *name)
+{
+    harms_t given = {apr_pstrcat(page->r->pool, name, ".", NULL), NULL};
+
+    apr_table_do(add_harm, &given, page->form, NULL);
+    return given.list;
 }
 
 json_t *admin_setting_given(admin_page_t *page, const json_t *schema)

@@ -253,6 +253,32 @@ class TestConfiguration:
         assert two.input_value("#s-TEST_MODEL") == "typed-meanwhile"
         assert two.locator("#savebar [data-count]").inner_text() == "1 change not saved"
 
+    KEPT = {"CUSTOM_HEADERS": {"X-Version": "1.10", "X-Flag": "true", "X-Secret-Word": "word, with; signs"},
+            "MODEL_ALIASES": {"it's": "gemini-x", "a=b": "1.50"}, "THINKING_BUDGET_MAP": {"m": -1, "n": 0},
+            "PROXIES": [], "VERTEX_API_KEYS": ["vertex-key-0123456789"], "OSS_REGION": "x'\"&<> y",
+            "SAFETY_SETTINGS": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"},
+                                {"category": "HARM_CATEGORY_OF_TOMORROW", "threshold": "BLOCK_SOMEHOW"}]}
+
+    @pytest.mark.parametrize("scripts", [True, False])
+    def test_an_edit_touches_nothing_beside_it(self, window, site, scripts):
+        """Not values that read as numbers, nor words that the page does not know."""
+        api(site, "POST", "/api/config/reset", {})
+        settings(site, **self.KEPT)
+        clear = api(site, "POST", "/api/config/export?format=json", {"secrets": True})
+        page = window(scripts=scripts)
+        page.goto("/config")
+        page.fill("#s-CUSTOM_HEADERS li.addrow input >> nth=0", "X-More")
+        page.fill("#s-CUSTOM_HEADERS li.addrow input >> nth=1", "2.0")
+        if scripts:
+            page.press("#s-CUSTOM_HEADERS li.addrow input >> nth=1", "Enter")
+        page.select_option("#s-SAFETY_SETTINGS select >> nth=0", "BLOCK_NONE")
+        page.click("#savebar [data-do=save]" if scripts else "#savebar button[type=submit]")
+        page.wait_for_selector(".toast >> text=2 settings saved" if scripts else ".note.ok")
+        clear["CUSTOM_HEADERS"]["X-More"] = "2.0"
+        clear["SAFETY_SETTINGS"][0]["threshold"] = "BLOCK_NONE"
+        assert api(site, "POST", "/api/config/export?format=json", {"secrets": True}) == clear
+        api(site, "POST", "/api/config/reset", {})
+
     def test_without_scripts(self, window, site):
         api(site, "POST", "/api/config/reset", {})
         page = window(scripts=False)
