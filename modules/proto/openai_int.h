@@ -153,7 +153,7 @@ typedef struct gb_openai_call_t {
     int legacy;   /* functions: the answer has function_call */
     int logprobs; /* asked for */
     int has_media;
-    int refers;   /* to a file of Google's, which one key alone can use */
+    int refers;   /* maybe to a file of Google's, which one key alone can use */
     int mixed;    /* functions beside Google's own tools */
     int one_call; /* parallel_tool_calls is false */
     int show_thoughts;

@@ -266,6 +266,7 @@ static int kept_parts_put(gb_openai_turns_t *turns, const gb_openai_message_t *m
     for (gb_json_iter(&it, parts); gb_json_next(&it);) {
         gb_json_put_compact(gb_openai_part(turns), it.value);
     }
+    turns->call->refers = 1;
     return 1;
 }
 

@@ -177,8 +177,13 @@ class TestOpenAIChat:
     def test_files_of_another_caller(self, many, google):
         name = self.register(many)
         google.reset()
+        other = many.client_of(OTHER)
         for part in with_file(name):
-            OpenAI.check_error(many.client_of(OTHER).post(OpenAI.path(), json=OpenAI.body([part])), 404)
+            OpenAI.check_error(other.post(OpenAI.path(), json=OpenAI.body([part])), 404)
+        kept = [{"fileData": {"fileUri": f"https://generativelanguage.googleapis.com/v1beta/{name}"}}]
+        messages = [{"role": "assistant", "content": "", "extra_content": {"google": {"parts": kept}}},
+                    {"role": "user", "content": "What is it?"}]
+        OpenAI.check_error(other.post(OpenAI.path(), json={"model": MODEL, "messages": messages}), 404)
         assert google.calls == []
 
     @pytest.mark.parametrize("path,google_says", [
