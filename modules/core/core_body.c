@@ -52,11 +52,11 @@ static apr_status_t spill(body_t *body)
     if (rv == APR_SUCCESS) {
         name = apr_pstrcat(body->pool, dir, "/gbalance-body-XXXXXX", NULL);
         rv = apr_file_mktemp(&body->file, name,
-                             APR_FOPEN_CREATE | APR_FOPEN_READ | APR_FOPEN_WRITE | APR_FOPEN_EXCL
-                                 | APR_FOPEN_DELONCLOSE,
+                             APR_FOPEN_CREATE | APR_FOPEN_READ | APR_FOPEN_WRITE | APR_FOPEN_EXCL,
                              body->pool);
     }
     if (rv == APR_SUCCESS) {
+        apr_file_remove(name, body->pool); /* at once: a child that is killed leaves nothing */
         rv = apr_file_write_full(body->file, body->buf.data, body->buf.len, NULL);
         gb_buf_free(&body->buf);
     }

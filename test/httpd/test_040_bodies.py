@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+import procfs
 from client import Cut
 from conf import Conf
 from wire import MODEL, SURFACE_IDS, SURFACES, Gemini, OpenAI, ask
@@ -121,13 +122,24 @@ class TestLargeBodies:
         surface.check_error(answer, 413)
         assert sim.calls() == []
 
+    @staticmethod
+    def files(site):
+        """Temporary files of bodies that its children hold."""
+        return [what for pid in site.children() for what in procfs.descriptors(pid).values() if "gbalance-body" in what]
+
     def test_nothing_is_left_behind(self, site, surface):
         assert ask(site, surface, "x" * 2_000_000).status == 200
-        import os
-        import procfs
-        left = [what for pid in site.children() for what in procfs.descriptors(pid).values()
-                if "deleted" in what and "gbalance" in os.path.basename(what)]
-        assert left == []
+        assert self.files(site) == []
+
+    @pytest.mark.parametrize("size,count", [(1_000_000, 0), (1_100_000, 1)])
+    def test_where_it_waits(self, site, sim, surface, size, count):
+        """Above 1 MiB in a file that has no name: a child that is killed leaves nothing of a body."""
+        with site.api.connect() as conn:
+            conn.start("POST", surface.path(), site.api.auth(), json=surface.body("[[delay=30000]] " + "x" * size))
+            sim.wait_open(1)
+            files = self.files(site)
+            assert len(files) == count and all(name.endswith(" (deleted)") for name in files)
+        sim.wait_quiet()
 
 
 class TestNoLimit:
