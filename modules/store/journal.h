@@ -63,7 +63,7 @@ typedef struct gb_ring_counts_t {
     apr_uint64_t begun;
     apr_uint64_t written;       /* rows of the database */
     apr_uint64_t spooled;       /* records that took the way over the spool */
-    apr_uint64_t lost;          /* attempts whose process died */
+    apr_uint64_t lost;          /* of these: attempts whose process died */
     apr_uint64_t rejected;      /* rows that the database refused for good */
     apr_uint64_t dropped;       /* neither ring nor spool had room */
     apr_uint64_t dropped_texts; /* error texts that SPOOL_MAX_MB cost */

@@ -53,7 +53,6 @@ static apr_status_t judge_open(gb_writer_t *writer, gb_record_t *record, int *ke
         return gb_spool_append_records(writer->spool, record, 1);
     }
     gb_record_lose(record);
-    writer->counts.lost++;
     *keep = 1;
     return APR_SUCCESS;
 }

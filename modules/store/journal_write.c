@@ -127,8 +127,9 @@ static void request_args(const gb_writer_t *writer, const gb_record_t *r, const 
     args[n] = r->is_stream ? "1" : "0";
 }
 
-static apr_status_t write_rows(gb_writer_t *writer, const gb_record_t *records, int n, int *written,
-                               apr_pool_t *p)
+/* Adds to *counts what is new. */
+static apr_status_t write_rows(gb_writer_t *writer, const gb_record_t *records, int n,
+                               gb_ring_counts_t *counts, apr_pool_t *p)
 {
     gb_totals_t *totals = gb_journal_totals(writer, p);
     const char *args[N_REQUEST_COLUMNS];
@@ -136,14 +137,14 @@ static apr_status_t write_rows(gb_writer_t *writer, const gb_record_t *records, 
     apr_pool_t *row;
     int i, fresh;
 
-    *written = 0;
     apr_pool_create(&row, p);
     for (i = 0; rv == APR_SUCCESS && i < n; i++) {
         apr_pool_clear(row);
         request_args(writer, &records[i], args, row);
         rv = gb_db_run(writer->db, &sql_request, args, &fresh);
         if (rv == APR_SUCCESS && fresh > 0) {
-            ++*written;
+            counts->written++;
+            counts->lost += strcmp(records[i].cls, "lost") == 0;
             gb_totals_add(totals, &records[i]);
         }
     }
@@ -154,10 +155,10 @@ static apr_status_t write_batch(gb_writer_t *writer, const gb_record_t *records,
                                 apr_pool_t *p)
 {
     apr_status_t rv = gb_db_begin(writer->db);
-    int written = 0;
+    gb_ring_counts_t counts = writer->counts;
 
     if (rv == APR_SUCCESS) {
-        rv = write_rows(writer, records, n, &written, p);
+        rv = write_rows(writer, records, n, &counts, p);
         if (rv == APR_SUCCESS) {
             rv = gb_db_commit(writer->db);
         }
@@ -166,7 +167,7 @@ static apr_status_t write_batch(gb_writer_t *writer, const gb_record_t *records,
         }
     }
     if (rv == APR_SUCCESS) {
-        writer->counts.written += (apr_uint64_t)written;
+        writer->counts = counts;
     }
     return rv;
 }

@@ -315,7 +315,6 @@ static int lose(gb_tenant_t *tenant, const owner_t *owner)
         IN_ORDER();
         record->state = GB_RECORD_DONE;
         ring->n_open--;
-        ring->counts.lost++;
         push_done(ring, owner->slot);
         gb_segment_clean_locked(tenant);
     }

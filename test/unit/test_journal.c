@@ -154,7 +154,6 @@ static void tells_what_died(void **state)
     gb_tenant_t *ring = ring_make(*state);
     gb_record_t r = record_make(1), out[2];
     apr_uint32_t slots[2];
-    gb_ring_counts_t counts;
     pid_t pid = fork();
 
     if (pid == 0) {
@@ -167,8 +166,6 @@ static void tells_what_died(void **state)
     assert_int_equal(gb_ring_take(ring, out, slots, 2), 1);
     assert_string_equal(out[0].cls, "lost");
     assert_int_equal(out[0].is_final, 1);
-    gb_ring_counts(ring, &counts);
-    assert_int_equal(counts.lost, 1);
     r = record_make(2);
     gb_ring_begin(ring, &r);
     assert_int_equal(gb_ring_sweep(ring), 0); /* its process lives */
@@ -444,6 +441,10 @@ static void rows_once(gb_writer_t *writer, apr_pool_t *p)
     assert_int_equal(gb_journal_write(writer, r, 4, p), APR_SUCCESS);
     assert_int_equal(gb_journal_write(writer, r, 4, p), APR_SUCCESS);
     assert_int_equal(writer->counts.written, 4);
+    /* what is known already is not lost: the next generation's memory has the record, too */
+    strcpy(r[1].cls, "lost");
+    assert_int_equal(gb_journal_write(writer, r, 4, p), APR_SUCCESS);
+    assert_int_equal(writer->counts.lost, 1);
     assert_string_equal(CELL("SELECT COUNT(*) FROM t_request_log"), "4");
     /* 1795156302 is 2026-11-20 06:31:42 in UTC */
     assert_string_equal(CELL("SELECT request_time FROM t_request_log WHERE class = 'success'"),
