@@ -58,7 +58,7 @@ typedef struct gb_setting_t {
     const char *fallback; /* the default, as text */
     double min, max;      /* numbers; min > max: unbounded */
     const char *choices;  /* enums: "a|b|c"; JSON: "object", "array" or "object:a|b" (of
-                                   objects with such numbers); maps: "headers" when they are; URLs: "query" where one may stand; else NULL */
+                                   objects with such numbers); maps: "headers" when they are; URLs: "query" where one may stand; texts: "zone"; else NULL */
     const char *group;    /* "Keys", "Models" ...: the form's heading */
     const char *help;     /* one line, with unit; the default is added by whoever prints it */
     size_t offset;        /* of the member in gb_settings_t */

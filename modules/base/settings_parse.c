@@ -18,6 +18,7 @@
 
 #include "base/netaddr.h"
 #include "base/secret.h"
+#include "base/timeutil.h"
 
 _Static_assert(GB_SECRET_MAX == 512, "the sentences below name it");
 
@@ -88,7 +89,7 @@ static const char *words_acceptable(const gb_setting_t *row, apr_pool_t *p)
         return apr_pstrcat(p, words_range(row, "a time", p),
                            " seconds (as 30, 0.5, 500ms, 30s, 5min or 1h)", NULL);
     case GB_TYPE_STRING:
-        return "text of one line";
+        return row->choices ? "the name of a time zone, as Europe/Berlin" : "text of one line";
     case GB_TYPE_URL:
         return "an address as https://host[:port][/path]";
     case GB_TYPE_ENUM:
@@ -266,10 +267,30 @@ static int has_control(const char *text, size_t len)
     return 0;
 }
 
+/* Where there are no zones at all, any name has to do. */
+static int is_zone(const parse_t *in)
+{
+    apr_pool_t *scratch;
+    gb_zone_t *zone;
+    int ok;
+
+    if (strcmp(in->text, in->row->fallback) == 0) {
+        return 1;
+    }
+    apr_pool_create(&scratch, in->p);
+    ok = gb_zone_load(&zone, in->text, scratch) == APR_SUCCESS
+         || gb_zone_load(&zone, "Etc/UTC", scratch) != APR_SUCCESS;
+    apr_pool_destroy(scratch);
+    return ok;
+}
+
 static apr_status_t parse_string(void *member, const parse_t *in)
 {
     if (has_control(in->text, in->len)) {
         return refuse(in, "it holds a control character");
+    }
+    if (in->row->choices && !is_zone(in)) {
+        return refuse_text(in);
     }
     *(const char **)member = in->text;
     return APR_SUCCESS;

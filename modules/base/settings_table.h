@@ -231,7 +231,7 @@ GB_SETTING(MAX_CONCURRENT_UPLOADS, "GBalanceMaxConcurrentUploads", max_concurren
 /* ---- Logs and retention ---- */
 GB_SETTING(LOG_LEVEL, "GBalanceLogLevel", log_level, ENUM, POOL, "INFO", 1, 0, "DEBUG|INFO|WARNING|ERROR|CRITICAL", "Logs and retention",
            "least level of our own lines in the error log; what httpd's LogLevel leaves out stays out")
-GB_SETTING(TIMEZONE, "GBalanceTimezone", timezone, STRING, POOL, "Asia/Shanghai", 1, 0, NULL, "Logs and retention",
+GB_SETTING(TIMEZONE, "GBalanceTimezone", timezone, STRING, POOL, "Asia/Shanghai", 1, 0, "zone", "Logs and retention",
            "time zone of schedules and pages, as Europe/Berlin")
 GB_SETTING(ERROR_LOG_RECORD_REQUEST_BODY, "GBalanceErrorLogRecordRequestBody", error_log_record_request_body, BOOL, POOL, "false", 1, 0, NULL, "Logs and retention",
            "keep the body of a request that failed, without keys, tokens and media")

@@ -264,6 +264,10 @@ static const case_t cases[] = {
 
     {__LINE__, "SAFETY_SETTINGS", "[ { \"category\" : \"X\" } ]", "[{\"category\":\"X\"}]", NULL},
     {__LINE__, "SAFETY_SETTINGS", "", "", NULL},
+    {__LINE__, "TIMEZONE", "Europe/Berlin", "Europe/Berlin", NULL},
+    {__LINE__, "TIMEZONE", "Europe/Berlim", NULL, "the name of a time zone, as Europe/Berlin: it is \"Europe/Berlim\""},
+    {__LINE__, "TIMEZONE", "../../etc/passwd", NULL, "the name of a time zone"},
+    {__LINE__, "TIMEZONE", "", NULL, "it is empty"},
     {__LINE__, "SAFETY_SETTINGS", "{}", NULL, "a JSON array: it is no array"},
     {__LINE__, "MODEL_LIMITS", "{\"m\":{\"rpm\":5}}", "{\"m\":{\"rpm\":5}}", NULL},
     {__LINE__, "MODEL_LIMITS", "{", NULL, "a JSON object"},
