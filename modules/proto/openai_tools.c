@@ -193,14 +193,15 @@ apr_status_t gb_openai_tools_read(gb_openai_call_t *call)
     return APR_SUCCESS;
 }
 
-/* What the operator and the model's name add. */
+/* What the operator and the model's name add; a cache has its own and takes none beside them. */
 static unsigned operator_tools(const gb_openai_call_t *call, unsigned client)
 {
+    gb_span_t cached = gb_json_get2(call->google, "cached_content", "cachedContent");
     gb_feature_case_t about = {
         call->settings, call->plan->model_used, &call->model,     call->variant,
         client,         call->has_media,        call->json_answer};
 
-    return gb_feature_tools(&about);
+    return gb_openai_empty(cached) ? gb_feature_tools(&about) : 0;
 }
 
 static unsigned client_tools(const gb_openai_call_t *call)
