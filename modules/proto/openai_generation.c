@@ -304,6 +304,14 @@ static apr_status_t schema_put(config_t *config, gb_span_t schema)
                                             "or too large.");
 }
 
+/* The client may have asked for JSON in Google's own words. */
+static int own_json(const config_t *config)
+{
+    gb_span_t type = gb_json_get2(config->own, "responseMimeType", "response_mime_type");
+
+    return !gb_openai_empty(type) && !gb_json_eq(type, "text/plain");
+}
+
 static apr_status_t response_format(config_t *config)
 {
     gb_openai_call_t *call = config->call;
@@ -312,6 +320,7 @@ static apr_status_t response_format(config_t *config)
     gb_span_t schema = gb_json_path(format, "json_schema.schema");
     int with_schema = gb_json_eq(type, "json_schema");
 
+    call->json_answer = own_json(config);
     if (!gb_openai_there(format) || gb_json_eq(type, "text")) {
         return APR_SUCCESS;
     }
