@@ -186,7 +186,45 @@ static int is_followed(const gb_call_t *call, long status)
            && apr_table_get(call->answer, "Location") != NULL;
 }
 
-/* A header line.  A new status line starts over: 100 Continue and the like are not told. */
+/* Folded lines, names that are no token and control characters: httpd would refuse to send them. */
+static int is_header(const char *name, size_t name_len, const char *value, const char *end)
+{
+    size_t i;
+
+    for (i = 0; i < name_len; i++) {
+        if (!apr_isalnum(name[i]) && (!name[i] || !strchr("!#$%&'*+-.^_`|~", name[i]))) {
+            return 0;
+        }
+    }
+    for (; value < end; value++) {
+        if (apr_iscntrl(*value) && *value != '\t') {
+            return 0;
+        }
+    }
+    return name_len > 0;
+}
+
+static void keep_header(gb_call_t *call, const char *line, const char *colon, const char *end)
+{
+    const char *value = colon + 1;
+    apr_size_t name_len = (apr_size_t)(colon - line);
+
+    while (value < end && apr_isspace(*value)) {
+        value++;
+    }
+    while (end > value && apr_isspace(end[-1])) {
+        end--;
+    }
+    if (is_header(line, name_len, value, end)) {
+        apr_table_addn(call->answer, apr_pstrmemdup(call->pool, line, name_len),
+                       apr_pstrmemdup(call->pool, value, (apr_size_t)(end - value)));
+    }
+}
+
+/*
+ * A header line.  A new status line starts over: 100 Continue and the like are not told.  What
+ * comes behind the body (trailers) is not kept.
+ */
 static size_t on_header(char *line, size_t size, size_t n, void *userp)
 {
     gb_call_t *call = userp;
@@ -200,20 +238,13 @@ static size_t on_header(char *line, size_t size, size_t n, void *userp)
     if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
         call->answer = apr_table_make(call->pool, 16);
     }
-    else if (colon && call->answer) {
-        const char *end = line + len;
-        const char *value = colon + 1;
-
-        while (value < end && apr_isspace(*value)) {
-            value++;
-        }
-        while (end > value && apr_isspace(end[-1])) {
-            end--;
-        }
-        apr_table_addn(call->answer, apr_pstrmemdup(call->pool, line, (apr_size_t)(colon - line)),
-                       apr_pstrmemdup(call->pool, value, (apr_size_t)(end - value)));
+    else if (call->told_head || !call->answer) {
+        return len;
     }
-    else if (call->answer && len <= 2 && !call->told_head) {
+    else if (colon) {
+        keep_header(call, line, colon, line + len);
+    }
+    else if (len <= 2) {
         long status = 0;
 
         curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);

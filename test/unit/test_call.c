@@ -43,6 +43,7 @@ struct note_t {
     int status;
     char type[64];
     char extra[64]; /* the answer's X-Extra */
+    const apr_table_t *headers;
     apr_interval_time_t retry_after;
     gb_buf_t data;
     gb_transport_t transport;
@@ -87,6 +88,7 @@ static void on_head(void *baton, const gb_call_head_t *head)
     note->retry_after = head->retry_after;
     apr_cpystrn(note->type, head->content_type, sizeof(note->type));
     apr_cpystrn(note->extra, extra ? extra : "", sizeof(note->extra));
+    note->headers = head->headers;
     pthread_mutex_unlock(&note->lock);
     if (note->cancel_at_head) {
         note_cancel(note);
@@ -430,6 +432,27 @@ static void reads_all_kinds_of_answers(void **state)
         }
         up_stop(up);
     }
+}
+
+/* What httpd would refuse to send on is left out, and what comes behind the body is no header. */
+static void keeps_headers_that_can_be_handed_on(void **state)
+{
+    static const answer_t answer = {
+        .text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Extra: fold\r\n X-In: it\r\n"
+                "Not A Token: 1\r\nX-Control: a\001b\r\n: nameless\r\nX-Tab: a\tb\r\n"
+                "X-Latin: \xe9\r\n\r\n1\r\nx\r\n0\r\nX-Trailer: late\r\n\r\n"};
+    up_t *up = up_start(say, (void *)&answer);
+    note_t note;
+
+    (void)state;
+    note_init(&note, up_url(up));
+    whole_call(&note);
+    assert_int_equal(note.transport, GB_TRANSPORT_OK);
+    assert_string_equal(note.extra, "fold");
+    assert_string_equal(apr_table_get(note.headers, "X-Tab"), "a\tb");
+    assert_string_equal(apr_table_get(note.headers, "X-Latin"), "\xe9");
+    assert_int_equal(apr_table_elts(note.headers)->nelts, 4);
+    up_stop(up);
 }
 
 /* ---- how calls fail ---- */
@@ -1027,6 +1050,7 @@ int main(void)
         CASE(the_next_call_starts_clean),
         CASE(large_bodies_go_both_ways),
         CASE(reads_all_kinds_of_answers),
+        CASE(keeps_headers_that_can_be_handed_on),
         CASE(a_reset_is_told),
         CASE(no_tls_is_told),
         CASE(what_cannot_start_is_told),
