@@ -222,8 +222,10 @@ static apr_status_t pump_body(gb_exchange_t *x)
         rv = x->sink->data(x->sink, x->out.data + x->sent, waiting(x), &taken);
         x->sent += taken;
     }
-    /* What is complete stays as it is: a sink that took it whole still reads it. */
-    if (!x->complete && x->sent && (x->sent == x->out.len || x->sent > HIGH_WATER)) {
+    /* What is complete stays as it is: a sink that took it whole still reads it.  A large event goes
+     * in halves: it is moved once, not with every piece. */
+    if (!x->complete && x->sent
+        && (x->sent == x->out.len || (x->sent > HIGH_WATER && x->sent >= x->out.len / 2))) {
         gb_buf_consume(&x->out, x->sent);
         x->sent = 0;
     }

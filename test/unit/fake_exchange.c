@@ -26,7 +26,7 @@ static gb_translator_t *fake_start(gb_plan_t *plan, const char *content_type, gb
     (void)content_type;
     t->plan = plan;
     t->facts = facts;
-    gb_buf_init_pool(&t->line, 1 << 20, plan->pool);
+    gb_buf_init_pool(&t->line, 64 << 20, plan->pool);
     return t;
 }
 

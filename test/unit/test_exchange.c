@@ -1138,6 +1138,66 @@ static void a_slow_client_slows_the_upstream(void **state)
     up_stop(up);
 }
 
+static void pour_one_line(void *baton, up_conn_t *c, const up_request_t *req)
+{
+    size_t len = *(size_t *)baton;
+    char *line = malloc(len + 5);
+
+    (void)req;
+    memcpy(line, "say ", 4);
+    memset(line + 4, 'z', len);
+    line[len + 4] = '\n';
+    up_chunks_begin(c, 200, NULL);
+    up_chunk(c, line, len + 5);
+    up_chunk(c, "say end\n", 8); /* what keeps the answer open while the client takes the line */
+    up_rest(c, 20000);
+    free(line);
+}
+
+static void engine_time(void *baton)
+{
+    struct timespec at;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+    *(double *)baton = (double)at.tv_sec + (double)at.tv_nsec / 1e9;
+}
+
+/* What the engine's thread does for a client that takes a line of so many bytes in small pieces. */
+static double cost_of(size_t len)
+{
+    up_t *up = up_start(pour_one_line, &len);
+    double before, after;
+    size_t had = 1;
+
+    fake_host_init(&stage->host, 1);
+    fake_call_make(&stage->call, engine, up_url(up), &stage->host);
+    stage->call.sink.room = 1;
+    start();
+    assert_true(fake_sink_wait_data(&stage->call.sink, 1, 10000));
+    fake_in_engine(engine, engine_time, &before);
+    while (had < len) {
+        had += 70000;
+        fake_sink_room(&stage->call.sink, 70000);
+        gb_exchange_wake(stage->call.x);
+        assert_true(fake_sink_wait_data(&stage->call.sink, had < len ? had : len, 10000));
+    }
+    fake_in_engine(engine, engine_time, &after);
+    gb_exchange_cancel(stage->call.x);
+    await();
+    leave();
+    atomic_store(&fake_calls_freed, 0);
+    up_stop(up);
+    return after - before;
+}
+
+static void a_large_piece_costs_what_it_is_worth(void **state)
+{
+    double small = cost_of(8 << 20), large = cost_of(32 << 20);
+
+    (void)state;
+    assert_true(large < 12 * small);
+}
+
 static void a_client_too_slow_for_the_whole_call(void **state)
 {
     atomic_llong sent = 0;
@@ -1386,6 +1446,7 @@ int main(void)
         CASE(cancelling_while_nothing_runs),
         CASE(a_sink_that_breaks_ends_the_call),
         CASE(a_slow_client_slows_the_upstream),
+        CASE(a_large_piece_costs_what_it_is_worth),
         CASE(a_client_too_slow_for_the_whole_call),
         CASE(a_sink_may_not_be_ready_for_the_head),
         CASE(calls_run_on_until_the_drain_is_over),
