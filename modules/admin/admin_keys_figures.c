@@ -5,9 +5,9 @@
  * thread as one job.
  */
 #include "admin_keys.h"
+#include "admin_logs.h"
 
 #include "apr_strings.h"
-#include "store/logs.h"
 #include "store/stats.h"
 
 APLOG_USE_MODULE(gbalance_admin);
@@ -219,9 +219,18 @@ static apr_int64_t succeeded(const gb_point_t *point)
     return point->sums.calls - point->sums.call_failures;
 }
 
+/* A call that ends with 429 is among those that failed: the parts of a column have nothing in common. */
 static apr_int64_t retried(const gb_point_t *point)
 {
-    return point->sums.quota;
+    apr_int64_t n = 0;
+    int i;
+
+    for (i = 0; i < point->n_classes; i++) {
+        const gb_count_t *count = &point->classes[i];
+
+        n += strcmp(count->value, "quota") == 0 ? count->attempts - count->calls : 0;
+    }
+    return n;
 }
 
 static apr_int64_t failed(const gb_point_t *point)
@@ -261,7 +270,7 @@ static const struct measure_t {
     {"calls",
      ADMIN_WORD("Calls"),
      0,                                  {{ADMIN_WORD("Succeeded"), "c1", succeeded},
-      {ADMIN_WORD("Answered 429"), "c3", retried},
+      {ADMIN_WORD("Retried after 429"), "c3", retried},
       {ADMIN_WORD("Failed calls"), "bad", failed}}                                                            },
     {"errors",  ADMIN_WORD("Errors"), 0, {{NULL, NULL, NULL}}                                                        },
     {"tokens",
@@ -517,22 +526,23 @@ static void put_periods(json_t *data, const figures_t *figures)
     json_object_set_new(data, "periods", all);
 }
 
+/* gemini-balance's rows have no class. */
+static const char *class_by_status(const gb_log_row_t *row)
+{
+    return row->is_success                          ? "success"
+           : row->status == 429                     ? "quota"
+           : row->status == 0 || row->status >= 500 ? "service"
+                                                    : "";
+}
+
 static json_t *log_row(const gb_log_row_t *row)
 {
-    int quota = row->status == 429, server = row->status == 0 || row->status >= 500;
+    const admin_class_t *cls = admin_class(row->cls ? row->cls : class_by_status(row));
     json_t *json = json_pack("{s:I, s:f, s:i, s:s, s:s, s:s, s:b, s:I}", "log_id",
                              (json_int_t)row->id, "at", (double)row->at / 1000, "status",
-                             row->status, "model", row->model ? row->model : "", "pill",
-                             row->is_success ? "ok"
-                             : quota         ? "cool"
-                             : server        ? "bad"
-                                             : "off",
-                             "icon",
-                             row->is_success ? "ok"
-                             : quota         ? "cool"
-                             : server        ? "warn"
-                                             : "user",
-                             "stream", row->is_stream, "latency", (json_int_t)row->latency_ms);
+                             row->status, "model", row->model ? row->model : "", "pill", cls->tone,
+                             "icon", cls->icon, "stream", row->is_stream, "latency",
+                             (json_int_t)row->latency_ms);
 
     if (row->is_success && row->prompt_tokens >= 0) {
         json_object_set_new(

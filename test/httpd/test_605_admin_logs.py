@@ -346,6 +346,26 @@ class TestPagesSayWhatIsSo:
         html = logged.site.api.request("GET", "/logs?tab=errors", token=ADMIN).text
         assert html.count("the client saw it") == 1 and html.count("another followed") == 2
 
+    def test_what_a_key_is_charged_with(self, make_site):
+        """A refused key is no client's fault, and a call that ended with 429 is counted once."""
+        db = Database("sqlite3")
+        site = make_site(Conf(main=db.main, keys=KEYS[:2], claims=("GB1004",), api=MOUNT + "GBalanceMaxRetries 2\n"))
+        logged = Logged(site, db)
+        logged.db.await_tables()
+        site.sim.fault("quota_minute", count=1)
+        assert ask(site, OpenAI).status == 200          # on the other key
+        site.sim.fault("key_invalid", count=1)
+        assert ask(site, OpenAI, model="gemini-2.5-pro").status == 200
+        site.sim.fault("quota_minute")
+        assert ask(site, OpenAI, model="gemini-2.0-flash").status == 429
+        refused = logged.db.await_rows(5)
+        site.sim.reset()
+        chart = logged.get("/keys_status?format=json&part=chart")["chart"]
+        assert [(s["words"], s["sum"]) for s in chart["series"]] == [("Succeeded", 2), ("Retried after 429", 1), ("Failed calls", 1)]
+        key = next(row["key_id"] for row in refused if row["class"] == "key")
+        rows = logged.get(f"/keys/{key}?format=json")["rows"]
+        assert [(row["status"], row["pill"], row["icon"]) for row in rows if row["status"] == 400] == [(400, "bad", "key")]
+
     def test_a_model_is_paused_no_longer_than_it_is(self, logged):
         """The breaker, which the three failures have opened for a second."""
         def broken():
