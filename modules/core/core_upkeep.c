@@ -69,19 +69,6 @@ static apr_status_t expire_pool(gb_db_t *db, const char *pool, int *n, apr_pool_
     return rv;
 }
 
-static apr_status_t expire(gb_db_t *db, int *n, apr_pool_t *p)
-{
-    int n_pools, i;
-    const gb_pool_conf_t *pools = core_pools(&n_pools);
-    apr_status_t rv = APR_SUCCESS;
-
-    *n = 0;
-    for (i = 0; rv == APR_SUCCESS && !*n && i < n_pools; i++) {
-        rv = expire_pool(db, pools[i].name, n, p);
-    }
-    return rv;
-}
-
 /* The local date while it is night, "" by day. */
 static const char *night(apr_pool_t *p)
 {
@@ -101,21 +88,32 @@ static const char *night(apr_pool_t *p)
                                                                    : "";
 }
 
-static apr_status_t expire_at_night(gb_db_t *db, int *n, apr_pool_t *p)
+/* Once a night for each pool: other machines on this database may have others. */
+static apr_status_t expire_tonight(gb_db_t *db, const char *pool, const char *date, int *n,
+                                   apr_pool_t *p)
 {
-    const char *date = night(p), *done;
-    apr_status_t rv;
+    const char *note = apr_pstrcat(p, "retention_day:", pool, NULL), *done;
+    apr_status_t rv = gb_upkeep_note_get(db, note, &done, p);
 
-    *n = 0;
-    if (!*date) {
-        return APR_SUCCESS;
-    }
-    rv = gb_upkeep_note_get(db, "retention_day", &done, p);
     if (rv != APR_SUCCESS || strcmp(done, date) == 0) {
         return rv;
     }
-    rv = expire(db, n, p);
-    return rv == APR_SUCCESS && !*n ? gb_upkeep_note_put(db, "retention_day", date) : rv;
+    rv = expire_pool(db, pool, n, p);
+    return rv == APR_SUCCESS && !*n ? gb_upkeep_note_put(db, note, date) : rv;
+}
+
+static apr_status_t expire_at_night(gb_db_t *db, int *n, apr_pool_t *p)
+{
+    const char *date = night(p);
+    int n_pools, i;
+    const gb_pool_conf_t *pools = core_pools(&n_pools);
+    apr_status_t rv = APR_SUCCESS;
+
+    *n = 0;
+    for (i = 0; rv == APR_SUCCESS && *date && !*n && i < n_pools; i++) {
+        rv = expire_tonight(db, pools[i].name, date, n, p);
+    }
+    return rv;
 }
 
 static apr_status_t bound(gb_db_t *db, int *n, apr_pool_t *p)

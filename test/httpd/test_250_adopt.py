@@ -218,12 +218,12 @@ class TestRetention:
             db.run(f"INSERT INTO t_request_log (uid, at, is_success, pool) VALUES ('r{day}', {at}, 1, 'default')")
             db.run(f"INSERT INTO t_error_logs (uid, at, pool) VALUES ('e{day}', {at}, 'default')")
         # what was done this night is not done again
-        db.run("DELETE FROM gb_meta WHERE name = 'retention_day'")
+        db.run("DELETE FROM gb_meta WHERE name LIKE 'retention_day%'")
         wait_until(lambda: {r["uid"] for r in db.rows("SELECT uid FROM t_error_logs")} == {"e1", "e2"}, "old errors to go",
                    timeout=40, step=0.2)
         wait_until(lambda: {r["uid"] for r in db.rows("SELECT uid FROM t_request_log")} == {"r1", "r2", "r4"},
                    "old requests to go", timeout=10, step=0.2)
-        wait_until(lambda: db.rows("SELECT value FROM gb_meta WHERE name = 'retention_day'"), "the night to be noted", step=0.2)
+        wait_until(lambda: db.rows("SELECT value FROM gb_meta WHERE name = 'retention_day:default'"), "the night to be noted", step=0.2)
 
     def test_by_day_only_the_number_counts(self, make_site):
         db = Database("sqlite3")
