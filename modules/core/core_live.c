@@ -517,28 +517,55 @@ static void file_write(const gb_buf_t *bytes, apr_pool_t *p)
     }
 }
 
-static void file_load(apr_pool_t *p)
+/* What is in the file, and (sealed: with the secret of now) what it says; both NULL: it is not
+ * there. */
+static apr_status_t file_read(const char **content, const char **text, apr_pool_t *p)
 {
-    const char *path = file_path(p), *text;
     apr_file_t *file;
     apr_finfo_t info;
-    char *content;
+    apr_size_t len;
+    char *bytes;
+    apr_status_t rv;
+
+    *content = *text = NULL;
+    rv = apr_file_open(&file, file_path(p), APR_FOPEN_READ, APR_FPROT_OS_DEFAULT, p);
+    if (rv == APR_SUCCESS) {
+        rv = apr_file_info_get(&info, APR_FINFO_SIZE, file);
+    }
+    if (rv != APR_SUCCESS) {
+        return APR_STATUS_IS_ENOENT(rv) ? APR_SUCCESS : rv;
+    }
+    len = (apr_size_t)info.size;
+    bytes = apr_pcalloc(p, len + 1);
+    rv = apr_file_read_full(file, bytes, len, &len);
+    *content = bytes;
+    return rv == APR_SUCCESS ? gb_unseal(text, core_store_seal(), &file_place, bytes, p) : rv;
+}
+
+/* Whether it is sealed as it is to be: the secret may be another one than when it was written. */
+static int file_fits(apr_pool_t *p)
+{
+    const char *content, *text;
+
+    return file_read(&content, &text, p) == APR_SUCCESS
+           && (!content || gb_seal_is_sealed(content) == (core_store_seal() != NULL));
+}
+
+static void file_load(apr_pool_t *p)
+{
+    const char *content, *text;
     unsigned char *bytes;
     apr_size_t len;
 
-    if (apr_file_open(&file, path, APR_FOPEN_READ, APR_FPROT_OS_DEFAULT, p) != APR_SUCCESS
-        || apr_file_info_get(&info, APR_FINFO_SIZE, file) != APR_SUCCESS) {
-        return;
-    }
-    len = (apr_size_t)info.size;
-    content = apr_pcalloc(p, len + 1);
-    if (apr_file_read_full(file, content, len, &len) != APR_SUCCESS
-        || gb_unseal(&text, core_store_seal(), &file_place, content, p) != APR_SUCCESS) {
+    if (file_read(&content, &text, p) != APR_SUCCESS) {
         ap_log_error(
             APLOG_MARK, APLOG_WARNING, 0, core_store()->s,
             GBLOGNO(8052) "settings: %s cannot be read or unsealed: saved settings are in force "
                           "again when the database is there",
-            path);
+            file_path(p));
+        return;
+    }
+    if (!text) {
         return;
     }
     bytes = apr_palloc(p, (apr_size_t)apr_base64_decode_len(text) + 1);
@@ -672,6 +699,9 @@ static apr_status_t publish(const apr_array_header_t *list, apr_int64_t version,
     }
     else if (tenant) {
         ((block_t *)tenant->block)->version = version;
+        if (!file_fits(p)) {
+            file_write(&bytes, p);
+        }
     }
     if (rv == APR_ENOSPC) {
         ap_log_error(
@@ -697,12 +727,19 @@ apr_status_t core_live_reload(gb_db_t *db, apr_pool_t *p)
 
 apr_status_t core_live_refresh(gb_db_t *db, apr_pool_t *p)
 {
+    static int file_seen; /* by this process; the database thread alone comes here */
+    int fits;
     gb_tenant_t *tenant = core_tenant_get(TENANT);
     apr_int64_t version;
     apr_status_t rv = gb_saved_version(db, &version, p);
     int lock;
 
-    if (rv != APR_SUCCESS || !tenant || ((block_t *)tenant->block)->version == version) {
+    if (rv != APR_SUCCESS || !tenant) {
+        return rv;
+    }
+    fits = file_seen || file_fits(p);
+    file_seen = 1;
+    if (fits && ((block_t *)tenant->block)->version == version) {
         return rv;
     }
     lock = core_live_lock();

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Secrets at rest: sealed with GBalanceSecretFile, opened with nothing else."""
+import base64
 import os
 import shutil
 
@@ -59,15 +60,29 @@ def test_nothing_is_in_clear_on_disk(sealed):
     assert shown(site) == WORD
 
 
-def test_clear_values_are_sealed_on_the_first_start(make_site):
-    site = make_site(Conf(api=MOUNT))
-    site.db = Database("sqlite3").of(site)
+def snapshot(site):
+    """The copy for a start without the database."""
+    with open(os.path.join(site.state, "settings.snapshot"), "rb") as f:
+        return f.read()
+
+
+@pytest.mark.parametrize("kind", ["sqlite3", "mysql"])
+def test_clear_values_are_sealed_on_the_first_start(make_site, kind):
+    db = Database(kind)
+    site = make_site(Conf(api=MOUNT, main=db.main))
+    site.db = db.of(site)
+    site.db.await_tables()
     put(site, SMMS_SECRET_TOKEN=WORD)
-    assert stored(site) == WORD
-    site.configure(main=f"GBalanceSecretFile {secret(site, 'one')}")
+    assert stored(site) == WORD and WORD.encode() in base64.b64decode(snapshot(site))
+    site.configure(main=f"{db.main}\nGBalanceSecretFile {secret(site, 'one')}")
     site.graceful()
-    assert stored(site).startswith("gb1:") and shown(site) == WORD
+    wait_until(lambda: stored(site).startswith("gb1:") and shown(site) == WORD, "the value to be sealed")
+    wait_until(lambda: snapshot(site).startswith(b"gb1:"), "the copy to be sealed, too")
     assert site.log.matching("GB6022")
+    first = snapshot(site)
+    site.configure(main=f"{db.main}\nGBalanceSecretFile {secret(site, 'two')} {site.root}/one")
+    site.graceful()
+    wait_until(lambda: snapshot(site) != first, "the copy to be sealed anew")
 
 
 @pytest.mark.parametrize("content", [None, b"short", b""], ids=["another", "short", "empty"])
