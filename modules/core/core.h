@@ -92,6 +92,7 @@ typedef struct core_request_t {
     unsigned char entropy[16]; /* random, for ids that the dialect makes */
     const char *credential;    /* what the client presented, NULL */
     int is_preflight;
+    const char *session_word;             /* that names the session of an upload, NULL */
     const struct core_session_t *session; /* of an upload, NULL */
     struct relay_t *relay;                /* an upload through mod_proxy, NULL */
     const gb_error_t *refusal;            /* why an upload is not taken, NULL */
@@ -154,6 +155,7 @@ void core_upload_tenants(apr_array_header_t *specs);
 void core_upload_post_config(server_rec *s, apr_pool_t *p);
 /* What all processes sign with, GB_SIGN_KEY bytes; NULL: there is no shared memory. */
 const unsigned char *core_signing_key(void);
+#define CORE_UPLOAD_ARGUMENT "gb_session"
 int core_is_upload(request_rec *r);
 int core_upload_begins(request_rec *r);
 int core_upload_names_session(request_rec *r);
@@ -186,6 +188,8 @@ void core_relay_hooks(void);
 
 /* ---- core_auth.c ---- */
 const char *core_credential_take(request_rec *r);
+/* The decoded value of an argument of the query, which leaves the request with its name; NULL. */
+const char *core_query_take(request_rec *r, const char *name);
 /* The same wherever a request of this VirtualHost goes; outside of our mounts it stays as it is. */
 const char *core_credential_look(request_rec *r);
 const core_token_t *core_token_find(const apr_array_header_t *tokens, const char *credential);

@@ -26,8 +26,8 @@ static const char *bearer(const char *value)
     return value;
 }
 
-/* Whether a pair of a query is `key=`, whatever of the name is encoded ("%6bey=", "$key="). */
-static int is_key(apr_pool_t *p, const char *pair, size_t len)
+/* Whether a pair of a query is `name=`, whatever of the name is encoded ("%6bey=", "$key="). */
+static int is_named(apr_pool_t *p, const char *pair, size_t len, const char *wanted)
 {
     const char *equals = memchr(pair, '=', len);
     char *name;
@@ -37,11 +37,11 @@ static int is_key(apr_pool_t *p, const char *pair, size_t len)
     }
     name = apr_pstrmemdup(p, pair, (apr_size_t)(equals - pair));
     ap_unescape_url(name);
-    return strcasecmp(name + (*name == '$'), "key") == 0;
+    return strcasecmp(name + (*name == '$'), wanted) == 0;
 }
 
-/* Cuts `key=` out of a query; what was its value goes to *pkey, still encoded. */
-static char *cut_key(apr_pool_t *p, const char *args, const char **pkey)
+/* Cuts `name=` out of a query; what was its value goes to *pvalue, still encoded. */
+static char *cut(apr_pool_t *p, const char *args, const char *name, const char **pvalue)
 {
     char *rest = apr_pstrdup(p, "");
     const char *at = args;
@@ -49,11 +49,11 @@ static char *cut_key(apr_pool_t *p, const char *args, const char **pkey)
     while (*at) {
         size_t len = strcspn(at, "&");
 
-        if (is_key(p, at, len)) {
+        if (is_named(p, at, len, name)) {
             const char *value = (const char *)memchr(at, '=', len) + 1;
 
-            if (!*pkey) {
-                *pkey = apr_pstrmemdup(p, value, (apr_size_t)(at + len - value));
+            if (!*pvalue) {
+                *pvalue = apr_pstrmemdup(p, value, (apr_size_t)(at + len - value));
             }
         }
         else if (len) {
@@ -82,12 +82,12 @@ static void note_key(request_rec *r, const char *key)
 }
 
 /* Everything that a log format can print of the query. */
-static const char *take_query_key(request_rec *r)
+const char *core_query_take(request_rec *r, const char *name)
 {
-    const char *key = NULL;
+    const char *value = NULL;
     char *rest, *decoded;
 
-    if (!r->args || !(rest = cut_key(r->pool, r->args, &key)) || !key) {
+    if (!r->args || !(rest = cut(r->pool, r->args, name, &value)) || !value) {
         return NULL;
     }
     r->args = *rest ? rest : NULL;
@@ -98,9 +98,17 @@ static const char *take_query_key(request_rec *r)
         r->unparsed_uri = with_query(r->pool, r->unparsed_uri, rest);
     }
     r->parsed_uri.query = r->args;
-    decoded = apr_pstrdup(r->pool, key);
-    key = ap_unescape_url(decoded) == OK ? decoded : key;
-    note_key(r, key);
+    decoded = apr_pstrdup(r->pool, value);
+    return ap_unescape_url(decoded) == OK ? decoded : value;
+}
+
+static const char *take_query_key(request_rec *r)
+{
+    const char *key = core_query_take(r, "key");
+
+    if (key) {
+        note_key(r, key);
+    }
     return key;
 }
 

@@ -260,6 +260,9 @@ static core_request_t *request_make(request_rec *r)
     if (!req->credential) {
         req->credential = inherited_credential(r);
     }
+    if (core_is_upload(r)) {
+        req->session_word = core_query_take(r, CORE_UPLOAD_ARGUMENT);
+    }
     if (core_is_administration(mount)) {
         apr_table_setn(r->err_headers_out, "X-Content-Type-Options", "nosniff");
     }

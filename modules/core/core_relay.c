@@ -208,6 +208,7 @@ static apr_status_t settle_caller(relay_t *relay, gb_error_t *err)
 
     if (relay->session && !core_request_get(r)->credential) {
         relay->caller = relay->session->caller;
+        apr_table_setn(r->subprocess_env, "GB_TOKEN_ID", relay->caller);
         relay->pool = relay->session->pool;
         return APR_SUCCESS;
     }

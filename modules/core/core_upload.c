@@ -14,7 +14,6 @@
 APLOG_USE_MODULE(gbalance);
 
 #define TENANT   "signing"
-#define ARGUMENT "gb_session"
 #define LIFETIME apr_time_from_sec(7 * 24 * 3600) /* Google's sessions end after a week */
 #define HANDLER  "gbalance-upload"
 
@@ -98,7 +97,7 @@ static const char *session_url(request_rec *r, const gb_plan_t *plan, const char
     const char *query = strchr(url, '?');
 
     return word ? apr_pstrcat(r->pool, ap_construct_url(r->pool, r->uri, r), query ? query : "?",
-                              query ? "&" : "", ARGUMENT "=", word, NULL)
+                              query ? "&" : "", CORE_UPLOAD_ARGUMENT "=", word, NULL)
                 : NULL;
 }
 
@@ -138,7 +137,7 @@ static const char *argument(request_rec *r, const char *name)
 /* The session that a request names; NULL when it names none that we gave out. */
 const core_session_t *core_upload_session(request_rec *r)
 {
-    const char *word = argument(r, ARGUMENT);
+    const char *word = core_request_get(r)->session_word;
     const char *text = word && core_signing_key()
                            ? gb_signed_text(core_signing_key(), word, r->pool)
                            : NULL;
@@ -165,7 +164,7 @@ const core_session_t *core_upload_session(request_rec *r)
 
 int core_upload_names_session(request_rec *r)
 {
-    return r->args && (strstr(r->args, ARGUMENT "=") || strstr(r->args, "upload_id="));
+    return core_request_get(r)->session_word || (r->args && strstr(r->args, "upload_id="));
 }
 
 /* A resumable upload begins with a small call; everything else carries bytes. */

@@ -303,8 +303,8 @@ void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json
 {
     gb_span_t file = gb_json_get(json, "file");
     gb_span_t object = gb_json_kind(file) == GB_JSON_OBJECT ? file : json;
-    const char *name = text_member(object, "name", plan->pool);
     const char *id = text_member(json, "id", plan->pool);
+    const char *name = id != NULL ? named_by_id(plan, id) : NULL;
     const char *page = text_member(json, "nextPageToken", plan->pool);
     gb_span_t list = gb_json_get(json, "files");
 
@@ -312,8 +312,8 @@ void gb_gemini_tap_made(gb_facts_t *facts, const gb_plan_t *plan, gb_span_t json
         facts->made_list = apr_pstrmemdup(plan->pool, list.p, list.len); /* files:register */
     }
 
-    if (name == NULL && id != NULL) {
-        name = named_by_id(plan, id);
+    if (name == NULL) { /* beside an id it is for people */
+        name = text_member(object, "name", plan->pool);
     }
     if (name == NULL && page != NULL && *page != '\0') {
         name = name_of_page(page, strlen(page), plan->pool);

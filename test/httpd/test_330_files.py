@@ -172,6 +172,14 @@ class TestUpload:
         upload(files.api, b"secret")
         assert not any(key.encode() in files.all_logs() for key in KEYS)
 
+    def test_who_reads_the_log_cannot_go_on(self, files):
+        """The address of a session is all that its bytes need."""
+        address = session(files.api, 6)
+        assert send(files.api, address, b"secret").status == 200
+        plain, _, word = address.partition("&gb_session=")
+        tools.wait_until(lambda: plain.encode() in files.all_logs(), "the line of the access log")
+        assert word.encode() not in files.all_logs()
+
 
 class TestIsolation:
     def test_sessions(self, files, google):

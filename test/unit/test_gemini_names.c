@@ -77,6 +77,8 @@ static const struct {
     {"POST", "/interactions", "{\"id\":\"i2\",\"status\":\"completed\"}", "interactions/i2"},
     {"POST", "/agents", "{\"id\":\"a2\"}", "agents/a2"},
     {"GET",  "/webhooks/w1", "{\"id\":\"w1\"}", "webhooks/w1"},
+    {"POST", "/webhooks", "{\"id\":\"w2\",\"name\":\"Hooks/mine\"}", "webhooks/w2"},
+    {"POST", "/webhooks", "{\"name\":\"mine\",\"id\":\"w2\"}", "webhooks/w2"},
     {"GET",  "/models/m", "{\"id\":\"x\"}", NULL},
     {"GET",  "/files/a", "{\"name\":\"files/a\",\"state\":\"ACTIVE\"}", "files/a"},
     {"POST", "/files:register", "{\"file\":{\"name\":\"files/r\"}}", "files/r"},
