@@ -127,8 +127,17 @@ static const struct {
     {"ftypheic",          4, 8, "image/heic"     },
     {"ftypheix",          4, 8, "image/heic"     },
     {"ftypmif1",          4, 8, "image/heif"     },
+    {"ftypavif",          4, 8, "image/avif"     },
     {"BM",                0, 2, "image/bmp"      },
     {"%PDF-",             0, 5, "application/pdf"},
+    {"ftypM4A ",          4, 8, "audio/m4a"      },
+    {"ftypqt  ",          4, 8, "video/mov"      },
+    {"ftyp",              4, 4, "video/mp4"      }, /* of what is not named before it */
+    {"\x1a\x45\xdf\xa3",  0, 4, "video/webm"     },
+    {"WAVE",              8, 4, "audio/wav"      },
+    {"ID3",               0, 3, "audio/mp3"      },
+    {"fLaC",              0, 4, "audio/flac"     },
+    {"OggS",              0, 4, "audio/ogg"      },
 };
 
 const char *gb_openai_sniff(const char *bytes, size_t len)
@@ -364,7 +373,7 @@ static apr_status_t fetched_put(gb_openai_call_t *call, gb_buf_t *out, const gb_
     type = gb_openai_sniff(fetch->bytes, fetch->len);
     if (type == NULL) {
         return refuse(call, "invalid_image_url", fetch->param,
-                      "what was fetched from this address is no picture.");
+                      "what was fetched from this address is no picture, film, sound or PDF.");
     }
     gb_buf_printf(out, "{\"mimeType\":\"%s\",\"data\":\"", type);
     gb_openai_base64_put(out, fetch->bytes, fetch->len);
