@@ -371,8 +371,9 @@ static void arguments_get(gb_openai_answer_t *a, gb_openai_tool_call_t *call, gb
     call->arguments_len = text.len;
 }
 
-static void call_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t value,
-                      gb_span_t signature)
+/* Whether the client is told of it. */
+static int call_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t value,
+                     gb_span_t signature)
 {
     gb_openai_tool_call_t call = {0};
     gb_span_t args = gb_json_get(value, "args");
@@ -380,14 +381,14 @@ static void call_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t va
     const gb_openai_tool_t *tool;
 
     if (name == NULL || *name == '\0') {
-        return; /* Vertex ends streamed arguments with an empty call */
+        return 0; /* Vertex ends streamed arguments with an empty call */
     }
     call.id = gb_openai_text(gb_json_get(value, "id"), a->pool);
     if (call.id == NULL || *call.id == '\0') {
         call.id = apr_pstrcat(a->pool, "call_", id_next(a), NULL);
     }
     if (((a->call->one_call || a->call->legacy) && c->n_calls > 0) || id_seen(c, call.id)) {
-        return;
+        return 0;
     }
     tool = gb_openai_tool_find(a->call, name);
     call.name = tool != NULL ? tool->name : name;
@@ -399,6 +400,7 @@ static void call_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t va
     c->first_call_id = c->first_call_id != NULL ? c->first_call_id : call.id;
     c->delivered = 1;
     a->writer->call(a, c, &call);
+    return 1;
 }
 
 void gb_openai_tool_call_put(gb_buf_t *out, const gb_openai_tool_call_t *call, int with_index)
@@ -460,7 +462,8 @@ static void part_read(part_t *part, gb_span_t value)
     }
 }
 
-/* Beside Google's own tools the model's turn must come back as it was. */
+/* Beside Google's own tools the model's turn must come back as it was, but for calls that nobody
+ * will answer. */
 static void part_keep(gb_openai_answer_t *a, gb_openai_choice_t *c, const part_t *part,
                       gb_span_t value)
 {
@@ -483,7 +486,6 @@ static void part_tell(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t va
     thought = gb_openai_flag(part.thought);
     gb_openai_part_seen(c, gb_openai_there(part.text) && !thought, a->call->plan->upstream_stream,
                         a->pool);
-    part_keep(a, c, &part, value);
     text_part(a, c, part.text, thought);
     if (gb_openai_there(part.call) || gb_openai_there(part.blob) || gb_openai_there(part.code)
         || gb_openai_there(part.result)) {
@@ -491,9 +493,12 @@ static void part_tell(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t va
         gb_openai_answer_seam_close(a, c);
     }
     if (gb_openai_there(part.call)) {
-        call_part(a, c, part.call, part.signature);
+        if (call_part(a, c, part.call, part.signature)) {
+            part_keep(a, c, &part, value);
+        }
         return;
     }
+    part_keep(a, c, &part, value);
     if (gb_openai_there(part.blob)) {
         media_part(a, c, part.blob, thought);
     }
