@@ -109,7 +109,10 @@ class TestRun:
         first = run("ALLOWED_TOKENS=sk-mine-01234567\n", **own).wait_serving()
         assert first.made("ALLOWED_TOKENS") is first.made("AUTH_TOKEN") is None
         assert not os.path.exists(first.state + "/tokens")
-        assert Client(first.port, token="sk-mine-01234567").get("/v1/models").status == 200
+        client = Client(first.port, token="sk-mine-01234567")
+        for path, status in (("/v1/models", 200), ("/v1/models/models%2Fgemini-2.5-flash", 200), ("/v1/a%2Fb", 404)):
+            answer = client.get(path)
+            assert answer.status == status and answer.headers.get("Content-Type").startswith("application/json")
 
     def test_the_environment_wins(self, run):
         dotenv = ("MAX_RETRIES=7\nFILTERED_MODELS=one, two\nIMAGE_MODELS=[\"three\", \"four\"]\nAPI_KEYS=AIzaFromTheFile\n"
