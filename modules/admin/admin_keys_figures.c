@@ -526,18 +526,9 @@ static void put_periods(json_t *data, const figures_t *figures)
     json_object_set_new(data, "periods", all);
 }
 
-/* gemini-balance's rows have no class. */
-static const char *class_by_status(const gb_log_row_t *row)
-{
-    return row->is_success                          ? "success"
-           : row->status == 429                     ? "quota"
-           : row->status == 0 || row->status >= 500 ? "service"
-                                                    : "";
-}
-
 static json_t *log_row(const gb_log_row_t *row)
 {
-    const admin_class_t *cls = admin_class(row->cls ? row->cls : class_by_status(row));
+    const admin_class_t *cls = admin_class_of(row);
     json_t *json = json_pack("{s:I, s:f, s:i, s:s, s:s, s:s, s:b, s:I}", "log_id",
                              (json_int_t)row->id, "at", (double)row->at / 1000, "status",
                              row->status, "model", row->model ? row->model : "", "pill", cls->tone,

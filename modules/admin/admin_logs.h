@@ -16,6 +16,7 @@ typedef struct admin_class_t {
 
 /* Never NULL. */
 const admin_class_t *admin_class(const char *name);
+const admin_class_t *admin_class_of(const gb_log_row_t *row);
 
 /* ---- admin_page_logs.c: what the address says of filters ---- */
 void admin_log_filter(gb_log_filter_t *filter, const admin_page_t *page, gb_log_table_t table,

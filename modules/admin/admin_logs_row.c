@@ -43,6 +43,20 @@ const admin_class_t *admin_class(const char *name)
     return &classes[i];
 }
 
+/* gemini-balance's rows have no class. */
+static const char *class_by_status(const gb_log_row_t *row)
+{
+    return row->is_success                          ? "success"
+           : row->status == 429                     ? "quota"
+           : row->status == 0 || row->status >= 500 ? "service"
+                                                    : "";
+}
+
+const admin_class_t *admin_class_of(const gb_log_row_t *row)
+{
+    return admin_class(row->cls ? row->cls : class_by_status(row));
+}
+
 /* ---- texts ---- */
 
 static const char *or_empty(const char *text)
@@ -128,7 +142,7 @@ static void put_facts(json_t *tree, const gb_log_row_t *row)
 
 static void put_class(json_t *tree, const gb_log_row_t *row)
 {
-    const admin_class_t *cls = admin_class(row->cls);
+    const admin_class_t *cls = admin_class_of(row);
 
     json_object_set_new(tree, "tone", json_string(cls->tone));
     json_object_set_new(tree, "icon", json_string(cls->icon));

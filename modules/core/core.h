@@ -74,8 +74,6 @@ int core_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, se
 const gb_pool_conf_t *core_pools(int *n);
 /* GBalanceMaxKeys. */
 int core_max_keys(void);
-/* Whether TIMEZONE can be that; "" is UTC. */
-int core_zone_known(const char *name, apr_pool_t *p);
 /* Whether any server has GBalance On. */
 int core_is_used(void);
 

@@ -300,14 +300,6 @@ static void take(put_t *put, const char *name, gb_span_t value)
     if ((!is_null && is_same(put, row)) || is_fixed(put, row)) {
         return;
     }
-    if (!is_null && strcmp(row->name, "TIMEZONE") == 0 && !core_zone_known(text, p)) {
-        fault(put, row->name,
-              apr_psprintf(p,
-                           "%s is no time zone that this machine knows: give one as "
-                           "Europe/Berlin or UTC",
-                           text));
-        return;
-    }
     push_value(put, row, is_null);
 }
 

@@ -376,17 +376,12 @@ apr_array_header_t *core_tokens_make(const gb_settings_t *settings, apr_pool_t *
     return tokens;
 }
 
-int core_zone_known(const char *name, apr_pool_t *p)
+/* Where the machine has no zones any name is taken. */
+static void check_zone(server_rec *s, const gb_settings_t *settings, apr_pool_t *p)
 {
     gb_zone_t *zone;
 
-    return !*name || gb_zone_load(&zone, name, p) == APR_SUCCESS;
-}
-
-/* It may be there tomorrow: the server starts all the same. */
-static void check_zone(server_rec *s, const gb_settings_t *settings, apr_pool_t *p)
-{
-    if (!core_zone_known(settings->timezone, p)) {
+    if (gb_zone_load(&zone, settings->timezone, p) != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s,
                      GBLOGNO(8004) "TIMEZONE: this machine knows no zone %s (is tzdata "
                                    "installed?), so times are in UTC",
