@@ -561,7 +561,7 @@ static void block_tell(gb_openai_answer_t *a, gb_span_t feedback)
     const char *message = gb_openai_text(gb_json_get(feedback, "blockReasonMessage"), a->pool);
     gb_openai_choice_t *c;
 
-    if (reason == NULL || *reason == '\0') {
+    if (reason == NULL || *reason == '\0' || strcmp(reason, "BLOCK_REASON_UNSPECIFIED") == 0) {
         return;
     }
     c = choice_get(a, a->first_choice);
