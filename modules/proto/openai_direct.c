@@ -136,6 +136,15 @@ static int is_json(const gb_request_t *request)
            || strncasecmp(request->content_type, "multipart/", 10) != 0;
 }
 
+/* Whether it has Google's own members, which alone can speak of caches. */
+static int has_google(const gb_plan_t *plan)
+{
+    gb_span_t root = gb_json_root(plan->body, plan->body_len);
+
+    return gb_openai_there(gb_json_path(root, "extra_body.google"))
+           || gb_openai_there(gb_json_get(root, "google"));
+}
+
 static apr_status_t parse_request(gb_plan_t **pplan, const gb_request_t *request,
                                   const gb_settings_t *settings, gb_error_t *err, apr_pool_t *p)
 {
@@ -163,7 +172,7 @@ static apr_status_t parse_request(gb_plan_t **pplan, const gb_request_t *request
     plan->method = routes[route].method;
     plan->path = apr_pstrcat(p, "/openai", path_escape(request->path, p),
                              request->args != NULL ? "?" : NULL, request->args, NULL);
-    if (plan->body != NULL && is_json(request)) {
+    if (plan->body != NULL && is_json(request) && has_google(plan)) {
         gb_gemini_names_in_body(plan);
     }
     plan->bearer = 1;
