@@ -85,13 +85,29 @@ static void put_value(core_api_t *api, const gb_history_row_t *row)
     gb_buf_putc(out, '}');
 }
 
+static apr_int64_t id_of(const apr_array_header_t *rows, int i)
+{
+    return APR_ARRAY_IDX(rows, i, gb_history_row_t).change_id;
+}
+
+/* Of a full page: without the change that it has cut, which begins the next one. */
+static int whole_changes(const apr_array_header_t *rows)
+{
+    int n = rows->nelts;
+
+    while (rows->nelts == PAGE && n > 0 && id_of(rows, n - 1) == id_of(rows, PAGE - 1)) {
+        n--;
+    }
+    return n ? n : rows->nelts;
+}
+
 static void put_changes(core_api_t *api, const apr_array_header_t *rows)
 {
     apr_int64_t id = -1;
-    int i;
+    int i, n = whole_changes(rows);
 
     gb_buf_puts(&api->out, "{\"changes\":[");
-    for (i = 0; i < rows->nelts; i++) {
+    for (i = 0; i < n; i++) {
         const gb_history_row_t *row = &APR_ARRAY_IDX(rows, i, gb_history_row_t);
 
         if (row->change_id != id) {

@@ -266,6 +266,21 @@ class TestSaving:
             assert ask(site, Gemini).status == 200
         assert {call["key"] for call in site.sim.calls()} == {KEYS[2]}
 
+    def test_history_in_pages(self, site):
+        """A page has whole changes: what it has no room for begins the next one."""
+        numbers = [row for row in schema(site).values() if row["type"] == "integer" and row["writable"] and "min" in row]
+        sent = len(numbers)
+        for value in [0, 1] * (250 // sent):
+            put(site, **{row["name"]: row["min"] + value for row in numbers})
+        pages, before = [], ""
+        while not pages or pages[-1]["more"]:
+            pages.append(admin(site, "GET", f"/history{before}"))
+            before = f"?before={pages[-1]['changes'][-1]['id']}"
+        found = [len(change["values"]) for page in pages for change in page["changes"]]
+        rows = site.db.rows("SELECT COUNT(*) AS n FROM gb_history GROUP BY change_id ORDER BY change_id DESC")
+        assert len(pages) > 1 and found == [row["n"] for row in rows]
+        put(site, **{row["name"]: None for row in numbers})
+
 
 class TestManySaves:
     def test_no_request_sees_an_old_or_mixed_state(self, site):
