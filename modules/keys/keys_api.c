@@ -90,9 +90,9 @@ int keys_refuse_rv(keys_ask_t *ask, apr_status_t rv)
     }
     if (rv == APR_ENOSPC) {
         return keys_refuse(ask, HTTP_CONFLICT, NULL,
-                           "There is no room: GBalanceMaxKeys is reached, or there are more than "
-                           "%d different tags.",
-                           GB_POOL_TAGS);
+                           "There is no room: GBalanceMaxKeys is reached, there are more than %d "
+                           "different tags, or those of a key have more than %d bytes together.",
+                           GB_POOL_TAGS, (int)sizeof(((gb_pool_key_t *)0)->tags) - 1);
     }
     ap_log_rerror(APLOG_MARK, APLOG_ERR, rv, ask->r,
                   GBLOGNO(1082) "an operation on keys of the pool %s failed", ask->pool);

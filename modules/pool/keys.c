@@ -269,6 +269,19 @@ static apr_status_t tags_parse(gb_pool_t *pool, const char *text, u32 *mask)
     return APR_SUCCESS;
 }
 
+/* Tags that nobody has any more make room. */
+static apr_status_t tags_get(gb_pool_t *pool, const char *text, u32 *mask)
+{
+    apr_status_t rv = tags_parse(pool, text, mask);
+
+    if (rv == APR_ENOSPC) {
+        tags_sweep(pool);
+        *mask = 0;
+        rv = tags_parse(pool, text, mask);
+    }
+    return rv;
+}
+
 void pool_tags_text(const gb_pool_t *pool, u32 mask, char *out, apr_size_t size)
 {
     int i;
@@ -396,7 +409,7 @@ apr_status_t gb_pool_add_locked(gb_pool_t *pool, const gb_pool_key_t *spec, cons
     key->pool = name;
     key_fill(key, spec, clock);
     key_fill_counters(key, spec);
-    if (tags_parse(pool, spec->tags, &tags) == APR_SUCCESS) {
+    if (tags_get(pool, spec->tags, &tags) == APR_SUCCESS) {
         key->tags = tags;
     }
     memcpy(pool_secret_at(pool, slot), secret, len);
@@ -476,17 +489,16 @@ static void weight_edit(gb_pool_t *pool, u32 slot, int weight)
     }
 }
 
-/* Tags that nobody has any more make room. */
-static apr_status_t tags_get(gb_pool_t *pool, const char *text, u32 *mask)
+/* Of all of them as a text, commas between them. */
+static apr_size_t tags_len(const gb_pool_t *pool, u32 mask)
 {
-    apr_status_t rv = tags_parse(pool, text, mask);
+    apr_size_t len = 0;
+    int i;
 
-    if (rv == APR_ENOSPC) {
-        tags_sweep(pool);
-        *mask = 0;
-        rv = tags_parse(pool, text, mask);
+    for (i = 0; i < GB_POOL_TAGS; i++) {
+        len += (mask >> i) & 1 ? strlen(pool->head->tags[i]) + (len > 0) : 0;
     }
-    return rv;
+    return len;
 }
 
 static apr_status_t tags_edit(gb_pool_t *pool, u32 slot, const gb_pool_edit_t *edit)
@@ -508,6 +520,9 @@ static apr_status_t tags_edit(gb_pool_t *pool, u32 slot, const gb_pool_edit_t *e
         rv = tags_get(pool, edit->tags_remove, &mask);
         tags &= ~mask;
     }
+    if (rv == APR_SUCCESS && tags_len(pool, tags) >= sizeof(((gb_pool_key_t *)0)->tags)) {
+        rv = APR_ENOSPC;
+    }
     if (rv == APR_SUCCESS) {
         pool->keys[slot].tags = tags;
     }
@@ -518,13 +533,17 @@ apr_status_t gb_pool_edit_locked(gb_pool_t *pool, apr_uint32_t slot, apr_uint32_
                                  const gb_pool_edit_t *edit, const gb_pool_clock_t *clock)
 {
     key_rec_t *key = key_at(pool, slot, generation);
-    apr_status_t rv = APR_SUCCESS;
+    apr_status_t rv;
 
     if (key == NULL) {
         return APR_NOTFOUND;
     }
     if (edit->weight == 0 || edit->weight > GB_POOL_WEIGHT_MAX) {
         return APR_EINVAL;
+    }
+    rv = tags_edit(pool, slot, edit); /* what alone may fail comes first */
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
     pool_key_count(pool, slot, -1);
     if (edit->weight > 0) {
@@ -535,13 +554,12 @@ apr_status_t gb_pool_edit_locked(gb_pool_t *pool, apr_uint32_t slot, apr_uint32_
     if (edit->note) {
         apr_cpystrn(key->note, edit->note, sizeof(key->note));
     }
-    rv = tags_edit(pool, slot, edit);
     if (edit->project) {
         project_edit(pool, slot, edit->project, clock->mono);
     }
     pool_key_count(pool, slot, 1);
     pool_key_bits(pool, slot);
-    return rv;
+    return APR_SUCCESS;
 }
 
 apr_status_t gb_pool_reset_locked(gb_pool_t *pool, apr_uint32_t slot, apr_uint32_t generation,

@@ -364,7 +364,8 @@ typedef struct gb_pool_edit_t {
         NULL, NULL, NULL, -1, -1, -1, NULL, NULL                                                   \
     }
 
-/* APR_NOTFOUND; APR_EINVAL (weight); APR_ENOSPC (too many different tags). */
+/* APR_NOTFOUND; APR_EINVAL (weight); APR_ENOSPC (too many different tags, or too many of a key):
+ * then nothing is changed. */
 apr_status_t gb_pool_edit_locked(gb_pool_t *pool, apr_uint32_t slot, apr_uint32_t generation,
                                  const gb_pool_edit_t *edit, const gb_pool_clock_t *clock);
 /* Failures to 0, active again, no cool-down of its project. */

@@ -1352,6 +1352,39 @@ static void tags_come_and_go_beside_others(void **state)
     }
 }
 
+static void an_edit_is_done_wholly_or_not_at_all(void **state)
+{
+    fixture_t *f = *state;
+    gb_pool_edit_t edit = GB_POOL_EDIT_NONE;
+    gb_pool_key_t spec;
+    char tag[8];
+    int i;
+
+    fixture_keys(f, "default", 2);
+    edit.note = "changed";
+    for (i = 0; i < 7; i++) {
+        edit.tags_add = apr_psprintf(f->p, "%d-twenty-characters", i);
+        assert_int_equal(gb_pool_edit_locked(f->pool, 1, 1, &edit, &f->clock),
+                         i < 6 ? APR_SUCCESS : APR_ENOSPC); /* 6 of them are 119 bytes */
+        edit.note = i < 5 ? "changed" : "too much";
+    }
+    assert_string_equal(fixture_key(f, 1).note, "changed");
+    assert_int_equal(strlen(fixture_key(f, 1).tags), 119);
+    /* tags that nobody has any more make room for those of a new key */
+    edit.note = NULL;
+    edit.tags_add = NULL;
+    for (i = 0; i < 40; i++) {
+        apr_snprintf(tag, sizeof(tag), "t%d", i);
+        edit.tags = tag;
+        assert_int_equal(gb_pool_edit_locked(f->pool, 2, 1, &edit, &f->clock), APR_SUCCESS);
+        fixture_spec(&spec, "default", 100 + i);
+        apr_snprintf(spec.tags, sizeof(spec.tags), "n%d", i);
+        assert_string_equal(fixture_key(f, fixture_add(f, &spec)).tags, spec.tags);
+        assert_int_equal(gb_pool_remove_locked(f->pool, 3, fixture_key(f, 3).generation),
+                         APR_SUCCESS);
+    }
+}
+
 /* ---- processes ---- */
 
 static void what_a_dead_process_held_comes_back(void **state)
@@ -1586,6 +1619,7 @@ int main(void)
         T(exhaustion_tells_when_and_why),
         T(an_empty_pool_says_so),
         T(tags_come_and_go_beside_others),
+        T(an_edit_is_done_wholly_or_not_at_all),
         T(what_a_dead_process_held_comes_back),
         T(a_report_counts_once),
         T(a_report_for_a_reused_slot_is_dropped),
