@@ -320,6 +320,7 @@ static apr_status_t stream_end(gb_translator_t *t)
             return a->choices->nelts > 0 ? APR_INCOMPLETE : APR_SUCCESS;
         }
     }
+    t->facts->malformed |= gb_openai_malformed(a); /* thoughts alone are no answer */
     if (a->choices->nelts == 0 || t->facts->malformed) {
         return APR_SUCCESS; /* nothing to tell: the facts say why */
     }

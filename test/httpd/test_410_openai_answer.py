@@ -128,6 +128,23 @@ class TestText:
     def test_finish(self, chat, stream, reason, expected):
         assert choice_of(chat, stream, messages=f"[[finish={reason}]] Hi")["finish_reason"] == expected
 
+    def test_thoughts_before_a_call_that_cannot_be_read(self, chat):
+        broken = answer_of({"text": "I will call it", "thought": True}, finishReason="MALFORMED_FUNCTION_CALL")
+        chat.sim.literal(json.dumps(broken).encode(), count=1)
+        assert chat.message(False, messages="Hi")["content"]
+        assert len(chat.sim.calls()) == 2
+        chat.sim.literal(json.dumps(broken).encode())
+        assert chat.post(messages="Hi", status=502)["code"] == "malformed_function_call"
+
+    def test_the_same_in_a_stream(self, chat):
+        """What was told cannot be taken back: the client hears that no answer comes."""
+        broken = answer_of({"text": "I will call it", "thought": True}, finishReason="MALFORMED_FUNCTION_CALL")
+        gemini(chat.sim, broken)(True)
+        answer = chat.site.api.post("/v1/chat/completions", json={
+            "model": FLASH, "messages": [{"role": "user", "content": "Hi"}], "stream": True})
+        *_, last = answer.body.decode().split("data: ")
+        assert json.loads(last)["error"]["code"] == "malformed_function_call"
+
     @BOTH
     def test_prompt_blocked(self, chat, stream):
         chat.sim.fault("blocked", reason="PROHIBITED_CONTENT")
