@@ -54,7 +54,7 @@ static const struct {
     const char *collection; /* of an ID: "interactions/" */
 } members[] = {
     {"fileUri",               "file_uri",                FILE_URI, NULL           },
-    {"uri",                   "uri",                     FILE_URI, NULL           },
+    {"uri",                   "url",                     FILE_URI, NULL           },
     {"cachedContent",         "cached_content",          NAME,     NULL           },
     {"fileName",              "file_name",               NAME,     NULL           },
     {"responsesFile",         "responses_file",          NAME,     NULL           },

@@ -55,6 +55,7 @@ static const struct {
     {"POST",   "/models/veo:predictLongRunning",
      "{\"instances\":[{\"prompt\":\"x\",\"video\":{\"uri\":\"https://h/v1beta/files/v:download?alt=media\"}}]}", "files/v"},
     {"POST",   "/interactions", "{\"input\":[{\"type\":\"video\",\"uri\":\"https://h/v1beta/files/v\"},{\"uri\":\"https://youtu.be/x\"}]}", "files/v"},
+    {"POST",   "/openai/chat/completions", "{\"messages\":[{\"content\":[{\"image_url\":{\"url\":\"https://h/v1beta/files/v\"}}]}]}", "openai/chat/completions openai/chat files/v"},
     {"POST",   "/tunedModels", "{\"tunedModelSource\":{\"tunedModel\":\"tunedModels/t\"}}", "tunedModels/t"},
     {"GET",    "/batches?pageSize=1", "", ""},
     {"GET",    "/batches?pageToken=", "", ""},
