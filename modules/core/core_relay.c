@@ -36,6 +36,7 @@ typedef struct relay_t {
     apr_time_t began;
     int counted;
     int headers_done;
+    int status;    /* the upstream's, 0: none came */
     gb_buf_t body; /* the beginning of the answer */
 } relay_t;
 
@@ -286,22 +287,28 @@ static apr_status_t check_way(relay_t *relay, const char *url, gb_error_t *err)
 
 /* ---- the end ---- */
 
-static void report(relay_t *relay)
+static void judge(const relay_t *relay, gb_verdict_t *verdict)
 {
     gb_outcome_t outcome;
-    gb_verdict_t verdict;
-    gb_report_t news;
 
     memset(&outcome, 0, sizeof(outcome));
-    memset(&news, 0, sizeof(news));
     outcome.transport = relay->r->connection->aborted ? GB_TRANSPORT_CANCELLED : GB_TRANSPORT_OK;
-    outcome.status = relay->r->status;
+    outcome.status = relay->status ? relay->status : relay->r->status;
     outcome.retry_after = -1;
     outcome.has_candidate = outcome.has_content = outcome.complete = 1;
     outcome.body = relay->body.data;
     outcome.body_len = relay->body.len;
     outcome.secret = relay->key.secret;
-    gb_classify(&verdict, &outcome);
+    gb_classify(verdict, &outcome);
+}
+
+static void report(relay_t *relay)
+{
+    gb_verdict_t verdict;
+    gb_report_t news;
+
+    memset(&news, 0, sizeof(news));
+    judge(relay, &verdict);
     news.pool = relay->pool;
     news.model = "";
     news.key = &relay->key;
@@ -494,16 +501,23 @@ static void clean_headers(request_rec *r)
     }
 }
 
-static int is_error(const relay_t *relay)
+/* A fault of our key is not the client's, and Google's errors may repeat the key that they are about. */
+static void tell_error(relay_t *relay, gb_buf_t *out)
 {
-    return relay->r->status >= HTTP_BAD_REQUEST;
-}
+    request_rec *r = relay->r;
+    gb_verdict_t verdict;
 
-/* Google's errors may repeat the key that they are about. */
-static void redact(const relay_t *relay, gb_buf_t *clean)
-{
-    gb_buf_init_pool(clean, GB_BUF_MAX_ERROR * 2, relay->r->pool);
-    gb_redact(clean, relay->body.data ? relay->body.data : "", relay->body.len, relay->key.secret);
+    judge(relay, &verdict);
+    gb_buf_init_pool(out, GB_BUF_MAX_ERROR * 2, r->pool);
+    if (verdict.cls != GB_CLASS_KEY && verdict.cls != GB_CLASS_PROJECT
+        && verdict.cls != GB_CLASS_ACCOUNT) {
+        gb_redact(out, relay->body.data ? relay->body.data : "", relay->body.len,
+                  relay->key.secret);
+        return;
+    }
+    core_answer_status(r, verdict.error.status);
+    ap_set_content_type(r, gb_gemini_dialect.error_type);
+    gb_gemini_error_body(NULL, &verdict.error, 0, out);
 }
 
 /* ---- the same through the engine ---- */
@@ -553,13 +567,14 @@ static int answer(relay_t *relay, core_feed_t *feed)
     request_rec *r = relay->r;
     gb_buf_t body = feed->body;
 
+    relay->status = feed->status;
     core_answer_status(r, feed->status);
     relay->body = feed->body;
-    if (is_error(relay)) {
-        redact(relay, &body);
-    }
     ap_set_content_type(r, feed->content_type && *feed->content_type ? feed->content_type
                                                                      : "application/json");
+    if (relay->status >= HTTP_BAD_REQUEST) {
+        tell_error(relay, &body);
+    }
     apr_table_do(add_header, r, feed->answer_headers, NULL);
     clean_headers(r);
     learn(relay);
@@ -605,7 +620,7 @@ int core_relay_handler(request_rec *r, const gb_dialect_t *dialect)
 /* Keeps the beginning; 1: that was the end. */
 static int read_along(relay_t *relay, apr_bucket_brigade *bb)
 {
-    size_t most = is_error(relay) ? GB_BUF_MAX_ERROR : GB_BUF_MAX_LINE;
+    size_t most = relay->status >= HTTP_BAD_REQUEST ? GB_BUF_MAX_ERROR : GB_BUF_MAX_LINE;
     int ended = 0;
     apr_bucket *b;
 
@@ -626,13 +641,13 @@ static int read_along(relay_t *relay, apr_bucket_brigade *bb)
 /* The whole error, in the place of the brigade in which it ends. */
 static void put_error(relay_t *relay, apr_bucket_brigade *bb)
 {
-    gb_buf_t clean;
+    gb_buf_t told;
 
-    redact(relay, &clean);
+    tell_error(relay, &told);
     apr_brigade_cleanup(bb);
-    apr_brigade_write(bb, NULL, NULL, clean.data ? clean.data : "", clean.len);
+    apr_brigade_write(bb, NULL, NULL, told.data ? told.data : "", told.len);
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(bb->bucket_alloc));
-    ap_set_content_length(relay->r, (apr_off_t)clean.len);
+    ap_set_content_length(relay->r, (apr_off_t)told.len);
 }
 
 static apr_status_t upload_filter(ap_filter_t *f, apr_bucket_brigade *bb)
@@ -642,10 +657,11 @@ static apr_status_t upload_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 
     if (!relay->headers_done) {
         relay->headers_done = 1;
+        relay->status = f->r->status;
         clean_headers(f->r);
     }
     ended = read_along(relay, bb);
-    if (is_error(relay)) {
+    if (relay->status >= HTTP_BAD_REQUEST) {
         if (!ended) {
             return apr_brigade_cleanup(bb);
         }

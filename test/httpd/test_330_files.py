@@ -285,15 +285,18 @@ class TestOwners:
         assert send(files.api, address, b"data").status == 200
 
 
-class TestSuspended:
-    def test_no_key_in_an_answer(self, files, google):
+class TestFaultsOfKeys:
+    def test_are_ours(self, files, google):
         """Google's message names the key that it is about."""
         address = session(files.api, 4)
         google.fault = "suspended"
         answer = send(files.api, address, b"data")
         google.fault = None
-        assert Gemini.check_error(answer, 403)["message"].startswith("Permission denied: Consumer 'api_key:")
+        assert "suspended" not in Gemini.check_error(answer, 503)["message"]
         assert not any(key.encode() in answer.body for key in KEYS)
+        states = files.client_of(OTHER).get("/health", anonymous=True)
+        assert states.status == 200, "the others serve"
+        Gemini.check_error(send(files.api, address, b"data"), 503)      # which is known now
 
 
 class TestBesideAnotherProxy:
