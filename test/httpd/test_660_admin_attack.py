@@ -121,6 +121,22 @@ class TestGuessingByBasic:
         assert ask(site, "/api/config", {"Authorization": f"Bearer {ADMIN}"}).status == 429
 
 
+class TestBesideAProxy:
+    """A site that hands on all it gets: what is ours stays here, all of it."""
+    PROXY = "ProxyPass / http://127.0.0.1:9/"
+
+    @pytest.mark.parametrize("api,prefix", [(f"{PROXY}\n{API}", "/llm"), (f"{API}{PROXY}", ""),
+                                            (f"<Location />\n{PROXY.replace(' / ', ' ')}\n</Location>\n{API}", "")])
+    def test_pages_and_what_they_consist_of(self, make_site, api, prefix):
+        site = make_site(Conf(api=api, prefix=prefix, modules=("proxy", "proxy_http"), claims=("AH00957", "AH01114")))
+        browser = Browser(site, prefix=prefix)
+        assert browser.login().status == 303 and browser.get("/keys_status").status == 200
+        for name in ("app.js", "gbalance.css", "chart.js/chart.min.js", "i18n/zh-CN.json"):
+            assert browser.get(f"/gbalance/{name}").status == 200, name
+        assert site.api.request("GET", prefix + "/v1/models", token=TOKEN).status == 200
+        assert site.api.request("GET", "/elsewhere", anonymous=True).status == 503
+
+
 class TestPrefixBelowApi:
     @pytest.mark.parametrize("prefix", ["/api", "/api/llm"])
     def test_the_pages_are_there(self, make_site, prefix):
