@@ -108,7 +108,7 @@ int gb_openai_malformed(const gb_openai_answer_t *a)
 
     for (i = 0; i < a->choices->nelts; i++) {
         c = APR_ARRAY_IDX(a->choices, i, gb_openai_choice_t *);
-        if (ending_of(c) != ENDS_MALFORMED || c->text.len > 0 || c->other_parts) {
+        if (ending_of(c) != ENDS_MALFORMED || c->delivered) {
             return 0;
         }
     }
@@ -228,7 +228,6 @@ static void text_part(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t te
         content_tell(a, c, text);
     }
     else if (a->call->show_thoughts) {
-        c->delivered = 1;
         a->writer->text(a, c, text, 1);
     }
 }

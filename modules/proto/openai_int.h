@@ -406,7 +406,7 @@ typedef struct gb_openai_choice_t {
     int index;
     int begun; /* the role was told */
     int n_calls, n_images;
-    int delivered;   /* something a client would see */
+    int delivered;   /* something of an answer was told; thoughts are none */
     char finish[40]; /* Gemini's word, "" until told */
     char finish_message[200];
     apr_array_header_t *call_ids; /* raw spans: calls are told once */
