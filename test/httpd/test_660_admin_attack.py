@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import tools
 from conf import KEYS, TOKEN, Conf
 from store import Database
 from test_600_admin_login import ADMIN, API, Browser, session_cookie
@@ -135,6 +136,15 @@ class TestBesideAProxy:
             assert browser.get(f"/gbalance/{name}").status == 200, name
         assert site.api.request("GET", prefix + "/v1/models", token=TOKEN).status == 200
         assert site.api.request("GET", "/elsewhere", anonymous=True).status == 503
+
+
+    def test_pictures(self, make_site):
+        site = make_site(Conf(modules=("proxy", "proxy_http")), start=False)
+        site.write("a.png", b"picture")
+        site.conf.api = (f"{self.PROXY}\nDefine GB_IMAGES {site.root}/htdocs\n"
+                         f"Include {tools.SRCDIR}/conf.d/gbalance-images.conf\nUnDefine GB_IMAGES\n")
+        site.start()
+        assert site.api.request("GET", "/gbalance-images/a.png", anonymous=True).read() == b"picture"
 
 
 class TestPrefixBelowApi:
