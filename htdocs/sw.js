@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What makes the pages installable.  It keeps what pages consist of (scripts, styles, icons) for the
 // moment in which the server cannot be reached, and says then that it cannot.  Pages, figures and
-// everything below api never go into its cache.
+// everything below api never go into its cache.  The rest of the site, which may begin at the same
+// mount, is none of its business.
 
 const CACHE = 'gbalance-parts';
 const home = new URL('./', self.location).pathname; // "/llm/gbalance/"
+const mount = new URL('../', self.location).pathname;
+const pages = ['auth', 'config', 'keys', 'keys_status', 'logs', 'playground', 'sessions', 'usage'];
 
 self.addEventListener('install', (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(['offline.html', 'gbalance.css', 'logo.svg'])));
@@ -26,11 +29,14 @@ async function part(request) {
   }
 }
 
+const isPage = (path) => path.startsWith(mount) && pages.includes(path.slice(mount.length).split('/')[0]);
 const page = (request) => fetch(request).catch(() => caches.match(`${home}offline.html`));
 
 self.addEventListener('fetch', (event) => {
   const url = new URL(event.request.url);
   if (event.request.method !== 'GET' || url.origin !== self.location.origin) return;
-  if (event.request.mode === 'navigate') event.respondWith(page(event.request));
+  if (event.request.mode === 'navigate') {
+    if (isPage(url.pathname)) event.respondWith(page(event.request));
+  }
   else if (url.pathname.startsWith(home)) event.respondWith(part(event.request));
 });

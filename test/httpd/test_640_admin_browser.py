@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from playwright.sync_api import Error
 
 from browser import ADMIN_API, ADMIN_TOKEN, LOOKS
 from conf import KEYS, Conf
@@ -142,5 +143,13 @@ class TestShared:
             return urls;
         }""")
         assert kept and all(url.startswith("/gbalance/") for url in kept), kept
+        page.expect("ERR_INTERNET_DISCONNECTED")
+        page.context.set_offline(True)
+        page.goto("/keys/add")
+        assert "cannot be reached" in page.inner_text("main")
+        with pytest.raises(Error, match="ERR_INTERNET_DISCONNECTED"):
+            page.goto("/index.html")  # the site's own, of which we say nothing
+        page.context.set_offline(False)
+        page.goto("/sessions")
         manifest = page.evaluate("fetch(document.querySelector('link[rel=manifest]').href).then(r => r.json())")
         assert manifest["display"] == "standalone" and {i["sizes"] for i in manifest["icons"]} >= {"192x192", "512x512"}
