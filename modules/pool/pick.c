@@ -95,6 +95,12 @@ static int fits(pick_t *pick, u32 slot)
     return has_room(pick, slot);
 }
 
+/* Who has tried few keys finds another one soon; a long prompt may have to look further for room. */
+static int search_max(const pick_t *pick)
+{
+    return pick->room_at || pick->seen_too_large ? SEARCH_FAR : SEARCH_MAX;
+}
+
 /* ---- policies ---- */
 
 /* Moves the cursor to the next candidate in turn; a heavy key is met in several rounds. */
@@ -127,7 +133,8 @@ static u32 by_turn(pick_t *pick)
     u32 slot, second = 0;
     int wraps = 0, looked = 0;
 
-    while ((slot = next_in_turn(pick, &cursor, &round, &wraps)) != 0 && looked++ < SEARCH_MAX) {
+    while ((slot = next_in_turn(pick, &cursor, &round, &wraps)) != 0
+           && looked++ < search_max(pick)) {
         if (!fits(pick, slot)) {
             continue;
         }
@@ -136,7 +143,7 @@ static u32 by_turn(pick_t *pick)
         }
         second = second ? second : slot;
     }
-    if (slot == 0 || looked > SEARCH_MAX) {
+    if (slot == 0 || looked > search_max(pick)) {
         return second;
     }
     if (pick->want->n_exclude == 0) {
@@ -169,7 +176,7 @@ static u32 by_burden(pick_t *pick)
     i64 least = 0;
     int looked, around = 0;
 
-    for (looked = 0; looked < SEARCH_MAX; looked++) {
+    for (looked = 0; looked < (best ? SEARCH_MAX : search_max(pick)); looked++) {
         slot = pool_search_next(&pick->search, cursor + 1);
         if (slot == 0 && !around++) {
             slot = pool_search_next(&pick->search, 1);

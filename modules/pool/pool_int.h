@@ -33,8 +33,9 @@ typedef apr_int64_t i64;
 #define BLAME_N          64
 #define GUARD_N          16
 #define FAULT_N          16
-#define TICK_MAX         64 /* deadlines served by one pick */
-#define SEARCH_MAX       64 /* candidates looked at closely by one pick */
+#define TICK_MAX         64   /* deadlines served by one pick */
+#define SEARCH_MAX       64   /* candidates looked at closely by one pick ... */
+#define SEARCH_FAR       1024 /* ... and of a prompt that has no room with them */
 #define DAY              (24 * 3600 * (i64)APR_USEC_PER_SEC)
 #define HOUR             (3600 * (i64)APR_USEC_PER_SEC)
 

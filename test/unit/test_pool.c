@@ -808,6 +808,35 @@ static void a_prompt_that_can_never_fit_is_told_so(void **state)
     assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
 }
 
+/* Among many whose minutes are nearly used. */
+static void a_long_prompt_finds_the_one_key_with_room(void **state)
+{
+    static const gb_pool_policy_t policies[] = {GB_POLICY_ROUND_ROBIN, GB_POLICY_HEADROOM};
+    fixture_t *f = *state;
+    gb_pool_edit_t edit = GB_POOL_EDIT_NONE;
+    gb_pool_want_t want = {
+        .model = PRO, .limits = {0, 1000, 0},
+             .tokens = 600
+    };
+    int i, k;
+
+    fixture_keys(f, "default", 200);
+    for (k = 0; k < 2; k++) {
+        f->rules.policy = policies[k];
+        fixture_wait(f, SEC(120));
+        edit.enabled = 0;
+        assert_int_equal(gb_pool_edit_locked(f->pool, 150, 1, &edit, &f->clock), APR_SUCCESS);
+        for (i = 0; i < 199; i++) {
+            assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
+        }
+        edit.enabled = 1;
+        assert_int_equal(gb_pool_edit_locked(f->pool, 150, 1, &edit, &f->clock), APR_SUCCESS);
+        assert_int_equal(fixture_pick_want(f, &want), GB_POOL_OK);
+        assert_int_equal(f->got.slot, 150);
+        assert_int_equal(fixture_pick_want(f, &want), GB_POOL_RESTING);
+    }
+}
+
 /* ---- what a key dies of, and what not ---- */
 
 static void clients_never_touch_a_key(void **state)
@@ -1593,6 +1622,7 @@ int main(void)
         T(a_told_limit_that_others_use_is_not_enforced),
         T(a_learnt_limit_is_forgotten_after_a_day),
         T(a_prompt_that_can_never_fit_is_told_so),
+        T(a_long_prompt_finds_the_one_key_with_room),
         T(clients_never_touch_a_key),
         T(a_dead_key_leaves_at_once),
         T(a_dead_project_takes_its_keys_along),
