@@ -371,6 +371,20 @@ class TestPagesSayWhatIsSo:
         rows = logged.get(f"/keys/{key}?format=json")["rows"]
         assert [(row["status"], row["pill"], row["icon"]) for row in rows if row["status"] == 400] == [(400, "bad", "key")]
 
+    def test_a_log_that_was_emptied(self, make_site):
+        """It says nothing of whether there were errors: the figures know."""
+        db = Database("sqlite3")
+        site = make_site(Conf(main=db.main, api=MOUNT))
+        logged = Logged(site, db)
+        logged.db.await_tables()
+        logged.fail(400)
+        logged.db.await_rows(1, "t_error_logs")
+        assert logged.delete("/api/logs/errors/all") == 204
+        for query in ("", "&time=7d"):
+            wait_until(lambda: logged.get(f"/logs?tab=errors{query}&format=json")["n_errors"] == 1, "the figures")
+            html = site.api.request("GET", f"/logs?tab=errors{query}", token=ADMIN).text
+            assert "No rows of this time" in html and "No errors" not in html and "Nothing matches" not in html
+
     def test_a_model_is_paused_no_longer_than_it_is(self, logged):
         """The breaker, which the three failures have opened for a second."""
         def broken():
