@@ -353,6 +353,18 @@ static void park_resume(conn_rec *c, request_rec *r)
     sockets_restore(pc);
 }
 
+/* What mod_filter puts into the chain by type bears the filter's name; what it declares may be any. */
+static const char *name_of(const ap_filter_t *f)
+{
+    static const char by_type[] = "BYTYPE:";
+    const char *name = f->frec->name;
+
+    if (strncasecmp(name, by_type, sizeof(by_type) - 1) == 0) {
+        return name + sizeof(by_type) - 1;
+    }
+    return f->frec->providers ? NULL : name;
+}
+
 /* Filters that sleep or talk back must not run in the engine's thread. */
 static int has_unfit_filter(request_rec *r)
 {
@@ -362,10 +374,15 @@ static int has_unfit_filter(request_rec *r)
     int i;
 
     for (f = r->output_filters; f; f = f->next) {
-        for (i = 0; unfit[i]; i++) {
-            if (strcasecmp(f->frec->name, unfit[i]) == 0) {
+        const char *name = name_of(f);
+
+        for (i = 0; name && unfit[i]; i++) {
+            if (strcasecmp(name, unfit[i]) == 0) {
                 return 1;
             }
+        }
+        if (!name) {
+            return 1;
         }
     }
     return 0;

@@ -14,6 +14,8 @@ from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin
 
 pytestmark = pytest.mark.smoke
 
+ONE_CHILD = "StartServers 1\nServerLimit 1\nMaxRequestWorkers 25\nMaxSpareThreads 25"
+
 surfaces = pytest.mark.parametrize("surface", SURFACES, ids=SURFACE_IDS)
 
 WAYS = {
@@ -27,7 +29,7 @@ WAYS = {
                     api="AddOutputFilterByType DEFLATE application/json text/event-stream"),
     "h2 offered": Conf(tls=True, protocols="h2 http/1.1"),
     "no keep-alive": Conf(main="KeepAlive Off"),
-    "one child": Conf(mpm_lines="StartServers 1\nServerLimit 1\nMaxRequestWorkers 25\nMaxSpareThreads 25"),
+    "one child": Conf(mpm_lines=ONE_CHILD),
 }
 
 
@@ -221,6 +223,26 @@ Options +Includes
     def test_health_included(self, site):
         site.write("health.shtml", '<!--#include virtual="/health" -->')
         assert "healthy" in site.api.get("/health.shtml", anonymous=True).text
+
+
+class TestFiltersThatSleep:
+    """A filter that holds its thread must not hold the engine, in whose thread all streams of a child are written."""
+    LINES = {"for all": "SetOutputFilter RATE_LIMIT", "by type": "AddOutputFilterByType RATE_LIMIT text/event-stream",
+             "declared": "FilterDeclare slowly\nFilterProvider slowly RATE_LIMIT true\nFilterChain slowly"}
+
+    @pytest.mark.parametrize("lines", LINES)
+    def test_others_go_on(self, make_site, lines):
+        site = make_site(Conf(modules=("filter", "ratelimit"), mpm_lines=ONE_CHILD + "\nMinSpareThreads 1",
+                              api=f"SetEnvIf User-Agent slow rate-limit=4\n{self.LINES[lines]}"))
+        slow = begin(site, Gemini, "[[chunks=64 size=2048]]", headers={"User-Agent": "slow"})
+        next(slow.pieces())
+        for _ in range(5):
+            assert Gemini.stream_text(begin(site, Gemini, "[[chunks=5 interval=10 seq]]"))
+        with slow.conn:
+            slow.conn.sock.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                while slow.conn.sock.recv(1 << 20):
+                    pass
 
 
 class TestReqtimeout:
