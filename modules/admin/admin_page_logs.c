@@ -166,8 +166,8 @@ static gb_stats_ask_t figures_ask(const logs_t *logs)
     ask.from = apr_time_from_msec(logs->filter.from);
     ask.to = logs->filter.to ? apr_time_from_msec(logs->filter.to) : logs->now;
     ask.period = ask.to - ask.from > apr_time_from_sec(92 * GB_PERIOD_DAY) ? GB_PERIOD_DAY
-                 : ask.to - ask.from < apr_time_from_sec(2 * GB_PERIOD_HOUR) && ask.of == GB_OF_ALL
-                     ? GB_PERIOD_MINUTE
+                 : ask.to - ask.from < apr_time_from_sec(2 * GB_PERIOD_DAY) && ask.of == GB_OF_ALL
+                     ? GB_PERIOD_MINUTE /* kept that long, and more exact than an hour */
                      : GB_PERIOD_HOUR;
     return ask;
 }

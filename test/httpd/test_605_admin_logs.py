@@ -14,6 +14,7 @@ import pytest
 import tools
 from client import Cut
 from conf import KEYS, Conf
+from rows import Rows, fill
 from store import Database, MariaServer
 from tools import wait_until
 from wire import OpenAI, ask
@@ -384,6 +385,17 @@ class TestPagesSayWhatIsSo:
             wait_until(lambda: logged.get(f"/logs?tab=errors{query}&format=json")["n_errors"] == 1, "the figures")
             html = site.api.request("GET", f"/logs?tab=errors{query}", token=ADMIN).text
             assert "No rows of this time" in html and "No errors" not in html and "Nothing matches" not in html
+
+    def test_a_tab_counts_what_its_list_has(self, make_site):
+        """Not all of the hour in which the last 24 begin."""
+        db = Database("sqlite3")
+        site = make_site(Conf(main=db.main, api=MOUNT))
+        logged = Logged(site, db)
+        logged.db.await_tables()
+        now = int(datetime.datetime.now().timestamp() * 1000)
+        fill(site, Rows(2, lambda n: now - 86_400_000 + (120_000, -120_000)[n], [id_of(KEYS[0])]))
+        found = logged.get("/logs?tab=requests&format=json")
+        assert found["shown"] == found["n_requests"] == 1
 
     def test_a_model_is_paused_no_longer_than_it_is(self, logged):
         """The breaker, which the three failures have opened for a second."""

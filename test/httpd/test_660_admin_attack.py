@@ -147,6 +147,12 @@ class TestBesideAProxy:
         assert site.api.request("GET", "/gbalance-images/a.png", anonymous=True).read() == b"picture"
 
 
+class TestBehindATlsProxy:
+    def test_the_cookie_is_secure(self, make_site):
+        site = make_site(Conf(api=f"ServerName https://ai.example.org\n{API}"))
+        assert session_cookie(Browser(site).login()).endswith("; HttpOnly; SameSite=Strict; Secure")
+
+
 class TestPrefixBelowApi:
     @pytest.mark.parametrize("prefix", ["/api", "/api/llm"])
     def test_the_pages_are_there(self, make_site, prefix):
