@@ -376,6 +376,21 @@ gb_span_t gb_json_get(gb_span_t object, const char *name)
     return get_n(object, name, strlen(name), NULL);
 }
 
+void gb_json_get_all(gb_span_t object, const char *const *names, size_t n, gb_span_t *values)
+{
+    gb_json_iter_t it;
+    size_t i;
+
+    memset(values, 0, n * sizeof(*values));
+    for (gb_json_iter(&it, object); gb_json_next(&it);) {
+        for (i = 0; i < n; i++) {
+            if (gb_json_eq(it.key, names[i])) {
+                values[i] = it.value;
+            }
+        }
+    }
+}
+
 gb_span_t gb_json_get2(gb_span_t object, const char *name, const char *other)
 {
     return get_n(object, name, strlen(name), other);

@@ -63,6 +63,8 @@ gb_json_kind_t gb_json_kind(gb_span_t value);
  * when object is no object.
  */
 gb_span_t gb_json_get(gb_span_t object, const char *name);
+/* The same for n names in one walk over the text: values[i] is that of names[i]. */
+void gb_json_get_all(gb_span_t object, const char *const *names, size_t n, gb_span_t *values);
 /* The same for either of two spellings (lowerCamel and snake_case). */
 gb_span_t gb_json_get2(gb_span_t object, const char *name, const char *other);
 /* Along a path of member names, "a.b.c"; array elements as "a.0". */

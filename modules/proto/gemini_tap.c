@@ -10,7 +10,6 @@
  */
 #include "proto/gemini.h"
 
-#include <stddef.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -232,41 +231,12 @@ static void tap_prompt_feedback(gb_facts_t *facts, gb_span_t feedback)
     }
 }
 
-/* The counts of a usageMetadata, -1 where it has none. */
-typedef struct usage_t {
-    apr_int64_t prompt, tool_prompt, candidates, thoughts, cached, total;
-} usage_t;
-
-static const struct {
-    const char *name;
-    size_t at;
-} counts[] = {
-    {"promptTokenCount",        offsetof(usage_t, prompt)     },
-    {"toolUsePromptTokenCount", offsetof(usage_t, tool_prompt)},
-    {"candidatesTokenCount",    offsetof(usage_t, candidates) },
-    {"thoughtsTokenCount",      offsetof(usage_t, thoughts)   },
-    {"cachedContentTokenCount", offsetof(usage_t, cached)     },
-    {"totalTokenCount",         offsetof(usage_t, total)      },
-};
-
-static void read_usage(usage_t *usage, gb_span_t metadata)
+/* A count of a usageMetadata, -1 for none. */
+static apr_int64_t count(gb_span_t value)
 {
-    gb_json_iter_t it;
+    apr_int64_t n = -1;
 
-    usage->prompt = usage->tool_prompt = usage->candidates = -1;
-    usage->thoughts = usage->cached = usage->total = -1;
-    for (gb_json_iter(&it, metadata); gb_json_next(&it);) {
-        size_t i;
-
-        for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-            if (gb_json_eq(it.key, counts[i].name)) {
-                apr_int64_t n = -1;
-
-                gb_json_int_or_str(it.value, &n);
-                *(apr_int64_t *)(void *)((char *)usage + counts[i].at) = n >= 0 ? n : -1;
-            }
-        }
-    }
+    return gb_json_int_or_str(value, &n) && n >= 0 ? n : -1;
 }
 
 static apr_int64_t sum(apr_int64_t a, apr_int64_t b)
@@ -278,29 +248,33 @@ static apr_int64_t sum(apr_int64_t a, apr_int64_t b)
  * Usage in a stream is cumulative: the last one counts, whole.  The candidates'
  * count is often missing; the total tells it then.
  */
-static void tap_usage(gb_facts_t *facts, gb_span_t metadata)
+static void tap_usage(gb_facts_t *facts, gb_span_t usage)
 {
-    apr_int64_t prompt, completion;
-    usage_t usage;
+    static const char *const names[] = {"promptTokenCount",     "toolUsePromptTokenCount",
+                                        "candidatesTokenCount", "thoughtsTokenCount",
+                                        "totalTokenCount",      "cachedContentTokenCount"};
+    gb_span_t found[6];
+    apr_int64_t prompt, completion, thoughts, total;
 
-    read_usage(&usage, metadata);
-    prompt = sum(usage.prompt, usage.tool_prompt);
-    completion = usage.candidates;
-    if (prompt < 0 && completion < 0 && usage.thoughts < 0 && usage.total < 0) {
+    gb_json_get_all(usage, names, 6, found);
+    prompt = sum(count(found[0]), count(found[1]));
+    completion = count(found[2]);
+    thoughts = count(found[3]);
+    total = count(found[4]);
+    if (prompt < 0 && completion < 0 && thoughts < 0 && total < 0) {
         return; /* Vertex sends chunks with only a trafficType */
     }
-    if (completion >= 0 || usage.total < 0) {
-        completion = sum(completion, usage.thoughts);
+    if (completion >= 0 || total < 0) {
+        completion = sum(completion, thoughts);
     }
     else {
-        completion = usage.total > prompt && prompt >= 0 ? usage.total - prompt
-                                                         : sum(0, usage.thoughts);
+        completion = total > prompt && prompt >= 0 ? total - prompt : sum(0, thoughts);
     }
     facts->prompt_tokens = prompt;
     facts->completion_tokens = completion;
-    facts->thought_tokens = usage.thoughts;
-    facts->cached_tokens = usage.cached;
-    facts->total_tokens = usage.total >= 0 ? usage.total : sum(prompt, completion);
+    facts->thought_tokens = thoughts;
+    facts->cached_tokens = count(found[5]);
+    facts->total_tokens = total >= 0 ? total : sum(prompt, completion);
 }
 
 static void tap_model_version(gb_facts_t *facts, gb_span_t value)
@@ -317,38 +291,6 @@ static void tap_response_id(gb_facts_t *facts, gb_span_t value)
 {
     if (facts->response_id[0] == '\0' && gb_json_kind(value) == GB_JSON_STRING) {
         copy_text(facts->response_id, sizeof(facts->response_id), value);
-    }
-}
-
-typedef struct member_t {
-    const char *name;
-    void (*tap)(gb_facts_t *facts, gb_span_t value);
-} member_t;
-
-static const member_t members[] = {
-    {"error",          NULL               },
-    {"candidates",     tap_candidates     },
-    {"promptFeedback", tap_prompt_feedback},
-    {"usageMetadata",  tap_usage          },
-    {"modelVersion",   tap_model_version  },
-    {"responseId",     tap_response_id    },
-};
-
-#define N_MEMBERS (sizeof(members) / sizeof(members[0]))
-
-/* The last one of each name, in one walk over the text. */
-static void find_members(gb_span_t found[N_MEMBERS], gb_span_t object)
-{
-    gb_json_iter_t it;
-    size_t i;
-
-    memset(found, 0, sizeof(*found) * N_MEMBERS);
-    for (gb_json_iter(&it, object); gb_json_next(&it);) {
-        for (i = 0; i < N_MEMBERS; i++) {
-            if (gb_json_eq(it.key, members[i].name)) {
-                found[i] = it.value;
-            }
-        }
     }
 }
 
@@ -377,17 +319,21 @@ static gb_span_t unwrap(gb_span_t json)
 
 void gb_gemini_tap(gb_facts_t *facts, gb_span_t json, apr_pool_t *p)
 {
-    gb_span_t object = unwrap(json), found[N_MEMBERS];
+    static const char *const names[] = {"error",         "candidates",   "promptFeedback",
+                                        "usageMetadata", "modelVersion", "responseId"};
+    static void (*const taps[])(gb_facts_t * facts, gb_span_t value) = {
+        NULL, tap_candidates, tap_prompt_feedback, tap_usage, tap_model_version, tap_response_id};
+    gb_span_t object = unwrap(json), found[6];
     size_t i;
 
-    find_members(found, object);
+    gb_json_get_all(object, names, 6, found);
     if (!is_empty(found[0])) {
         tap_error(facts, object, p);
         return;
     }
-    for (i = 1; i < N_MEMBERS; i++) {
+    for (i = 1; i < 6; i++) {
         if (found[i].p) {
-            members[i].tap(facts, found[i]);
+            taps[i](facts, found[i]);
         }
     }
 }

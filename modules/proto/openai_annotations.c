@@ -145,11 +145,9 @@ static void citations_read(gb_openai_choice_t *choice, gb_span_t citations, apr_
     }
 }
 
-void gb_openai_sources_read(gb_openai_choice_t *choice, gb_span_t candidate, apr_pool_t *p)
+void gb_openai_sources_read(gb_openai_choice_t *choice, gb_span_t grounding, gb_span_t citations,
+                            apr_pool_t *p)
 {
-    gb_span_t grounding = gb_json_get(candidate, "groundingMetadata");
-    gb_span_t citations = gb_json_get(candidate, "citationMetadata");
-
     if (gb_json_kind(grounding) != GB_JSON_OBJECT && gb_json_kind(citations) != GB_JSON_OBJECT) {
         return;
     }

@@ -514,12 +514,11 @@ static void part_tell(gb_openai_answer_t *a, gb_openai_choice_t *c, gb_span_t va
 
 /* ---- candidates ---- */
 
-static void finish_read(gb_openai_choice_t *c, gb_span_t candidate, apr_pool_t *p)
+static void finish_read(gb_openai_choice_t *c, gb_span_t told, gb_span_t words, apr_pool_t *p)
 {
-    gb_span_t told = gb_json_get(candidate, "finishReason");
     const char *reason = gb_json_kind(told) == GB_JSON_NUMBER ? gb_gemini_finish_name(told)
                                                               : gb_openai_text(told, p);
-    const char *message = gb_openai_text(gb_json_get(candidate, "finishMessage"), p);
+    const char *message = gb_openai_text(words, p);
 
     if (reason != NULL && *reason != '\0') {
         apr_cpystrn(c->finish, reason, sizeof(c->finish));
@@ -531,26 +530,30 @@ static void finish_read(gb_openai_choice_t *c, gb_span_t candidate, apr_pool_t *
 
 static void candidate_tell(gb_openai_answer_t *a, gb_span_t candidate)
 {
+    static const char *const names[] = {"index",           "content",        "finishReason",
+                                        "finishMessage",   "logprobsResult", "groundingMetadata",
+                                        "citationMetadata"};
+    gb_span_t found[7];
     apr_int64_t index = 0;
     gb_openai_choice_t *c;
     gb_json_iter_t it;
 
-    gb_json_int(gb_json_get(candidate, "index"), &index);
+    gb_json_get_all(candidate, names, 7, found);
+    gb_json_int(found[0], &index);
     if (index < 0 || index > 128) {
         return;
     }
     c = choice_get(a, a->first_choice + (int)index);
-    c->logprobs = a->call->logprobs ? gb_json_get(candidate, "logprobsResult")
-                                    : (gb_span_t){NULL, 0};
-    finish_read(c, candidate, a->pool);
-    for (gb_json_iter(&it, gb_json_path(candidate, "content.parts")); gb_json_next(&it);) {
+    c->logprobs = a->call->logprobs ? found[4] : (gb_span_t){NULL, 0};
+    finish_read(c, found[2], found[3], a->pool);
+    for (gb_json_iter(&it, gb_json_get(found[1], "parts")); gb_json_next(&it);) {
         part_tell(a, c, it.value);
     }
     if (gb_openai_there(c->logprobs)) {
         a->writer->logprobs(a, c);
         c->logprobs = (gb_span_t){NULL, 0};
     }
-    gb_openai_sources_read(c, candidate, a->pool);
+    gb_openai_sources_read(c, found[5], found[6], a->pool);
 }
 
 /* A blocked prompt has no candidate: it gets one choice that says so. */
@@ -597,6 +600,8 @@ static void signature_check(gb_openai_answer_t *a)
 
 apr_status_t gb_openai_answer_event(gb_openai_answer_t *a, gb_span_t root)
 {
+    static const char *const names[] = {"usageMetadata", "candidates", "promptFeedback"};
+    gb_span_t found[3];
     gb_json_iter_t it;
 
     gb_gemini_tap(a->facts, root, a->pool);
@@ -607,11 +612,12 @@ apr_status_t gb_openai_answer_event(gb_openai_answer_t *a, gb_span_t root)
         gb_facts_add_tokens(a->facts, &a->facts_before); /* figures of a fan-out are sums */
     }
     gb_openai_answer_name(a);
-    gb_openai_usage_read(&a->usage, gb_json_get(root, "usageMetadata"));
-    for (gb_json_iter(&it, gb_json_get(root, "candidates")); gb_json_next(&it);) {
+    gb_json_get_all(root, names, 3, found);
+    gb_openai_usage_read(&a->usage, found[0]);
+    for (gb_json_iter(&it, found[1]); gb_json_next(&it);) {
         candidate_tell(a, it.value);
     }
-    block_tell(a, gb_json_get(root, "promptFeedback"));
+    block_tell(a, found[2]);
     signature_check(a);
     return a->out->rv;
 }

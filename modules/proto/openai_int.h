@@ -433,7 +433,8 @@ typedef struct gb_openai_choice_t {
     const char *text_signature_kept;
 } gb_openai_choice_t;
 
-void gb_openai_sources_read(gb_openai_choice_t *choice, gb_span_t candidate, apr_pool_t *p);
+void gb_openai_sources_read(gb_openai_choice_t *choice, gb_span_t grounding, gb_span_t citations,
+                            apr_pool_t *p);
 int gb_openai_annotations_any(const gb_openai_choice_t *choice);
 /* [{"type":"url_citation",..},..] */
 void gb_openai_annotations_put(gb_buf_t *out, const gb_openai_choice_t *choice);

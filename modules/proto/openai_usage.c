@@ -15,23 +15,24 @@ void gb_openai_usage_clear(gb_openai_usage_t *usage)
     usage->tier[0] = '\0';
 }
 
-static const struct {
-    const char *name;
-    size_t offset;
-} counts[] = {
-    {"promptTokenCount",        offsetof(gb_openai_usage_t, prompt)    },
-    {"toolUsePromptTokenCount", offsetof(gb_openai_usage_t, tool_use)  },
-    {"candidatesTokenCount",    offsetof(gb_openai_usage_t, candidates)},
-    {"thoughtsTokenCount",      offsetof(gb_openai_usage_t, thoughts)  },
-    {"cachedContentTokenCount", offsetof(gb_openai_usage_t, cached)    },
-    {"totalTokenCount",         offsetof(gb_openai_usage_t, total)     },
+/* What is read of a usageMetadata: the counts first, which are kept at these places. */
+static const char *const names[] = {
+    "promptTokenCount",   "toolUsePromptTokenCount", "candidatesTokenCount",
+    "thoughtsTokenCount", "cachedContentTokenCount", "totalTokenCount",
+    "serviceTier",        "promptTokensDetails",     "candidatesTokensDetails"};
+
+static const size_t offsets[] = {
+    offsetof(gb_openai_usage_t, prompt),     offsetof(gb_openai_usage_t, tool_use),
+    offsetof(gb_openai_usage_t, candidates), offsetof(gb_openai_usage_t, thoughts),
+    offsetof(gb_openai_usage_t, cached),     offsetof(gb_openai_usage_t, total),
 };
 
-#define N_COUNTS (sizeof(counts) / sizeof(*counts))
+#define N_COUNTS (sizeof(offsets) / sizeof(*offsets))
+#define N_NAMES  (sizeof(names) / sizeof(*names))
 
 static apr_int64_t *count_of(gb_openai_usage_t *usage, size_t i)
 {
-    return (apr_int64_t *)((char *)usage + counts[i].offset);
+    return (apr_int64_t *)((char *)usage + offsets[i]);
 }
 
 static apr_int64_t zero(apr_int64_t n)
@@ -62,17 +63,17 @@ static void candidates_derive(gb_openai_usage_t *usage)
 void gb_openai_usage_read(gb_openai_usage_t *usage, gb_span_t metadata)
 {
     gb_openai_usage_t next;
-    gb_span_t tier;
+    gb_span_t found[N_NAMES], tier;
     size_t i;
     int any = 0;
 
     gb_openai_usage_clear(&next);
+    gb_json_get_all(metadata, names, N_NAMES, found);
     for (i = 0; i < N_COUNTS; i++) {
-        any |= gb_json_int_or_str(gb_json_get(metadata, counts[i].name), count_of(&next, i))
-               && *count_of(&next, i) >= 0;
+        any |= gb_json_int_or_str(found[i], count_of(&next, i)) && *count_of(&next, i) >= 0;
     }
     memcpy(next.tier, usage->tier, sizeof(next.tier));
-    tier = gb_json_get(metadata, "serviceTier");
+    tier = found[N_COUNTS];
     if (gb_json_kind(tier) == GB_JSON_STRING && tier.len - 2 < sizeof(next.tier)) {
         memcpy(next.tier, tier.p + 1, tier.len - 2);
         next.tier[tier.len - 2] = '\0';
@@ -81,8 +82,8 @@ void gb_openai_usage_read(gb_openai_usage_t *usage, gb_span_t metadata)
         memcpy(usage->tier, next.tier, sizeof(next.tier));
         return;
     }
-    audio_read(&next.prompt_audio, gb_json_get(metadata, "promptTokensDetails"));
-    audio_read(&next.answer_audio, gb_json_get(metadata, "candidatesTokensDetails"));
+    audio_read(&next.prompt_audio, found[N_COUNTS + 1]);
+    audio_read(&next.answer_audio, found[N_COUNTS + 2]);
     candidates_derive(&next);
     *usage = next;
 }
