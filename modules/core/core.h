@@ -213,6 +213,7 @@ void core_gallery_tenants(apr_array_header_t *specs);
 void core_gallery_post_config(server_rec *s, apr_pool_t *pconf);
 
 /* ---- core_body.c ---- */
+void core_body_hooks(void);
 
 /* Reads the whole body into memory or, above 1 MiB, a mapped temporary file; both belong to pool.
  * max: bytes that are taken where the server takes more; 0: as many as the server. */

@@ -23,6 +23,7 @@ typedef struct body_t {
     apr_file_t *file; /* NULL while it fits into memory */
     apr_off_t len, max;
     int is_own_max;  /* of this endpoint, not of the server */
+    int refused;     /* httpd's own status for what it does not take */
     gb_form_t *form; /* is read along; NULL: the body is none */
     apr_pool_t *pool;
 } body_t;
@@ -116,13 +117,42 @@ static apr_status_t take_brigade(body_t *body, apr_bucket_brigade *bb, int *eos,
     return APR_SUCCESS;
 }
 
-static apr_status_t broken_off(request_rec *r, gb_error_t *err, apr_status_t rv)
+/* ---- what httpd itself refuses ---- */
+
+static ap_filter_rec_t *keeper; /* set at every start */
+
+/*
+ * A body that is badly framed, or larger than LimitRequestBody, httpd answers with a
+ * page of its own while it is being read, past the handler.  The page is kept back:
+ * the handler tells it in the caller's form.
+ */
+static apr_status_t keep_back(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    apr_bucket *b;
+
+    for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
+        if (AP_BUCKET_IS_ERROR(b)) {
+            ((body_t *)f->ctx)->refused = ((ap_bucket_error *)b->data)->status;
+            f->r->eos_sent = 0; /* the end of the page went with it */
+            apr_brigade_cleanup(bb);
+            return AP_FILTER_ERROR;
+        }
+    }
+    return ap_pass_brigade(f->next, bb);
+}
+
+void core_body_hooks(void)
+{
+    keeper = ap_register_output_filter("GBALANCE_BODY", keep_back, NULL, AP_FTYPE_RESOURCE);
+}
+
+static apr_status_t broken_off(const body_t *body, gb_error_t *err, apr_status_t rv)
 {
     if (APR_STATUS_IS_TIMEUP(rv)) {
         return gb_error_set(err, HTTP_REQUEST_TIME_OUT, "timeout", NULL,
                             "The request body did not arrive in time.");
     }
-    if (rv == AP_FILTER_ERROR && r->status == HTTP_REQUEST_ENTITY_TOO_LARGE) {
+    if (body->refused == HTTP_REQUEST_ENTITY_TOO_LARGE) {
         return gb_error_set(err, HTTP_REQUEST_ENTITY_TOO_LARGE, "request_too_large", NULL,
                             "The request body is larger than LimitRequestBody allows.");
     }
@@ -133,19 +163,21 @@ static apr_status_t broken_off(request_rec *r, gb_error_t *err, apr_status_t rv)
 static apr_status_t read_all(request_rec *r, body_t *body, gb_error_t *err)
 {
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    ap_filter_t *filter = ap_add_output_filter_handle(keeper, body, r, r->connection);
     apr_status_t rv = APR_SUCCESS;
     int eos = 0;
 
     while (rv == APR_SUCCESS && !eos) {
         rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, 64 * 1024);
         if (rv != APR_SUCCESS) {
-            broken_off(r, err, rv);
+            broken_off(body, err, rv);
         }
         else {
             rv = take_brigade(body, bb, &eos, err);
         }
         apr_brigade_cleanup(bb);
     }
+    ap_remove_output_filter(filter);
     return rv;
 }
 

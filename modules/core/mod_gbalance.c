@@ -247,6 +247,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(core_health_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(core_api_handler, NULL, NULL, APR_HOOK_MIDDLE);
     core_authz_hooks(p);
+    core_body_hooks();
     core_park_hooks();
     core_relay_hooks();
 }
