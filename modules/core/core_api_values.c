@@ -148,6 +148,7 @@ const char *core_value_text(const gb_setting_t *row, gb_span_t value, const gb_s
 {
     gb_json_kind_t kind = gb_json_kind(value);
     const char *text = NULL;
+    size_t len;
 
     *is_null = kind == GB_JSON_NULL;
     if (*is_null) {
@@ -163,8 +164,15 @@ const char *core_value_text(const gb_setting_t *row, gb_span_t value, const gb_s
     if (text) {
         return text;
     }
-    return kind == GB_JSON_STRING ? gb_json_str(value, NULL, p)
-                                  : apr_pstrmemdup(p, value.p, value.len);
+    if (kind != GB_JSON_STRING) {
+        return apr_pstrmemdup(p, value.p, value.len);
+    }
+    text = gb_json_str(value, &len, p);
+    if (strlen(text) != len) {
+        *why = apr_psprintf(p, "%s holds a NUL character", row->name);
+        return NULL;
+    }
+    return text;
 }
 
 void core_value_json(gb_buf_t *out, const gb_setting_t *row, const char *text, apr_pool_t *p)

@@ -144,10 +144,10 @@ class TestSaving:
         answer = admin(site, "PUT", status=400, json={
             "MAX_FAILURES": 9, "MAX_RETRIES": 99, "TIME_OUT": "soon", "KEY_POLICY": "any", "NO_SUCH": 1,
             "SHOW_SEARCH_LINK": [], "SEARCH_MODELS": 3, "BASE_URL": "ftp://x", "SQLITE_DATABASE": "x",
-            "ALLOWED_TOKENS": ["x"], "SAFETY_SETTINGS": "{", "CUSTOM_HEADERS": {"a b": "c"}})
+            "ALLOWED_TOKENS": ["x"], "SAFETY_SETTINGS": "{", "CUSTOM_HEADERS": {"a b": "c"}, "TEST_MODEL": "cut\0short"})
         named = {fault["name"]: fault["message"] for fault in answer["errors"]}
         assert set(named) == {"MAX_RETRIES", "TIME_OUT", "KEY_POLICY", "NO_SUCH", "SHOW_SEARCH_LINK", "SEARCH_MODELS",
-                              "BASE_URL", "SQLITE_DATABASE", "ALLOWED_TOKENS", "SAFETY_SETTINGS", "CUSTOM_HEADERS"}
+                              "BASE_URL", "SQLITE_DATABASE", "ALLOWED_TOKENS", "SAFETY_SETTINGS", "CUSTOM_HEADERS", "TEST_MODEL"}
         assert "1 to 20" in named["MAX_RETRIES"] and "array" in named["SEARCH_MODELS"]
         assert "httpd.conf:" in named["ALLOWED_TOKENS"] and "GBalanceSqliteDatabase" in named["SQLITE_DATABASE"]
         assert admin(site, "GET") == before
