@@ -24,6 +24,9 @@ static const gb_sql_t sql_bump = {
     "UPDATE gb_meta SET value = CAST(value AS INTEGER) + 1 WHERE name = 'settings_version'",
     "UPDATE gb_meta SET value = CAST(value AS SIGNED) + 1 WHERE name = 'settings_version'",
 };
+/* Before anything is read: MySQL shows a transaction what was there when it first looked. */
+static const gb_sql_t sql_hold = {
+    "UPDATE gb_meta SET value = value WHERE name = 'settings_version'", NULL};
 static const gb_sql_t sql_theirs = {"SELECT `key`, value FROM t_settings", NULL};
 static const gb_sql_t sql_ours = {"SELECT scope, name, `key`, value FROM gb_settings", NULL};
 static const gb_sql_t sql_put_theirs = {
@@ -382,7 +385,10 @@ static apr_status_t in_transaction(const gb_saved_ctx_t *ctx, const gb_change_t 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = gb_saved_fits(ctx, p);
+    rv = gb_db_run(ctx->db, &sql_hold, NULL, NULL);
+    if (rv == APR_SUCCESS) {
+        rv = gb_saved_fits(ctx, p);
+    }
     if (rv == APR_SUCCESS) {
         rv = fn(ctx, change, id, p);
     }

@@ -3,6 +3,7 @@
  * Saved values: where they stand, that a change is whole, and the way back
  * through the history, on SQLite and MariaDB.
  */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -182,12 +183,65 @@ static void can_be_undone(void **state)
     on_each(*state, undo);
 }
 
+/* ---- two machines at once ---- */
+
+#define ROUNDS 60
+
+typedef struct machine_t {
+    gb_saved_ctx_t ctx;
+    const char *name;
+} machine_t;
+
+static void *save_many(void *data)
+{
+    machine_t *machine = data;
+    apr_pool_t *p;
+    int i;
+
+    for (i = 0; i < ROUNDS; i++) {
+        apr_pool_create_unmanaged_ex(&p, NULL, NULL);
+        save(&machine->ctx, "pool", "default", "TEST_MODEL",
+             apr_psprintf(p, "%s-%d", machine->name, i), p);
+        apr_pool_destroy(p);
+    }
+    return NULL;
+}
+
+/* What a change says was there before it is what the change before has put there. */
+static void rivals(const gb_saved_ctx_t *ctx, apr_pool_t *p)
+{
+    machine_t one = {*ctx, "one"}, two = {*ctx, "two"};
+    apr_array_header_t *rows;
+    pthread_t thread;
+    int i;
+
+    save(ctx, "pool", "default", "TEST_MODEL", "first", p);
+    two.ctx.db = db_fixture_open(gb_db_conf(ctx->db), p);
+    assert_int_equal(pthread_create(&thread, NULL, save_many, &two), 0);
+    save_many(&one);
+    pthread_join(thread, NULL);
+    gb_db_close(two.ctx.db);
+    assert_int_equal(gb_history_list(ctx, &rows, "default", "home:80", 0, 2 * ROUNDS + 1, p),
+                     APR_SUCCESS);
+    assert_int_equal(rows->nelts, 2 * ROUNDS + 1);
+    for (i = 0; i + 1 < rows->nelts; i++) { /* the newest first */
+        assert_string_equal(APR_ARRAY_IDX(rows, i, gb_history_row_t).before.value,
+                            APR_ARRAY_IDX(rows, i + 1, gb_history_row_t).after);
+    }
+}
+
+static void follow_each_other(void **state)
+{
+    on_each(*state, rivals);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(have_their_places, setup, teardown),
         cmocka_unit_test_setup_teardown(are_changed_as_a_whole, setup, teardown),
         cmocka_unit_test_setup_teardown(can_be_undone, setup, teardown),
+        cmocka_unit_test_setup_teardown(follow_each_other, setup, teardown),
     };
 
     apr_initialize();
