@@ -136,6 +136,7 @@ class Server:
         """Ends it as an operator would; True when it ended by itself in time."""
         if self.proc is None or self.proc.poll() is not None:
             return True
+        self._await_threads()
         start = self.log.position()
         self.proc.send_signal(signal.SIGTERM)
         try:
@@ -147,6 +148,13 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
             self.proc.wait(10)
             return False
+
+    def _await_threads(self):
+        """No child is in its first moment, when httpd's handler of SIGTERM calls exit() whatever it interrupts: malloc
+        in the middle of its work ends that in an abort."""
+        if self.conf.mpm != "prefork":
+            with contextlib.suppress(tools.TimedOut):
+                wait_until(lambda: all(len(procfs.threads(pid)) > 1 for pid in self.children()), "children to begin", timeout=2)
 
     def kill(self):
         """All of it at once: nobody may write anything any more."""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """httpd's error log: what a test may expect in it, and what nobody expected.
 
-Every line at warn or above that no test claims fails its class.  A claim is a
-GB number ("GB1203") or a regular expression; it holds for the rest of the class.
+Every line at warn or above that no test claims fails its class, and so does a
+child that died.  A claim is a GB number ("GB1203") or a regular expression; it
+holds for the rest of the class.
 """
 import os
 import re
@@ -11,6 +12,7 @@ GRAVE = {"warn", "error", "crit", "alert", "emerg"}
 # What an installation says of itself: mod_ssl compared the versions of OpenSSL at build and run time.
 ALWAYS = [re.compile(r"\bAH01882:")]
 LINE = re.compile(r"^\[[^\]]+\] \[(?P<module>[^\]:]*):(?P<level>[a-z0-9]+)\] ")
+DEATH = re.compile(r"\bAH0005[12]: child pid")     # by a signal: httpd has no more than a notice for it
 
 
 class ErrorLog:
@@ -48,11 +50,11 @@ class ErrorLog:
             self.claims.append(re.compile(re.escape(line)))
 
     def grave(self):
-        """Lines at warn or above; what has no level (stderr of a child) is grave, too."""
+        """Lines at warn or above; what has no level (stderr of a child) is grave, too, and a child's death."""
         found = []
         for line in self.lines():
             match = LINE.match(line)
-            if line and (match is None or match["level"] in GRAVE):
+            if line and (match is None or match["level"] in GRAVE or DEATH.search(line)):
                 found.append(line)
         return found
 

@@ -44,6 +44,11 @@ class TestPlainServer:
         wait_until(lambda: not procfs.alive(victim), "the child to be gone")
         assert site.api.get("/").status == 200
 
+    def test_a_death_is_noticed(self, site):
+        os.kill(site.children()[0], signal.SIGSEGV)
+        wait_until(lambda: any("exit signal Segmentation fault" in line for line in site.log.unclaimed()), "the log to tell")
+        site.log.claim("AH00051", "AH00052")
+
     def test_waiting_ends(self):
         with pytest.raises(TimedOut):
             wait_until(lambda: False, "nothing", timeout=0.1)
