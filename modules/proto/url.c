@@ -164,6 +164,7 @@ static const mistake_t always[] = {
     {"/v1beta/",                 is_upload,    "/"                      },
     {"/gemini/v1beta/",          is_upload,    "/gemini/"               },
     {"/vertex-express/v1beta1/", is_publisher, "/vertex-express/v1beta/"},
+    {"/vertex-express/v1/",      is_publisher, "/vertex-express/v1beta/"},
 };
 
 #define N_MISTAKES (sizeof(mistakes) / sizeof(mistakes[0]))

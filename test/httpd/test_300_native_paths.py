@@ -118,11 +118,12 @@ class TestVertex:
         assert call["key"] in VERTEX
 
     @pytest.mark.parametrize("stream", [False, True])
-    def test_googles_own_client(self, site, sim, stream):
+    @pytest.mark.parametrize("version", [None, "v1", "v1beta"])
+    def test_googles_own_client(self, site, sim, stream, version):
         """It says the version and the publisher that Vertex AI has."""
         genai = pytest.importorskip("google.genai")
         client = genai.Client(vertexai=True, api_key=site.api.token, http_options={
-            "base_url": f"http://127.0.0.1:{site.port}/vertex-express"})
+            "base_url": f"http://127.0.0.1:{site.port}/vertex-express", "api_version": version})
         if stream:
             text = "".join(c.text or "" for c in client.models.generate_content_stream(model=MODEL, contents="Hello"))
         else:

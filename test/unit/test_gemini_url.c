@@ -39,6 +39,8 @@ static const row_t rows[] = {
     {0, "/gemini/v1beta/upload/v1beta/files", "/gemini/upload/v1beta/files"},
     {0, "/vertex-express/v1beta1/publishers/google/models/m:generateContent",
      "/vertex-express/v1beta/publishers/google/models/m:generateContent"},
+    {0, "/vertex-express/v1/publishers/google/models/m:generateContent",
+     "/vertex-express/v1beta/publishers/google/models/m:generateContent"},
     {0, "/chat/completions", "/v1/chat/completions"},
     {0, "/images/generations", "/v1/images/generations"},
     {0, "/audio/speech", "/v1/audio/speech"},
