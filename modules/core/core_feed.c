@@ -117,14 +117,30 @@ static void on_data(void *baton, const char *bytes, size_t len)
     gb_buf_append(&((flow_t *)baton)->answer.body, bytes, len);
 }
 
+/* What the call says is not always whose fault it was. */
+static gb_transport_t transport_of(flow_t *flow, gb_transport_t transport)
+{
+    int broken;
+
+    pthread_mutex_lock(&flow->lock);
+    broken = flow->broken;
+    pthread_mutex_unlock(&flow->lock);
+    if (broken && transport != GB_TRANSPORT_OK) {
+        return GB_TRANSPORT_CANCELLED; /* the client's */
+    }
+    return flow->proxy && transport == GB_TRANSPORT_CONNECT ? GB_TRANSPORT_PROXY : transport;
+}
+
 static void on_done(void *baton, gb_transport_t transport, const char *detail)
 {
     flow_t *flow = baton;
 
+    transport = transport_of(flow, transport);
     if (transport != GB_TRANSPORT_OK) {
-        gb_log(GB_LOG_WARNING, 0, GBLOGNO(5006) "upload with key %s: %s", flow->key_id, detail);
+        gb_log(transport == GB_TRANSPORT_CANCELLED ? GB_LOG_INFO : GB_LOG_WARNING, 0,
+               GBLOGNO(5006) "upload with key %s: %s", flow->key_id, detail);
     }
-    if (flow->proxy && (transport == GB_TRANSPORT_CONNECT || transport == GB_TRANSPORT_PROXY)) {
+    if (flow->proxy && transport == GB_TRANSPORT_PROXY) {
         gb_proxies_failed(gb_engine_proxies(flow->engine), flow->proxy, gb_mono_now());
     }
     pthread_mutex_lock(&flow->lock);

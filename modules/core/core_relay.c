@@ -36,8 +36,9 @@ typedef struct relay_t {
     apr_time_t began;
     int counted;
     int headers_done;
-    int status;    /* the upstream's, 0: none came */
-    gb_buf_t body; /* the beginning of the answer */
+    gb_transport_t transport; /* of the engine's call */
+    int status;               /* the upstream's, 0: none came */
+    gb_buf_t body;            /* the beginning of the answer */
 } relay_t;
 
 static atomic_int running; /* uploads in this child */
@@ -292,7 +293,7 @@ static void judge(const relay_t *relay, gb_verdict_t *verdict)
     gb_outcome_t outcome;
 
     memset(&outcome, 0, sizeof(outcome));
-    outcome.transport = relay->r->connection->aborted ? GB_TRANSPORT_CANCELLED : GB_TRANSPORT_OK;
+    outcome.transport = relay->r->connection->aborted ? GB_TRANSPORT_CANCELLED : relay->transport;
     outcome.status = relay->status ? relay->status : relay->r->status;
     outcome.retry_after = -1;
     outcome.has_candidate = outcome.has_content = outcome.complete = 1;
@@ -606,6 +607,7 @@ int core_relay_handler(request_rec *r, const gb_dialect_t *dialect)
     feed.url = relay->url;
     feed.headers = headers_up(relay);
     core_feed_send(r, &feed);
+    relay->transport = feed.transport;
     if (feed.transport == GB_TRANSPORT_OK && feed.status) {
         return answer(relay, &feed);
     }

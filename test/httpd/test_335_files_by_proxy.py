@@ -72,3 +72,40 @@ class TestThroughTheEngine:
         assert 0 < received <= MEGABYTE
         answer = send(files.api, address, data[received:], received)
         assert answer.json()["file"]["sha256Hash"] == hashlib.sha256(data).hexdigest()
+
+
+class TestWhoseFault:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def files(cls, make_site):
+        google, proxy = Google(), Microsocks()
+        site = make_site(Conf(keys=KEYS[:2], upstream=google.url + "/v1beta", claims=(r"GB5006:",),
+                              api=f"GBalanceProxies {proxy.url}\nGBalanceMaxFailures 1"), sim=False)
+        site.google, site.proxy = google, proxy
+        yield site
+        proxy.stop()
+        google.stop()
+
+    def serves(self, site):
+        """Both keys are in turn, and none is out."""
+        site.google.reset()
+        for _ in range(4):
+            assert site.api.post(Gemini.path(), json=Gemini.body()).status == 200
+        return len({call["key"] for call in site.google.calls}) == 2 and not site.log.matching(r"GB1003")
+
+    def test_a_client_that_leaves_costs_no_key(self, files):
+        for n in range(1, 5):
+            address = session(files.api, MEGABYTE)
+            with files.api.connect() as conn:
+                conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: {MEGABYTE}\r\n"
+                          f"X-Goog-Upload-Command: upload\r\nX-Goog-Upload-Offset: 0\r\n\r\n".encode() + b"x" * 300_000)
+            tools.wait_until(lambda: len(files.log.matching(r"GB5006")) == n, "the broken upload to end")
+            assert self.serves(files)
+
+    def test_nor_does_a_proxy_that_is_down(self, files):
+        addresses = [session(files.api, 1) for _ in range(4)]
+        files.proxy.stop()
+        for address in addresses:
+            Gemini.check_error(send(files.api, address, b"x"), 502)
+        files.proxy.start()
+        assert self.serves(files)
