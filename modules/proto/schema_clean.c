@@ -233,6 +233,7 @@ static void required_put(schema_run_t *run, object_t *object, const view_t *view
 static void type_mend(view_t *view, const values_t *values)
 {
     static const char null_type[] = "\"null\"", bool_type[] = "\"boolean\"";
+    static const char text_type[] = "\"string\"", number_type[] = "\"number\"";
     gb_span_t *type = &view->word[WORD_TYPE];
 
     if (values->nulls > 0) {
@@ -240,6 +241,11 @@ static void type_mend(view_t *view, const values_t *values)
     }
     if (type->p == NULL && values->nulls > 0 && values->texts + values->numbers == 0) {
         *type = (gb_span_t){null_type, sizeof(null_type) - 1};
+    }
+    else if (type->p == NULL && values->nulls > 0 && values->others == 0
+             && (values->texts == 0 || values->numbers == 0)) {
+        *type = values->texts > 0 ? (gb_span_t){text_type, sizeof(text_type) - 1}
+                                  : (gb_span_t){number_type, sizeof(number_type) - 1};
     }
     if (type->p == NULL
         && (gb_json_kind(view->word[WORD_CONST]) == GB_JSON_TRUE
