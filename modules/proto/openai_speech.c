@@ -45,22 +45,12 @@ static const speech_t *speech_of(const gb_plan_t *plan)
 
 /* ---- the request ---- */
 
-/* OpenAI's own names mean the configured model, unless MODEL_ALIASES says more. */
 static apr_status_t model_settle(gb_openai_call_t *call, const speech_t *s)
 {
-    static const char *const theirs[] = {"tts-1", "tts-1-hd", "gpt-4o-mini-tts"};
-    const char *name = gb_openai_text(s->model, call->pool);
-    apr_status_t rv;
-    size_t i;
+    static const char *const openai[] = {"tts-1", "gpt-", NULL};
+    apr_status_t rv = gb_openai_model_settle(call, s->model, call->settings->tts_model, openai);
 
-    for (i = 0; name != NULL && i < sizeof(theirs) / sizeof(*theirs); i++) {
-        if (strcmp(name, theirs[i]) == 0
-            && gb_map_get(&call->settings->model_aliases, name) == NULL) {
-            name = NULL;
-        }
-    }
-    name = name != NULL ? name : call->settings->tts_model;
-    if ((rv = gb_openai_model_resolve(call, name)) != APR_SUCCESS) {
+    if (rv != APR_SUCCESS) {
         return rv;
     }
     return call->model.is_tts || !call->model.is_gemini
@@ -68,7 +58,7 @@ static apr_status_t model_settle(gb_openai_call_t *call, const speech_t *s)
                : gb_error_set(call->err, 400, "unsupported_value", "model",
                               "The model '%.90s' does not speak: use a speech (tts) model, as "
                               "'%.90s'.",
-                              name, call->settings->tts_model);
+                              call->plan->model_used, call->settings->tts_model);
 }
 
 static apr_status_t voice_settle(gb_openai_call_t *call, speech_t *s)

@@ -280,6 +280,11 @@ class TestSettings:
         assert body["contents"][0]["parts"][0]["text"] == "Speak slowly.:\nHello there."
         assert "Puck" in call["body"]
 
+    @pytest.mark.parametrize("model", ["tts-1", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15", ""])
+    def test_names_of_openai(self, speaker, sim, model):
+        assert speak(speaker, model=model).status == 200
+        assert [c["model"] for c in sim.calls()] == ["gemini-3.1-flash-tts-preview"]
+
     def test_an_alias_of_the_operator(self, speaker, sim):
         assert speak(speaker, model="tts-1-hd", speed=1).status == 200
         assert [c["model"] for c in sim.calls()] == ["gemini-2.5-pro-preview-tts"]
