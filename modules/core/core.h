@@ -186,6 +186,8 @@ void core_relay_hooks(void);
 
 /* ---- core_auth.c ---- */
 const char *core_credential_take(request_rec *r);
+/* Of a request that is nobody's. */
+void core_query_clean(request_rec *r);
 /* The decoded value of an argument of the query, which leaves the request with its name; NULL. */
 const char *core_query_take(request_rec *r, const char *name);
 /* The same wherever a request of this VirtualHost goes; outside of our mounts it stays as it is. */

@@ -112,6 +112,11 @@ static const char *take_query_key(request_rec *r)
     return key;
 }
 
+void core_query_clean(request_rec *r)
+{
+    take_query_key(r);
+}
+
 /* The first present counts; all leave the request. */
 const char *core_credential_take(request_rec *r)
 {

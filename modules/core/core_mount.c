@@ -246,8 +246,16 @@ static core_request_t *request_make(request_rec *r)
     core_request_t *req;
     char *path;
 
-    if (conf->on != 1 || !conf->mounts || !(path = normal_path(r))
-        || !(mount = core_mount_of(conf, path))) {
+    if (conf->on != 1 || !conf->mounts) {
+        return NULL;
+    }
+    path = normal_path(r);
+    if (!path) {
+        core_query_clean(r); /* nobody gets it, but it is logged why */
+        return NULL;
+    }
+    mount = core_mount_of(conf, path);
+    if (!mount) {
         return NULL;
     }
     req = apr_pcalloc(r->pool, sizeof(*req));

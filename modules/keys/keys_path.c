@@ -159,7 +159,7 @@ static void cut_search(request_rec *r, const char *name)
 int keys_path_cut(request_rec *r)
 {
     APR_OPTIONAL_FN_TYPE(gbalance_path) *path_of = APR_RETRIEVE_OPTIONAL_FN(gbalance_path);
-    static const char *const members[] = {"search", "key_search", "gemini_key"};
+    static const char *const members[] = {"search", "q", "key_search", "key_id", "gemini_key"};
     const char *key, *id;
     char *named;
     size_t i;

@@ -169,7 +169,7 @@ class TestSecrets:
     @classmethod
     def site(cls, make_site, request):
         db = Database("sqlite3")
-        server = make_site(Conf(main=db.main + "\nGBalanceMysqlPassword word-of-the-database", keys=KEYS, api=API))
+        server = make_site(Conf(main=db.main + "\nGBalanceMysqlPassword word-of-the-database", keys=KEYS, api=API, claims=("AH10244",)))
         server.db = db.of(server)
         server.db.await_tables()
         request.node.gbalance_server = server
@@ -214,3 +214,19 @@ class TestSecrets:
             assert "word-of-address" not in text and "VERTEX_EXPRESS_BASE_URL" in text
             assert "word-of-address" in site.api.request("POST", path, token=ADMIN, json={"secrets": True}).text
         assert site.log.matching("GB8061: .* BASE_URL")
+
+    @pytest.mark.parametrize("path", [
+        "/v1/%zz?key={secret}", "/keys_status%?a=1&%6bey={secret}", "/nothing/%?key={secret}", "/keys_status?q={secret}",
+        "/logs?q={secret}", "/logs?tab=requests&key_id={secret}", "/api/keys?search={secret}", "/api/keys/{secret}", "/keys/{secret}"])
+    def test_what_stands_in_an_address_is_in_no_log(self, site, path):
+        """Of keys and tokens: where the path is none, and in every field that a page searches by."""
+        secret = KEYS[0] if "?key" not in path else TOKEN
+        for token in (None, ADMIN):
+            answer = site.api.request("GET", path.format(secret=secret), token=token, anonymous=token is None)
+            assert answer.status in (200, 303, 400, 401, 404) and secret not in answer.text
+            assert secret not in str(list(answer.headers))
+        logs = site.all_logs()
+        assert path.split("?")[0].split("{")[0].encode() in logs and secret.encode() not in logs
+
+    def test_a_whole_key_is_found_by_search(self, site):
+        assert site.api.request("GET", f"/keys_status?q={KEYS[1]}&format=json", token=ADMIN).json()["list"]["matched"] == 1
