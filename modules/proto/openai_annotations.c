@@ -130,6 +130,22 @@ static void supports_read(gb_openai_choice_t *choice, gb_span_t supports, apr_po
     }
 }
 
+/* A stream tells a citation again and again. */
+static int is_told(const gb_openai_choice_t *choice, const support_t *support)
+{
+    const support_t *told;
+    int i;
+
+    for (i = 0; i < choice->sources.supports->nelts; i++) {
+        told = &APR_ARRAY_IDX(choice->sources.supports, i, support_t);
+        if (told->chunk < 0 && told->start == support->start && told->end == support->end
+            && strcmp(told->uri, support->uri) == 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static void citations_read(gb_openai_choice_t *choice, gb_span_t citations, apr_pool_t *p)
 {
     gb_json_iter_t it;
@@ -138,7 +154,8 @@ static void citations_read(gb_openai_choice_t *choice, gb_span_t citations, apr_
     for (gb_json_iter(&it, citations); gb_json_next(&it);) {
         support.uri = gb_openai_text(gb_json_get(it.value, "uri"), p);
         support.chunk = -1;
-        if (support.uri != NULL && *support.uri != '\0' && locate(choice, it.value, &support, p)) {
+        if (support.uri != NULL && *support.uri != '\0' && locate(choice, it.value, &support, p)
+            && !is_told(choice, &support)) {
             added = apr_array_push(choice->sources.supports);
             *added = support;
         }
