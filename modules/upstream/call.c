@@ -376,7 +376,7 @@ static void on_timer(gb_timer_t *timer)
         return;
     }
     left = call->heard + call->silence - gb_mono_now();
-    if (call->paused) {
+    if (call->paused || call->feed_waits) {
         left = call->silence; /* the silence is ours */
     }
     if (left > 0) {

@@ -2,6 +2,7 @@
 """Uploads with keys that are bound to a SOCKS5 proxy, through the engine."""
 import hashlib
 import os
+import time
 import urllib.parse
 
 import pytest
@@ -80,7 +81,7 @@ class TestWhoseFault:
     def files(cls, make_site):
         google, proxy = Google(), Microsocks()
         site = make_site(Conf(keys=KEYS[:2], upstream=google.url + "/v1beta", claims=(r"GB5006:",),
-                              api=f"GBalanceProxies {proxy.url}\nGBalanceMaxFailures 1"), sim=False)
+                              api=f"GBalanceProxies {proxy.url}\nGBalanceMaxFailures 1\nGBalanceTimeOut 1"), sim=False)
         site.google, site.proxy = google, proxy
         yield site
         proxy.stop()
@@ -101,6 +102,19 @@ class TestWhoseFault:
                           f"X-Goog-Upload-Command: upload\r\nX-Goog-Upload-Offset: 0\r\n\r\n".encode() + b"x" * 300_000)
             tools.wait_until(lambda: len(files.log.matching(r"GB5006")) == n, "the broken upload to end")
             assert self.serves(files)
+
+    def test_nor_one_that_pauses(self, files):
+        """TIME_OUT is the upstream's: httpd has a Timeout for clients."""
+        address = session(files.api, 200_000)
+        with files.api.connect() as conn:
+            conn.send(f"POST {address} HTTP/1.1\r\nHost: {conn.host}\r\nContent-Length: 200000\r\n"
+                      f"X-Goog-Upload-Command: upload, finalize\r\nX-Goog-Upload-Offset: 0\r\n\r\n".encode() + b"x" * 100_000)
+            time.sleep(2.2)
+            conn.send(b"x" * 100_000)
+            answer = conn.answer()
+            answer.read()
+        assert answer.status == 200, answer
+        assert self.serves(files)
 
     def test_nor_does_a_proxy_that_is_down(self, files):
         addresses = [session(files.api, 1) for _ in range(4)]
