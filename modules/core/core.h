@@ -168,6 +168,8 @@ typedef struct core_feed_t {
     const char *key_id;
     const char *method, *url;
     const char *const *headers;
+    apr_status_t read; /* of the client's body; with what httpd itself says of it, 0: nothing */
+    int refused;
     /* the answer */
     gb_transport_t transport;
     int status;
@@ -216,6 +218,10 @@ void core_gallery_post_config(server_rec *s, apr_pool_t *pconf);
 
 /* ---- core_body.c ---- */
 void core_body_hooks(void);
+/* To be removed once the body was read: httpd's own word about it goes to *refused, not to the client. */
+struct ap_filter_t *core_body_keep_back(request_rec *r, int *refused);
+/* Why a body could not be read. */
+apr_status_t core_body_fault(gb_error_t *err, apr_status_t rv, int refused);
 
 /* Reads the whole body into memory or, above 1 MiB, a mapped temporary file; both belong to pool.
  * max: bytes that are taken where the server takes more; 0: as many as the server. */

@@ -132,7 +132,7 @@ static apr_status_t keep_back(ap_filter_t *f, apr_bucket_brigade *bb)
 
     for (b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
         if (AP_BUCKET_IS_ERROR(b)) {
-            ((body_t *)f->ctx)->refused = ((ap_bucket_error *)b->data)->status;
+            *(int *)f->ctx = ((ap_bucket_error *)b->data)->status;
             f->r->eos_sent = 0; /* the end of the page went with it */
             apr_brigade_cleanup(bb);
             return AP_FILTER_ERROR;
@@ -146,13 +146,18 @@ void core_body_hooks(void)
     keeper = ap_register_output_filter("GBALANCE_BODY", keep_back, NULL, AP_FTYPE_RESOURCE);
 }
 
-static apr_status_t broken_off(const body_t *body, gb_error_t *err, apr_status_t rv)
+ap_filter_t *core_body_keep_back(request_rec *r, int *refused)
+{
+    return ap_add_output_filter_handle(keeper, refused, r, r->connection);
+}
+
+apr_status_t core_body_fault(gb_error_t *err, apr_status_t rv, int refused)
 {
     if (APR_STATUS_IS_TIMEUP(rv)) {
         return gb_error_set(err, HTTP_REQUEST_TIME_OUT, "timeout", NULL,
                             "The request body did not arrive in time.");
     }
-    if (body->refused == HTTP_REQUEST_ENTITY_TOO_LARGE) {
+    if (refused == HTTP_REQUEST_ENTITY_TOO_LARGE) {
         return gb_error_set(err, HTTP_REQUEST_ENTITY_TOO_LARGE, "request_too_large", NULL,
                             "The request body is larger than LimitRequestBody allows.");
     }
@@ -163,14 +168,14 @@ static apr_status_t broken_off(const body_t *body, gb_error_t *err, apr_status_t
 static apr_status_t read_all(request_rec *r, body_t *body, gb_error_t *err)
 {
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    ap_filter_t *filter = ap_add_output_filter_handle(keeper, body, r, r->connection);
+    ap_filter_t *filter = core_body_keep_back(r, &body->refused);
     apr_status_t rv = APR_SUCCESS;
     int eos = 0;
 
     while (rv == APR_SUCCESS && !eos) {
         rv = ap_get_brigade(r->input_filters, bb, AP_MODE_READBYTES, APR_BLOCK_READ, 64 * 1024);
         if (rv != APR_SUCCESS) {
-            broken_off(body, err, rv);
+            core_body_fault(err, rv, body->refused);
         }
         else {
             rv = take_brigade(body, bb, &eos, err);

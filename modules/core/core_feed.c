@@ -263,9 +263,10 @@ static apr_status_t put_brigade(flow_t *flow, apr_bucket_brigade *bb, int *ended
     return APR_SUCCESS;
 }
 
-static apr_status_t read_client(request_rec *r, flow_t *flow)
+static apr_status_t read_client(request_rec *r, flow_t *flow, int *refused)
 {
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    ap_filter_t *filter = core_body_keep_back(r, refused);
     apr_status_t rv = APR_SUCCESS;
     int ended = 0;
 
@@ -276,6 +277,7 @@ static apr_status_t read_client(request_rec *r, flow_t *flow)
         }
         apr_brigade_cleanup(bb);
     }
+    ap_remove_output_filter(filter);
     return rv;
 }
 
@@ -337,11 +339,16 @@ static flow_t *flow_make(request_rec *r, const core_feed_t *feed)
 void core_feed_send(request_rec *r, core_feed_t *feed)
 {
     flow_t *flow = core_engine() ? flow_make(r, feed) : NULL;
+    apr_status_t rv;
+    int refused = 0;
 
     if (!flow || post(flow, &flow->start) != APR_SUCCESS) {
         feed->transport = GB_TRANSPORT_CANCELLED;
         return;
     }
-    end_body(flow, read_client(r, flow));
+    rv = read_client(r, flow, &refused);
+    end_body(flow, rv);
     await_answer(flow, feed);
+    feed->read = rv;
+    feed->refused = refused;
 }

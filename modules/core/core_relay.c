@@ -611,8 +611,13 @@ int core_relay_handler(request_rec *r, const gb_dialect_t *dialect)
     if (feed.transport == GB_TRANSPORT_OK && feed.status) {
         return answer(relay, &feed);
     }
-    gb_error_set(&err, HTTP_BAD_GATEWAY, "upstream_error", NULL,
-                 "The upload could not be handed on: the upstream or its proxy broke it off.");
+    if (feed.transport == GB_TRANSPORT_CANCELLED && feed.read != APR_SUCCESS) {
+        core_body_fault(&err, feed.read, feed.refused);
+    }
+    else {
+        gb_error_set(&err, HTTP_BAD_GATEWAY, "upstream_error", NULL,
+                     "The upload could not be handed on: the upstream or its proxy broke it off.");
+    }
     r->connection->keepalive = AP_CONN_CLOSE;
     return core_answer_error(r, dialect, NULL, &err);
 }

@@ -103,6 +103,15 @@ class TestWhoseFault:
             tools.wait_until(lambda: len(files.log.matching(r"GB5006")) == n, "the broken upload to end")
             assert self.serves(files)
 
+    def test_bytes_that_are_none(self, files):
+        with files.api.connect() as conn:
+            conn.send(f"POST {session(files.api, 9)} HTTP/1.1\r\nHost: {conn.host}\r\nTransfer-Encoding: chunked\r\n"
+                      f"X-Goog-Upload-Command: upload\r\nX-Goog-Upload-Offset: 0\r\n\r\n5\r\nabcde\r\nzz\r\n".encode())
+            answer = conn.answer()
+            answer.read()
+        assert "not well framed" in Gemini.check_error(answer, 400)["message"]
+        assert self.serves(files)
+
     def test_nor_one_that_pauses(self, files):
         """TIME_OUT is the upstream's: httpd has a Timeout for clients."""
         address = session(files.api, 200_000)
