@@ -173,7 +173,8 @@ const gb_row_t gb_class_rows[] = {
     {.name = "model_closed", .from = 404, .to = 404, .texts = "no longer available to new users",
      .cls = GB_CLASS_MODEL_ACCESS, .retry = 1, .code = "model_not_found", .param = "model"},
     {.name = "model_unknown", .from = 404, .to = 404,
-     .texts = "is not found for api version|is not supported for|^publisher model *not found",
+     .texts = "is not found for api version|is not supported for|^publisher model *not found"
+              "|^this model *is no longer available",
      .cls = GB_CLASS_CLIENT, .code = "model_not_found", .param = "model"},
     {.name = "not_found", .from = 404, .to = 404, .cls = GB_CLASS_CLIENT, .code = "not_found"},
     {.name = "proxy_auth", .from = 407, .to = 407, .cls = GB_CLASS_PROXY, .retry = 1,
