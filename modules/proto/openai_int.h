@@ -275,6 +275,8 @@ typedef struct gb_openai_turns_t {
     const char *role; /* wanted for the next part */
     const char *open; /* of the turn that is open; NULL = none */
     int sealed;       /* the open turn takes no more than what it is for */
+    int wants_sealed; /* the wanted one is to be so */
+    int is_next;      /* nothing of what is wanted has come yet */
     int n_turns, n_parts;
 } gb_openai_turns_t;
 

@@ -141,26 +141,35 @@ static void turn_close(gb_openai_turns_t *turns)
     }
 }
 
-/* A turn that is sealed takes nothing more, even of its own role. */
+/*
+ * What the next parts are of.  The turn that is open is closed when the first of them comes: of
+ * messages without content nothing is left, and the neighbours of one role on both sides of
+ * them are one turn.
+ */
 static void turn_want(gb_openai_turns_t *turns, const char *role, int sealed)
 {
-    if (turns->open != NULL && (turns->sealed || sealed || strcmp(turns->open, role) != 0)) {
-        turn_close(turns);
-    }
     turns->role = role;
-    turns->sealed = sealed;
+    turns->wants_sealed = sealed;
+    turns->is_next = 1;
 }
 
+/* A turn that is sealed takes nothing more, even of its own role. */
 gb_buf_t *gb_openai_part(gb_openai_turns_t *turns)
 {
+    if (turns->is_next && turns->open != NULL
+        && (turns->sealed || turns->wants_sealed || strcmp(turns->open, turns->role) != 0)) {
+        turn_close(turns);
+    }
     if (turns->open == NULL) {
         gb_buf_printf(turns->out, "%s{\"role\":\"%s\",\"parts\":[", turns->n_turns++ ? "," : "",
                       turns->role);
         turns->open = turns->role;
+        turns->sealed = turns->wants_sealed;
     }
     else {
         gb_buf_putc(turns->out, ',');
     }
+    turns->is_next = 0;
     turns->n_parts++;
     return turns->out;
 }
