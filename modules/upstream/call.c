@@ -23,6 +23,12 @@
 #define STOCK_MAX       256
 #define RETRY_AFTER_MAX 31536000 /* seconds */
 
+/* Where a connection leads, from which port of ours: it shares both with no other. */
+typedef struct way_t {
+    char ip[INET6_ADDRSTRLEN];
+    int port, local_port; /* 0: there is none yet */
+} way_t;
+
 struct gb_call_t {
     gb_call_t *next, *prev; /* in stock, or among those that run */
     gb_engine_t *engine;
@@ -46,6 +52,7 @@ struct gb_call_t {
     apr_table_t *answer; /* headers of the response that is being read */
     int told_head;
     int requests;           /* that curl has begun to send */
+    way_t way;              /* that it took */
     int proxied, proxy_tls; /* it takes a proxy; one that speaks TLS itself */
     int paused;             /* the caller wants no bytes */
     int curl_paused;        /* curl was told so */
@@ -361,11 +368,56 @@ void gb_call_reap(gb_engine_t *engine)
     }
 }
 
+static gb_call_t *find_on(gb_engine_t *engine, const way_t *way,
+                          int (*fits)(const gb_call_t *, apr_time_t), apr_time_t since)
+{
+    gb_call_t *call;
+
+    for (call = stock_of(engine)->running; call; call = call->next) {
+        if (call->events && call->way.local_port == way->local_port && call->way.port == way->port
+            && strcmp(call->way.ip, way->ip) == 0 && fits(call, since)) {
+            return call;
+        }
+    }
+    return NULL;
+}
+
+static int has_heard(const gb_call_t *call, apr_time_t since)
+{
+    return (call->answer || call->feed) && call->heard > since;
+}
+
+static int came_later(const gb_call_t *call, apr_time_t since)
+{
+    return !call->answer && call->heard >= since;
+}
+
+/*
+ * A call has given up.  Where nothing has come since then for any other on its connection either,
+ * that one may be dead although nobody closed it: those that share it would keep it open for each
+ * other, and new ones would join them.  Whoever came later is told to take another; a call that has
+ * waited for longer may still be answered.
+ */
+static void leave_connection(gb_engine_t *engine, const way_t *way, apr_time_t since)
+{
+    gb_call_t *call;
+
+    if (!way->local_port || find_on(engine, way, has_heard, since)) {
+        return;
+    }
+    while ((call = find_on(engine, way, came_later, since)) != NULL) {
+        call_end(call, GB_TRANSPORT_STALE, "nothing comes on its connection any more");
+    }
+}
+
 /* Nothing was heard for too long, the call never got off the ground, or it was cancelled. */
 static void on_timer(gb_timer_t *timer)
 {
     gb_call_t *call = (gb_call_t *)((char *)timer - offsetof(gb_call_t, timer));
+    gb_engine_t *engine = call->engine;
     apr_interval_time_t left;
+    apr_time_t heard;
+    way_t way;
 
     if (!call->events) {
         call_put_back(call);
@@ -383,9 +435,12 @@ static void on_timer(gb_timer_t *timer)
         gb_timer_set(call->engine, &call->timer, left);
         return;
     }
+    way = call->way;
+    heard = call->heard;
     call_end(call, GB_TRANSPORT_TIMEOUT,
              apr_psprintf(call->pool, "silent for %" APR_TIME_T_FMT " seconds",
                           apr_time_sec(call->silence)));
+    leave_connection(engine, &way, heard);
 }
 
 /* ---- the caller's verbs ---- */
@@ -557,10 +612,10 @@ static int before_sending(void *userp, char *ip, char *local_ip, int port, int l
 {
     gb_call_t *call = userp;
 
-    (void)ip;
     (void)local_ip;
-    (void)port;
-    (void)local_port;
+    apr_cpystrn(call->way.ip, ip, sizeof(call->way.ip));
+    call->way.port = port;
+    call->way.local_port = local_port;
     return call->requests++ > 0 && !call->rewind ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
@@ -695,6 +750,16 @@ void gb_call_cancel(gb_call_t *call)
     else {
         call_put_back(call);
     }
+}
+
+void gb_call_time_out(gb_call_t *call)
+{
+    gb_engine_t *engine = call->engine;
+    apr_time_t heard = call->heard;
+    way_t way = call->way;
+
+    gb_call_cancel(call);
+    leave_connection(engine, &way, heard);
 }
 
 void gb_call_close_idle(gb_engine_t *engine)

@@ -80,6 +80,11 @@ void gb_call_resume(gb_call_t *call);
 void gb_call_feed(gb_call_t *call);
 /* Ends it without another event and closes (HTTP/2: resets) what it used. */
 void gb_call_cancel(gb_call_t *call);
+/*
+ * The same for a call that took too long; from none of the three.  Others that came to its
+ * connection meanwhile, where nothing was heard, are done with GB_TRANSPORT_STALE.
+ */
+void gb_call_time_out(gb_call_t *call);
 
 /* ---- for engine.c ---- */
 void gb_call_reap(gb_engine_t *engine);

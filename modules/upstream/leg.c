@@ -432,6 +432,7 @@ static void judge(gb_leg_t *leg)
         gb_classify(&leg->verdict, &outcome);
     }
     leg->verdict.by_proxy = leg->proxy && !leg->status;
+    leg->fresh |= leg->transport == GB_TRANSPORT_TIMEOUT; /* it may have been the connection */
     tell_refused(leg);
     if (leg->verdict.cls == GB_CLASS_SUCCESS || leg->verdict.cls == GB_CLASS_BLOCKED) {
         report(leg);
@@ -464,10 +465,13 @@ static void on_head(void *baton, const gb_call_head_t *head)
 /* Inside curl's callback nothing new may start: the verdict waits for the next turn. */
 static void break_off(gb_leg_t *leg, gb_transport_t why)
 {
+    gb_call_t *call = leg->call;
+
     leg->transport = why;
-    gb_call_cancel(leg->call);
     leg->call = NULL;
     step_after(leg, GB_STEP_JUDGE, 0);
+    /* last: others may end there, perhaps with the whole exchange */
+    (why == GB_TRANSPORT_TIMEOUT ? gb_call_time_out : gb_call_cancel)(call);
 }
 
 static void stream_on(gb_leg_t *leg, const char *bytes, size_t len)

@@ -59,7 +59,7 @@ struct gb_leg_t {
     char unknown_reason[64];
     int keep_key;      /* the next attempt uses the same key */
     int adapted;       /* a refused field was dropped: once only */
-    int fresh;         /* a kept connection failed it: its attempts make their own */
+    int fresh;         /* a connection failed it: its attempts make their own */
     int moves;         /* re-sends through another proxy */
     const char *proxy; /* of the attempt, NULL: none */
     int proxy_failed;

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Upstream over HTTP/2 and TLS, with verification: httpd itself plays Google's front end."""
+import socket
+import threading
+import time
+
 import pytest
 
 import certs
@@ -67,6 +71,62 @@ class TestHttp2Upstream:
         for _ in range(5):
             assert Gemini.stream_text(begin(site, Gemini, "[[chunks=5 interval=10 seq]]"))
         slow.conn.close()
+
+
+class Way:
+    """Hands bytes on, both ways; connections that are dead stay open, and nothing comes through."""
+
+    def __init__(self, port):
+        self.target, self.made, self.dead = port, 0, 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                outside = self.listener.accept()[0]
+                inside = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                return
+            self.made += 1
+            for pair in (outside, inside), (inside, outside):
+                threading.Thread(target=self._hand_on, args=(*pair, self.made), daemon=True).start()
+
+    def _hand_on(self, source, target, number):
+        try:
+            while data := source.recv(65536):
+                if number <= self.dead:
+                    continue
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def stop(self):
+        self.listener.close()
+
+
+class TestDeadConnection:
+    """The way to the upstream is lost without a word: calls that share a connection get out of it."""
+
+    @pytest.mark.parametrize("deadline, stream", [("TimeOut", False), ("TimeOutFirstToken", True)])
+    def test_nobody_stays_on_it(self, make_site, front, deadline, stream):
+        way = Way(front.port)
+        site = make_site(Conf(keys=KEYS, upstream=f"https://localhost:{way.port}/v1beta", claims=(r"GB\d{4}:",),
+                              main=f"GBalanceCAFile {front.authority.ca}", api=f"GBalance{deadline} 2",
+                              mpm_lines="StartServers 1\nServerLimit 1\nMaxRequestWorkers 25\nMaxSpareThreads 25"))
+        assert ask(site, Gemini).status == 200
+        way.dead = way.made
+        said = []
+        calls = [threading.Thread(target=lambda: said.append(ask(site, Gemini, stream=stream).status)) for _ in range(12)]
+        for call in calls:
+            call.start()
+            time.sleep(0.4)         # there is always one that waits
+        for call in calls:
+            call.join()
+        assert said == [200] * len(calls)
+        way.stop()
 
 
 class TestVerification:
