@@ -102,6 +102,8 @@ typedef struct gb_keys_model_t {
     int cooling;                /* projects that rest for moments */
     int used_up;                /* projects at the end of a day or a month */
     apr_time_t back;            /* wall: when the first of those serves again, 0 = none */
+    int resting;                /* projects of keys in service that rest, for however long */
+    apr_time_t soonest;         /* wall: when the first of those serves again */
     apr_interval_time_t broken; /* it fails everywhere and is left alone so long, 0 = no; 1: until it is asked again */
     apr_uint64_t calls;         /* that its cells remember */
 } gb_keys_model_t;
@@ -109,6 +111,7 @@ typedef struct gb_keys_model_t {
 typedef struct gb_keys_survey_t {
     int total, retiring;         /* retiring: in the form that Google gives up */
     int by_state[6];             /* in the order of GB_KEYS_* */
+    int projects;                /* of keys in service: active, cooling or half-open */
     apr_array_header_t *reasons; /* of gb_keys_reason_t, the most frequent first */
     apr_array_header_t *tags;    /* of const char *, sorted */
     apr_array_header_t *models;  /* of gb_keys_model_t, the most used first */

@@ -87,6 +87,22 @@ static void add_state(json_t *all, const gb_keys_survey_t *survey, int i, const 
     }
 }
 
+/* Keys are in service, and yet callers get 429. */
+static void add_starved(json_t *all, const gb_keys_survey_t *survey)
+{
+    int i;
+
+    for (i = 0; i < survey->models->nelts; i++) {
+        const gb_keys_model_t *model = &APR_ARRAY_IDX(survey->models, i, gb_keys_model_t);
+
+        if (model->resting && model->resting == survey->projects) {
+            json_array_append_new(
+                all, json_pack("{s:{s:s, s:o}, s:s}", "starved", "model", model->name, "back",
+                               admin_key_until(model->soonest), "kind", "starved"));
+        }
+    }
+}
+
 static void add_models(json_t *all, const gb_keys_survey_t *survey, apr_time_t now)
 {
     int i;
@@ -122,6 +138,7 @@ void admin_keys_attention(admin_page_t *page, json_t *data, const gb_keys_survey
         json_array_append_new(
             all, json_pack("{s:{s:i}, s:s}", "dead", "n", survey->total, "kind", "dead"));
     }
+    add_starved(all, survey);
     add_state(all, survey, 4, "invalid");
     add_state(all, survey, 3, "failed");
     add_models(all, survey, page->how.now);

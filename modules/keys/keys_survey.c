@@ -23,6 +23,7 @@ typedef struct surveyor_t {
     apr_hash_t *tags;     /* tag -> itself */
     apr_hash_t *models;   /* name -> gb_keys_model_t */
     apr_hash_t *projects; /* slot -> "" */
+    apr_hash_t *serving;  /* the same of keys in service */
     apr_pool_t *p;
 } surveyor_t;
 
@@ -69,6 +70,14 @@ static int is_retiring(const gb_pool_key_t *key)
     return is;
 }
 
+static void note_project(apr_hash_t *projects, const gb_pool_key_t *key, apr_pool_t *p)
+{
+    if (!apr_hash_get(projects, &key->project_slot, sizeof(key->project_slot))) {
+        apr_hash_set(projects, apr_pmemdup(p, &key->project_slot, sizeof(key->project_slot)),
+                     sizeof(key->project_slot), "");
+    }
+}
+
 static void note_key(void *baton, const gb_pool_key_t *key)
 {
     surveyor_t *surveyor = baton;
@@ -83,10 +92,9 @@ static void note_key(void *baton, const gb_pool_key_t *key)
         note_reason(surveyor, key, state);
     }
     note_tags(surveyor, key->tags);
-    if (!apr_hash_get(surveyor->projects, &key->project_slot, sizeof(key->project_slot))) {
-        apr_hash_set(surveyor->projects,
-                     apr_pmemdup(surveyor->p, &key->project_slot, sizeof(key->project_slot)),
-                     sizeof(key->project_slot), "");
+    note_project(surveyor->projects, key, surveyor->p);
+    if (state & (GB_KEYS_ACTIVE | GB_KEYS_COOLING | GB_KEYS_TRIAL)) {
+        note_project(surveyor->serving, key, surveyor->p);
     }
 }
 
@@ -117,6 +125,11 @@ static void note_cell(void *baton, const gb_pool_cell_t *cell)
     model->calls += cell->successes + cell->quotas;
     if (!cell->until) {
         return;
+    }
+    if (apr_hash_get(surveyor->serving, &cell->project_slot, sizeof(cell->project_slot))) {
+        model->resting++;
+        model->soonest = model->soonest && model->soonest < cell->until ? model->soonest
+                                                                        : cell->until;
     }
     if (cell->reason != GB_COOL_DAY && cell->reason != GB_COOL_MONTH) {
         model->cooling++;
@@ -191,9 +204,11 @@ apr_status_t gbalance_keys_survey(gb_keys_survey_t *survey, const char *pool, ap
     surveyor.tags = apr_hash_make(p);
     surveyor.models = apr_hash_make(p);
     surveyor.projects = apr_hash_make(p);
+    surveyor.serving = apr_hash_make(p);
     keys_each(pool, &surveyor.clock, note_key, &surveyor);
     keys_each_cell(&surveyor.clock, note_cell, &surveyor);
     walk_broken(&surveyor);
+    survey->projects = (int)apr_hash_count(surveyor.serving);
     survey->reasons = flatten(surveyor.reasons, sizeof(gb_keys_reason_t), by_count, p);
     survey->models = flatten(surveyor.models, sizeof(gb_keys_model_t), by_calls, p);
     survey->tags = flatten(surveyor.tags, sizeof(char *), by_name, p);

@@ -397,6 +397,19 @@ class TestPagesSayWhatIsSo:
         found = logged.get("/logs?tab=requests&format=json")
         assert found["shown"] == found["n_requests"] == 1
 
+    def test_a_pool_in_service_that_has_no_room(self, make_site):
+        site = make_site(Conf(keys=KEYS, api=MOUNT))
+        def starved():
+            page = site.api.request("GET", "/keys_status?format=json", token=ADMIN).json()
+            return page["keys"]["serving"], [i["starved"]["model"] for i in page["attention"]["items"] if i["kind"] == "starved"]
+        site.sim.fault("quota_minute", count=2)
+        assert ask(site, OpenAI).status == 200 and starved() == (1.0, [])
+        site.sim.fault("quota_minute")
+        assert ask(site, OpenAI).status == 429 and starved() == (1.0, ["gemini-2.5-flash"])
+        html = site.api.request("GET", "/keys_status", token=ADMIN).text
+        assert "No key has room for gemini-2.5-flash" in html and "can serve" not in html and "All is well" not in html
+        assert site.api.request("POST", "/api/keys/reset", token=ADMIN, json={"all": True}).status == 200
+
     def test_a_model_is_paused_no_longer_than_it_is(self, logged):
         """The breaker, which the three failures have opened for a second."""
         def broken():
