@@ -8,7 +8,6 @@ import pytest
 
 import procfs
 from conf import Conf
-from env import Stopwatch
 from load import Case, Load
 from tools import soak, wait_until
 from wire import SURFACE_IDS, SURFACES, Gemini, OpenAI, ask, begin, serves
@@ -88,9 +87,7 @@ class TestDrain:
             site.graceful()
             told.append((time.monotonic(), old))
             watch()
-            with Stopwatch() as clock:
-                assert ask(site, OpenAI).status == 200
-            assert clock.seconds < 3
+            assert ask(site, OpenAI).status == 200
         for when, old in told:
             wait_until(lambda: not any(procfs.alive(p) for p in old), "children of old generations to be gone",
                        timeout=max(0.1, when + drain + 4 - time.monotonic()))
