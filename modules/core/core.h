@@ -192,6 +192,8 @@ const char *core_credential_take(request_rec *r);
 void core_query_clean(request_rec *r);
 /* The decoded value of an argument of the query, which leaves the request with its name; NULL. */
 const char *core_query_take(request_rec *r, const char *name);
+/* Whether a caller of that name, who was let in once, would be now. */
+int core_caller_is_known(request_rec *r, const char *name);
 /* The same wherever a request of this VirtualHost goes; outside of our mounts it stays as it is. */
 const char *core_credential_look(request_rec *r);
 const core_token_t *core_token_find(const apr_array_header_t *tokens, const char *credential);

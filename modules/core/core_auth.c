@@ -235,6 +235,20 @@ apr_status_t core_caller_get(request_rec *r, gb_caller_t *caller, gb_error_t *er
     return by_token(core_view(r)->tokens, req->credential, caller, err);
 }
 
+int core_caller_is_known(request_rec *r, const char *name)
+{
+    const apr_array_header_t *tokens = core_view(r)->tokens;
+    int mode = core_conf_get(r->server)->auth_mode, i;
+
+    for (i = 0; i < tokens->nelts; i++) {
+        if (strcmp(APR_ARRAY_IDX(tokens, i, core_token_t).id, name) == 0) {
+            return 1;
+        }
+    }
+    return mode == CORE_AUTH_APACHE || mode == CORE_AUTH_ANY /* whose users are not ours to know */
+           || strcmp(name, CORE_PLAY_CALLER) == 0;
+}
+
 /* ---- CORS ---- */
 
 /* The value of Access-Control-Allow-Origin, NULL when this origin may not call. */

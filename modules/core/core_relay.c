@@ -209,6 +209,9 @@ static apr_status_t settle_caller(relay_t *relay, gb_error_t *err)
     gb_caller_t caller;
 
     if (relay->session && !core_request_get(r)->credential) {
+        if (!core_caller_is_known(r, relay->session->caller)) {
+            return not_there(err);
+        }
         relay->caller = relay->session->caller;
         apr_table_setn(r->subprocess_env, "GB_TOKEN_ID", relay->caller);
         relay->pool = relay->session->pool;
@@ -526,7 +529,7 @@ static void tell_error(relay_t *relay, gb_buf_t *out)
 static int add_header(void *baton, const char *name, const char *value)
 {
     if (strncasecmp(name, "X-Goog-Upload-", 14) == 0 || strcasecmp(name, "Range") == 0
-        || strcasecmp(name, "X-GUploader-UploadID") == 0) {
+        || strcasecmp(name, "Retry-After") == 0 || strcasecmp(name, "X-GUploader-UploadID") == 0) {
         apr_table_add(((request_rec *)baton)->headers_out, name, value);
     }
     return 1;

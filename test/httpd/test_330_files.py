@@ -294,9 +294,20 @@ class TestFaultsOfKeys:
         google.fault = None
         assert "suspended" not in Gemini.check_error(answer, 503)["message"]
         assert not any(key.encode() in answer.body for key in KEYS)
-        states = files.client_of(OTHER).get("/health", anonymous=True)
-        assert states.status == 200, "the others serve"
-        Gemini.check_error(send(files.api, address, b"data"), 503)      # which is known now
+        tools.wait_until(lambda: send(files.api, address, b"", command="query").status == 503, "the pool to know")
+        assert files.api.get("/health", anonymous=True).status == 200, "the others serve"
+
+
+class TestRevoked:
+    def test_a_token_that_was_deleted(self, files, google):
+        """What it has begun ends with it."""
+        address, other = session(files.api, 4), session(files.client_of(OTHER), 4)
+        files.configure(tokens=(OTHER,))
+        files.graceful()
+        google.reset()
+        Gemini.check_error(send(files.api, address, b"data"), 404)
+        assert google.calls == []
+        assert send(files.api, other, b"data").status == 200
 
 
 class TestBesideAnotherProxy:
