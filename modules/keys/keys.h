@@ -157,7 +157,7 @@ void keys_heat_register(void);
 void keys_add_register(void);
 void keys_ops_register(void);
 void keys_verify_register(void);
-void keys_verify_child_init(apr_pool_t *pchild);
+void keys_verify_child_init(apr_pool_t *p);
 /* By id as it is shown, else by the secret itself (gemini-balance's paths carry it). */
 apr_status_t keys_find(gb_pool_key_t *row, const char *pool, const char *id);
 /* The files of the state directory are changed by one at a time: neither another child nor another

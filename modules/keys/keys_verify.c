@@ -257,10 +257,10 @@ void gbalance_keys_verify_cancel(int number)
     apr_thread_mutex_unlock(mutex);
 }
 
-void keys_verify_child_init(apr_pool_t *pchild)
+void keys_verify_child_init(apr_pool_t *p)
 {
     jobs = NULL;
-    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, pchild) != APR_SUCCESS) {
+    if (apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, p) != APR_SUCCESS) {
         mutex = NULL;
     }
 }

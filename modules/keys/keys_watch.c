@@ -7,6 +7,8 @@
  */
 #include "keys.h"
 
+#include <pthread.h>
+
 #include "ap_mpm.h"
 #include "mod_watchdog.h"
 #include "scoreboard.h"
@@ -20,6 +22,10 @@ APLOG_USE_MODULE(gbalance_keys);
 #define REAP_EVERY  5
 
 static unsigned seconds;
+
+/* mod_watchdog waits for none of its threads: this child's may be in the middle of the file when the
+ * child ends and writes the same one. */
+static pthread_mutex_t saving = PTHREAD_MUTEX_INITIALIZER;
 static int save_failed;
 
 /* A child that outlives a reload may work on a block of its own; the new ones save the new one. */
@@ -38,6 +44,7 @@ static void save(apr_pool_t *p)
     if (is_outlived()) {
         return;
     }
+    pthread_mutex_lock(&saving);
     rv = keys_saved_write(p);
     if (rv != APR_SUCCESS && !save_failed) {
         ap_log_error(
@@ -48,6 +55,7 @@ static void save(apr_pool_t *p)
             keys_state_dir());
     }
     save_failed = rv != APR_SUCCESS;
+    pthread_mutex_unlock(&saving);
 }
 
 static void step(apr_pool_t *p)

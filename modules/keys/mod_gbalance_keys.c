@@ -78,7 +78,8 @@ static void keys_child_init(apr_pool_t *pchild, server_rec *s)
     if (!keys_pool) {
         return;
     }
-    keys_verify_child_init(pchild);
+    /* on pconf: workers that nobody waits for still verify when pchild has gone */
+    keys_verify_child_init(s->process->pconf);
     keys_child_enter();
     if (!keys_child) {
         ap_log_error(

@@ -3,16 +3,19 @@
 remembered.  Keys and their states are read from mod_status.
 """
 import collections
+import glob
 import json
 import os
 import re
 import select
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 
+import tools
 from conf import Conf
 from load import Case, load
 from tools import soak, wait_until
@@ -307,3 +310,33 @@ class TestPaidKey:
             assert ask(site, OpenAI).status == 200
         assert "AIzaPaid" not in keys_of(site.sim.calls())
         assert states(site)["Total"] == 3
+
+
+LATE = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <string.h>
+#include <unistd.h>
+int rename(const char *from, const char *to)
+{
+    if (strstr(to, "/keys-state.jsonl")) {
+        usleep(700000);
+    }
+    return ((int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename"))(from, to);
+}
+"""
+
+
+@pytest.mark.skipif(bool(tools.SANITIZE), reason="a sanitizer wants to be preloaded first")
+def test_a_child_ends_in_the_middle_of_a_save(make_site, tmp_path):
+    """Nobody waits for the watchdog's thread that saves now and then: the end of the child writes the same file."""
+    library = str(tmp_path / "late.so")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", library, "-ldl"], input=LATE, text=True,
+                   check=True, timeout=60)
+    site = make_site(Conf(keys=keys_n(3), mpm_lines="StartServers 1", environment={"LD_PRELOAD": library}))
+    assert ask(site, OpenAI).status == 200
+    wait_until(lambda: glob.glob(os.path.join(site.state, "keys-state.jsonl.*")), "the state to be written", step=0.005)
+    assert site.stop()
+    assert not site.log.matching("GB1050")
+    assert picks(site) == 1
+    site.start()
