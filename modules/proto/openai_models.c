@@ -83,6 +83,21 @@ apr_status_t gb_openai_models_list(gb_openai_call_t *call)
     return APR_SUCCESS;
 }
 
+/* An image model that Google does not list is offered all the same, as in gemini-balance. */
+static const char *offered(const gb_openai_call_t *call)
+{
+    const char *image = call->settings->create_image_model;
+
+    return *image != '\0' ? apr_pstrcat(call->pool, image, "-chat", NULL) : NULL;
+}
+
+static int is_offered(const gb_openai_call_t *call)
+{
+    const char *name = offered(call);
+
+    return name != NULL && strcmp(gb_feature_bare_name(call->plan->model), name) == 0;
+}
+
 apr_status_t gb_openai_models_one(gb_openai_call_t *call)
 {
     gb_plan_t *plan = call->plan;
@@ -96,7 +111,8 @@ apr_status_t gb_openai_models_one(gb_openai_call_t *call)
         return rv;
     }
     plan->method = "GET";
-    plan->path = strchr(plan->model_used, '/') != NULL
+    plan->path = is_offered(call) ? "/models?pageSize=1000"
+                 : strchr(plan->model_used, '/') != NULL
                      ? apr_pstrcat(call->pool, "/", plan->model_used, NULL)
                      : apr_pstrcat(call->pool, "/models/", plan->model_used, NULL);
     plan->operation = "model";
@@ -218,14 +234,13 @@ static apr_status_t list_chunk(gb_translator_t *t, const char *bytes, size_t len
 static apr_status_t list_end(gb_translator_t *t)
 {
     const gb_openai_call_t *call = t->plan->state;
-    const char *image = call->settings->create_image_model;
+    const char *name = offered(call);
 
     if (t->n == 0) {
         return APR_INCOMPLETE;
     }
-    /* an image model that Google does not list is offered all the same, as in gemini-balance */
-    if (*image != '\0') {
-        entry_put(t, call, apr_pstrcat(call->pool, image, "-chat", NULL), (gb_span_t){NULL, 0});
+    if (name != NULL) {
+        entry_put(t, call, name, (gb_span_t){NULL, 0});
     }
     gb_buf_puts(t->out, "{\"object\":\"list\",\"data\":[");
     gb_buf_append(t->out, t->kept.data, t->kept.len);
@@ -269,6 +284,10 @@ static apr_status_t one_chunk(gb_translator_t *t, const char *bytes, size_t len)
 
 static apr_status_t one_end(gb_translator_t *t)
 {
+    if (t->n == 0 && is_offered(t->plan->state)) {
+        model_put(t->out, gb_feature_bare_name(t->plan->model), (gb_span_t){NULL, 0});
+        return t->out->rv;
+    }
     return t->n > 0 ? APR_SUCCESS : APR_INCOMPLETE;
 }
 

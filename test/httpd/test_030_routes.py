@@ -22,6 +22,18 @@ class TestModels:
         assert all(m["object"] == "model" and isinstance(m["created"], int) and m["owned_by"]
                    and not m["id"].startswith("models/") for m in answer["data"])
 
+    @pytest.mark.parametrize("known", [False, True])
+    def test_openai_every_one(self, make_site, known):
+        """What the list offers can be asked for by itself, before Google's list is known and after."""
+        listed = make_site(Conf()).api.get("/v1/models").json()["data"]
+        site = make_site(Conf())
+        if known:
+            site.api.get("/v1/models")
+        for model in listed[-3:] + listed[:3]:
+            answer = site.api.get(f"/v1/models/{model['id']}")
+            assert answer.status == 200, answer
+            assert answer.json() == model
+
     def test_gemini_list(self, site):
         models = site.api.get("/v1beta/models").json()["models"]
         assert "models/gemini-2.5-flash" in [m["name"] for m in models]
