@@ -250,7 +250,7 @@ class TestLooking:
         assert heat.locator("td.cool").count() >= 1 and heat.locator("td.bad").count() >= 1
         heat.get_by_role("link", name="Keys", exact=True).click()
         page.wait_for_selector("#heat a.key")
-        assert heat.locator("tbody tr").count() == 8
+        expect(heat.locator("tbody tr")).to_have_count(8)
         heat.get_by_role("link", name="Next page").click()
         expect(heat.locator("tbody tr")).to_have_count(4)
 
