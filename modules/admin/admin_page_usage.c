@@ -448,11 +448,16 @@ static json_t *posted_prices(admin_page_t *page)
 
 static apr_status_t save_prices(admin_page_t *page, json_t *data)
 {
-    json_t *prices = admin_form(page, "reset") ? json_null() : posted_prices(page);
-    json_t *body, *answer;
+    json_t *prices, *body, *answer;
     int status;
 
     (void)data;
+    if (!admin_form(page, "reset") && !admin_form(page, "model")) {
+        return admin_fail(page, HTTP_BAD_REQUEST,
+                          "Send a form with the fields model, prompt, completion and cached for "
+                          "each model, or with reset.");
+    }
+    prices = admin_form(page, "reset") ? json_null() : posted_prices(page);
     if (!prices) {
         return APR_EGENERAL;
     }

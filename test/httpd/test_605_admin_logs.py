@@ -429,6 +429,13 @@ class TestPagesSayWhatIsSo:
         assert found["tiles"]["calls"] == 5 and found["tiles"]["answers"] == 1
         assert found["named_models"] == 1 and found["unpriced"] == 0
 
+    def test_no_prices_are_not_an_empty_list_of_them(self, logged):
+        before = logged.get("/api/config")["MODEL_PRICES"]
+        for body in ({"json": {"gemini-2.5-flash": {"prompt": 2}}}, {"body": b""}):
+            answer = logged.site.api.request("POST", "/usage?format=json", token=ADMIN, **body)
+            assert answer.status == 400 and "model" in answer.json()["error"]["message"]
+        assert before and logged.get("/api/config")["MODEL_PRICES"] == before
+
     @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../../etc/passwd", "/etc/passwd", "Europe"])
     def test_no_zone_is_saved_that_is_none(self, logged, zone):
         answer = logged.site.api.request("PUT", "/api/config", token=ADMIN, json={"TIMEZONE": zone})
