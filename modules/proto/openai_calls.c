@@ -480,6 +480,7 @@ static apr_status_t response_put(gb_openai_turns_t *turns, const gb_openai_messa
 {
     gb_openai_call_t *call = turns->call;
     int inside = gb_model_at_least(&call->model, 3, 0);
+    int parts = gb_json_kind(message->content) == GB_JSON_ARRAY;
     gb_buf_t text, *out;
     apr_status_t rv;
 
@@ -500,11 +501,11 @@ static apr_status_t response_put(gb_openai_turns_t *turns, const gb_openai_messa
     gb_buf_puts(out, ",\"response\":");
     result_put(call, out, text.data != NULL ? text.data : "", text.len);
     gb_buf_free(&text);
-    if (inside) {
+    if (inside && parts) {
         rv = result_images_inside(call, out, message);
     }
     gb_buf_puts(out, "}}");
-    return inside || rv != APR_SUCCESS ? rv : result_images_beside(turns, message);
+    return inside || !parts || rv != APR_SUCCESS ? rv : result_images_beside(turns, message);
 }
 
 /* A result that answers no call of the step before it. */
