@@ -5,12 +5,12 @@
  */
 #include "upstream/leg.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include <apr_strings.h>
 
+#include "base/json.h"
 #include "base/timeutil.h"
 #include "proto/url.h"
 
@@ -118,8 +118,11 @@ static apr_interval_time_t silence_of(const gb_leg_t *leg)
 {
     const gb_settings_t *settings = leg->conf->settings;
     const char *own = gb_map_get(&settings->model_time_out, leg->plan->model_used);
-    double seconds = own ? strtod(own, NULL) : 0;
+    double seconds = 0;
 
+    if (own) { /* as JSON: strtod would ask the process's locale for its decimal point */
+        gb_json_double(gb_json_root(own, strlen(own)), &seconds);
+    }
     return seconds > 0 ? (apr_interval_time_t)(seconds * APR_USEC_PER_SEC) : settings->time_out;
 }
 
