@@ -26,6 +26,7 @@ APLOG_USE_MODULE(gbalance);
 #define TICK         apr_time_from_msec(100)
 #define LEASE_TTL    apr_time_from_sec(2)
 #define BATCH        512
+#define ALONE        20                   /* ticks */
 #define HANGS        apr_time_from_sec(2) /* a job that takes longer */
 #define GIVEN_UP     apr_time_from_sec(70)
 #define REPLAY_EVERY apr_time_from_msec(500)
@@ -247,6 +248,8 @@ static struct {
     int runs, stops;
     int nudged;      /* a batch is done and more wait: do not sleep */
     int holds;       /* the lease */
+    int unheld;      /* ticks for which nobody did, as an outdated child counts them */
+    int alone;       /* nobody newer wants it */
     core_job_t *job; /* under way, NULL for none */
     apr_time_t job_at;
     batch_t *batch; /* what it took from the ring, NULL for a file */
@@ -509,9 +512,31 @@ static void work(void)
     bound(now);
 }
 
+/*
+ * A child of an earlier configuration, whose last streams go on for minutes, may
+ * know another database: it leaves the journal to those of the newest one, unless
+ * there are none that keep it.
+ */
+static int may_hold(void)
+{
+    if (core_store_is_current()) {
+        return 1;
+    }
+    if (w.holds && !w.alone) {
+        gb_segment_lease_end(ring()->segment, CORE_LEASE_JOURNAL);
+        w.holds = w.unheld = 0;
+    }
+    else if (!w.holds) {
+        w.unheld = gb_segment_lease_holder(ring()->segment, CORE_LEASE_JOURNAL) ? 0 : w.unheld + 1;
+    }
+    w.alone = w.unheld >= ALONE;
+    return w.alone;
+}
+
 static void tick(void)
 {
-    int holds = gb_segment_lease(ring()->segment, CORE_LEASE_JOURNAL, LEASE_TTL) == APR_SUCCESS;
+    int holds = may_hold()
+                && gb_segment_lease(ring()->segment, CORE_LEASE_JOURNAL, LEASE_TTL) == APR_SUCCESS;
 
     if (holds && !w.holds) {
         gb_ring_retake(ring()); /* of whoever died with it */
@@ -555,6 +580,7 @@ static void drain(void)
 {
     int i;
 
+    w.unheld = ALONE; /* there is no time to see whether somebody comes */
     for (i = 0; i < 30 && (w.job || gb_ring_waiting(ring())); i++) {
         tick();
         if (!w.holds || !takes_jobs()) {

@@ -127,6 +127,14 @@ static apr_status_t snapshot_publish(const char *bytes, apr_size_t len, apr_int6
     return APR_SUCCESS;
 }
 
+/* The next look reads the database. */
+static void version_forget(gb_tenant_t *tenant)
+{
+    gb_segment_lock(tenant->segment);
+    ((block_t *)tenant->block)->version = -1;
+    gb_segment_unlock(tenant->segment);
+}
+
 /* Whether the snapshot already says that. */
 static int snapshot_is(const char *bytes, apr_size_t len)
 {
@@ -734,7 +742,7 @@ apr_status_t core_live_refresh(gb_db_t *db, apr_pool_t *p)
     apr_status_t rv = gb_saved_version(db, &version, p);
     int lock;
 
-    if (rv != APR_SUCCESS || !tenant) {
+    if (rv != APR_SUCCESS || !tenant || !core_store_is_current()) {
         return rv;
     }
     fits = file_seen || file_fits(p);
@@ -785,6 +793,9 @@ void core_live_post_config(server_rec *s, apr_pool_t *pconf, apr_pool_t *ptemp)
     apr_pool_cleanup_register(pconf, NULL, forget, apr_pool_cleanup_null);
     if (core_store_state(NULL) != CORE_STORE_READY && !generation()) {
         file_load(ptemp);
+    }
+    if (core_store_state(NULL) != CORE_STORE_READY || core_store()->db->kind == GB_DB_MYSQL) {
+        version_forget(core_tenant_get(TENANT)); /* it may be that of another database */
     }
     settle_pools(pconf);
 }

@@ -122,6 +122,19 @@ void core_store_state_set(core_store_state_t now, const char *text)
     }
 }
 
+int core_store_is_current(void)
+{
+    gb_tenant_t *tenant = core_tenant_get(TENANT);
+    int is = 1;
+
+    if (tenant) {
+        gb_segment_lock(tenant->segment);
+        is = ((const state_t *)tenant->block)->epoch == epoch;
+        gb_segment_unlock(tenant->segment);
+    }
+    return is;
+}
+
 /* The parent, before the children of this configuration. */
 static void begin_epoch(void)
 {

@@ -59,6 +59,8 @@ apr_status_t core_store_lasting(gb_seal_t **psecret, const char **why, apr_pool_
 void core_store_state_set(core_store_state_t state, const char *text);
 /* text (may be NULL) takes 300 bytes. */
 core_store_state_t core_store_state(char *text);
+/* Whether this child is of the newest configuration; an older one may know another database. */
+int core_store_is_current(void);
 /* Whether nothing may be served: *err is filled with why (503). */
 int core_store_refuses(gb_error_t *err);
 

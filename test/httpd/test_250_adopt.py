@@ -14,7 +14,7 @@ import tools
 from conf import KEYS, Conf
 from store import Database, MariaServer, Sqlite
 from tools import wait_until
-from wire import MODEL, Gemini, OpenAI, ask
+from wire import MODEL, Gemini, OpenAI, ask, begin
 
 TOKEN = "sk-of-theirs-0123456789"
 ADMIN = "sk-admin-of-theirs-0123456789"
@@ -158,6 +158,25 @@ class TestDatabase:
         moved.graceful()
         assert ask(moved, OpenAI).status == 200
         assert theirs_now() == {*KEYS[1:], fresh}
+
+
+def test_by_a_reload(make_site):
+    """Also while a child of the configuration before, which writes to another database, has a stream to end."""
+    ours, db = Database("sqlite3"), Database("mysql")
+    site = make_site(Conf(api=MOUNT, claims=(r"GB8050: .*CHECK_INTERVAL_HOURS",)))
+    ours.of(site).await_tables()
+    db.of(site)
+    theirs(db.maria, site.sim_url)
+    conn = site.api.connect()
+    pieces = begin(site, Gemini, "[[chunks=300 interval=100]]", conn=conn).events()
+    site.configure(main=db.main, api=MOUNT + f'GBalanceAuthToken "{ADMIN}"')
+    site.graceful()
+    assert all(ask(site, OpenAI).status == 200 for _ in range(3))
+    wait_until(lambda: site.api.request("GET", "/api/config", token=ADMIN).json()["MAX_RETRIES"] == 4, "what is saved to be in force")
+    wait_until(lambda: db.value("SELECT COUNT(*) FROM t_request_log") == 13, "rows to be written there", step=0.2)
+    assert next(pieces) and ours.value("SELECT COUNT(*) FROM t_request_log") == 0
+    conn.close()
+    wait_until(lambda: db.value("SELECT COUNT(*) FROM t_request_log") == 14, "the stream's row", step=0.2)
 
 
 class TestEnvFile:
