@@ -83,16 +83,20 @@ static void close_leg(gb_leg_t *leg)
 static void report(gb_leg_t *leg)
 {
     const gb_exchange_host_t *host = leg->conf->host;
+    int apart = leg->plan->own_quotas && leg->verdict.cls == GB_CLASS_QUOTA;
+    gb_verdict_t verdict;
     gb_report_t news;
 
     if (!leg->key.slot || leg->keep_key) {
         return;
     }
+    verdict = leg->verdict;
+    verdict.n_quotas = apart ? 0 : verdict.n_quotas;
     memset(&news, 0, sizeof(news));
     news.pool = leg->conf->pool_name;
-    news.model = leg->plan->model_used;
+    news.model = apart ? "" : leg->plan->model_used;
     news.key = &leg->key;
-    news.verdict = &leg->verdict;
+    news.verdict = &verdict;
     news.latency = leg->latency;
     news.prompt_tokens = leg->facts.prompt_tokens;
     news.total_tokens = leg->facts.total_tokens;
@@ -540,25 +544,6 @@ static gb_log_level_t log_level(gb_transport_t transport)
                : GB_LOG_INFO;
 }
 
-/* With a proxy it is the proxy that cannot be connected to. */
-static gb_transport_t note_proxy(gb_leg_t *leg, gb_transport_t transport)
-{
-    gb_proxies_t *proxies = gb_engine_proxies(leg->engine);
-
-    if (!leg->proxy) {
-        return transport;
-    }
-    transport = transport == GB_TRANSPORT_CONNECT ? GB_TRANSPORT_PROXY : transport;
-    leg->proxy_failed = transport == GB_TRANSPORT_PROXY;
-    if (leg->proxy_failed) {
-        gb_proxies_failed(proxies, leg->proxy, gb_mono_now());
-    }
-    else if (transport == GB_TRANSPORT_OK) {
-        gb_proxies_worked(proxies, leg->proxy);
-    }
-    return transport;
-}
-
 static void call_start(gb_leg_t *leg);
 
 /* The same attempt at the address that the upstream has named. */
@@ -576,7 +561,7 @@ static void on_done(void *baton, gb_transport_t transport, const char *detail)
     apr_status_t rv = APR_SUCCESS;
 
     leg->call = NULL;
-    transport = note_proxy(leg, transport);
+    transport = gb_leg_note_proxy(leg, transport);
     leg->transport = transport;
     if (transport == GB_TRANSPORT_OK && leg->moved) {
         send_on(leg);

@@ -104,6 +104,8 @@ void gb_leg_resume(gb_leg_t *leg);
 gb_span_t gb_leg_body(const gb_leg_t *leg);
 /* Of the next attempt, NULL: none. */
 const char *gb_leg_proxy(const gb_leg_t *leg);
+/* What an end says of the proxy, and whose fault it is: with one it is that which cannot be connected to. */
+gb_transport_t gb_leg_note_proxy(gb_leg_t *leg, gb_transport_t transport);
 /* Fills *call for the attempt that begins; leg->proxy is set. */
 void gb_leg_request(gb_leg_t *leg, gb_call_conf_t *call);
 /* The address of a redirect when the attempt may follow it; NULL: it may not. */

@@ -75,6 +75,24 @@ const char *gb_leg_proxy(const gb_leg_t *leg)
                            gb_mono_now());
 }
 
+gb_transport_t gb_leg_note_proxy(gb_leg_t *leg, gb_transport_t transport)
+{
+    gb_proxies_t *proxies = gb_engine_proxies(leg->engine);
+
+    if (!leg->proxy) {
+        return transport;
+    }
+    transport = transport == GB_TRANSPORT_CONNECT ? GB_TRANSPORT_PROXY : transport;
+    leg->proxy_failed = transport == GB_TRANSPORT_PROXY;
+    if (leg->proxy_failed) {
+        gb_proxies_failed(proxies, leg->proxy, gb_mono_now());
+    }
+    else if (transport == GB_TRANSPORT_OK) {
+        gb_proxies_worked(proxies, leg->proxy);
+    }
+    return transport;
+}
+
 static int count_headers(const char *const *headers)
 {
     int n = 0;

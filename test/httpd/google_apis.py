@@ -218,6 +218,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             name = f"models/{model}/operations/{secrets.token_hex(6)}"
             return self.answer(200, google.put(name, self.key, {"name": name}))
         if method == "batchGenerateContent":
+            if self.server.google.fault == "exhausted":
+                return self.refuse(429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan and billing details.")
             name = f"batches/{secrets.token_hex(6)}"
             return self.answer(200, google.put(name, self.key, {"name": name, "done": False}))
         content = {"candidates": [{"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP", "index": 0}],
@@ -351,7 +353,7 @@ class Google:
         self.prefix = ""        # of a proxy of one's own
         self.elsewhere = None   # where downloads are sent on to, when it is not here
         self.running = 0        # requests whose end has not come
-        self.fault, self.ended = None, threading.Event()     # "close", "hang" or "suspended" where bytes come
+        self.fault, self.ended = None, threading.Event()     # "close", "hang" or "suspended" where bytes come, "exhausted" for batches
         self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
         self.server.google = self

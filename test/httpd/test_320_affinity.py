@@ -148,6 +148,15 @@ class TestAffinity:
         for name in names:
             assert many.api.get("/v1beta/" + name).status == 200
 
+    def test_batches_have_quotas_of_their_own(self, many, google):
+        google.fault = "exhausted"
+        Gemini.check_error(many.api.post(f"/v1beta/models/{MODEL}:batchGenerateContent", json={"batch": {}}), 429)
+        google.fault = None
+        google.reset()
+        for _ in range(6):
+            assert many.api.post(Gemini.path(), json=Gemini.body()).status == 200
+        assert len({c["key"] for c in google.calls}) == len(KEYS), "none of them rests"
+
     def test_unknown_names_are_googles_to_judge(self, many):
         Gemini.check_error(many.api.get("/v1beta/cachedContents/nobodys"), 404)
 
