@@ -99,14 +99,13 @@ typedef struct gb_keys_reason_t {
 
 typedef struct gb_keys_model_t {
     char name[GB_POOL_MODEL_LEN];
-    int cooling;        /* projects that rest for moments */
-    int used_up;        /* projects at the end of a day or a month */
-    apr_time_t back;    /* wall: when the first of those serves again, 0 = none */
-    int resting;        /* projects of keys in service that rest, for however long */
-    apr_time_t soonest; /* wall: when the first of those serves again */
-    apr_interval_time_t
-        broken; /* it fails everywhere and is left alone so long, 0 = no; 1: until asked again */
-    apr_uint64_t calls; /* that its cells remember */
+    int cooling;                /* projects that rest for moments */
+    int used_up;                /* projects at the end of a day or a month */
+    apr_time_t back;            /* wall: when the first of those serves again, 0 = none */
+    int resting;                /* projects of keys in service that rest, for however long */
+    apr_time_t soonest;         /* wall: when the first of those serves again */
+    apr_interval_time_t broken; /* it fails and is left alone so long, 0 = no; 1: asked next */
+    apr_uint64_t calls;         /* that its cells remember */
 } gb_keys_model_t;
 
 typedef struct gb_keys_survey_t {

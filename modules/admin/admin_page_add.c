@@ -137,7 +137,8 @@ static apr_status_t add_preview(admin_page_t *page, json_t *data)
                                             form_text(page, "pattern"), page->r->pool);
 
     if (rv == APR_EINVAL) {
-        return fault(data, ADMIN_WORD("The pattern is not a regular expression."));
+        return fault(data, ADMIN_WORD("The pattern is not a regular expression, or takes too "
+                                      "many steps on this text."));
     }
     if (rv != APR_SUCCESS) {
         return admin_keys_no_pool(page);
@@ -174,7 +175,8 @@ static apr_status_t add_all(admin_page_t *page, json_t *data)
     rv = admin_keys()->add(&results, page->pool, text, strlen(text), form_text(page, "pattern"),
                            &edit, page->r->pool);
     if (rv == APR_EINVAL) {
-        return fault(data, ADMIN_WORD("The pattern is not a regular expression."));
+        return fault(data, ADMIN_WORD("The pattern is not a regular expression, or takes too "
+                                      "many steps on this text."));
     }
     if (rv == APR_ENOSPC) {
         fault(data, ADMIN_WORD("GBalanceMaxKeys is reached: not all keys could be added."));

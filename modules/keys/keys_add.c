@@ -29,24 +29,32 @@ static void find_pasted(const char *text, apr_size_t len, found_fn *fn, void *ba
     }
 }
 
-/* The first group, or the whole match; an empty match moves on by one byte. */
+/* The first group, or the whole match; an empty match moves on by one byte.  APR_EINVAL: the pattern
+ * is none, or takes too many steps somewhere; then nothing is told. */
 static apr_status_t find_by_pattern(const char *text, const char *pattern, found_fn *fn,
                                     void *baton, apr_pool_t *p)
 {
     ap_regex_t *regex = ap_pregcomp(p, pattern, AP_REG_EXTENDED);
+    apr_array_header_t *found = apr_array_make(p, 16, sizeof(gb_span_t));
     ap_regmatch_t match[2];
+    int rc = regex ? 0 : AP_REG_INVARG, i;
 
-    if (!regex) {
-        return APR_EINVAL;
-    }
-    while (*text && ap_regexec(regex, text, 2, match, 0) == 0) {
+    while (rc == 0 && *text && (rc = ap_regexec(regex, text, 2, match, 0)) == 0) {
         int group = match[1].rm_so >= 0 && match[1].rm_eo > match[1].rm_so;
 
         if (match[group].rm_eo > match[group].rm_so) {
-            fn(baton, text + match[group].rm_so,
-               (apr_size_t)(match[group].rm_eo - match[group].rm_so));
+            gb_span_t *span = apr_array_push(found);
+
+            span->p = text + match[group].rm_so;
+            span->len = (size_t)(match[group].rm_eo - match[group].rm_so);
         }
         text += match[0].rm_eo > 0 ? match[0].rm_eo : 1;
+    }
+    if (rc != 0 && rc != AP_REG_NOMATCH) {
+        return APR_EINVAL;
+    }
+    for (i = 0; i < found->nelts; i++) {
+        fn(baton, APR_ARRAY_IDX(found, i, gb_span_t).p, APR_ARRAY_IDX(found, i, gb_span_t).len);
     }
     return APR_SUCCESS;
 }

@@ -228,7 +228,8 @@ static int take_paste(form_t *form, const char **text, apr_size_t *len, const ch
 static int refuse_add(keys_ask_t *ask, apr_status_t rv)
 {
     return rv == APR_EINVAL ? keys_refuse(ask, HTTP_BAD_REQUEST, "pattern",
-                                          "pattern is not a regular expression.")
+                                          "pattern is not a regular expression, or takes too many "
+                                          "steps on this text.")
                             : keys_refuse_rv(ask, rv);
 }
 

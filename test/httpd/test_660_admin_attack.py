@@ -147,6 +147,22 @@ class TestBesideAProxy:
         assert site.api.request("GET", "/gbalance-images/a.png", anonymous=True).read() == b"picture"
 
 
+class TestPatterns:
+    CONF = Conf(keys=(), api=API)
+
+    @pytest.mark.parametrize("path", ["/api/keys/preview", "/api/keys"])
+    def test_a_pattern_that_never_ends_is_told(self, site, path):
+        """And adds nothing: what it would not have come to is not taken for all there is."""
+        text = f"{KEYS[0]} {'a' * 60}! {KEYS[1]}"
+        answer = site.api.request("POST", path, token=ADMIN, json={"text": text, "pattern": "(AIza[A-Za-z0-9]{35})|(?:a+)+$"})
+        assert answer.status == 400 and answer.json()["error"]["field"] == "pattern", answer.text
+        assert site.api.request("GET", "/api/keys/all", token=ADMIN).json()["total_count"] == 0
+        form = {"text": text, "pattern": "(AIza[A-Za-z0-9]{35})|(?:a+)+$"}
+        browser = Browser(site)
+        browser.login()
+        assert "too many steps" in browser.post("/keys/add", {**form, "step": "add", "csrf": browser.csrf}).text
+
+
 class TestBehindATlsProxy:
     def test_the_cookie_is_secure(self, make_site):
         site = make_site(Conf(api=f"ServerName https://ai.example.org\n{API}"))
