@@ -646,7 +646,8 @@ apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *aske
     plan = gb_plan_make(&gb_gemini_dialect, p);
     plan->method = static_method(request->method);
     plan->operation = operation_of(&route, call);
-    plan->own_quotas = strcmp(call->operation, "batch") == 0;
+    plan->own_quotas = strcmp(plan->operation, "batch") == 0
+                       || strcmp(plan->operation, "cachedContents") == 0;
     plan->bearer = route.collection->bearer;
     plan->version = other_version(request->version);
     plan->lists_files = strcmp(route.collection->name, "files") == 0 && route.depth == 1

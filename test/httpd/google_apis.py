@@ -134,6 +134,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def create(self, kind, content):
         google = self.server.google
+        if kind == "cachedContents" and google.fault == "exhausted":
+            return self.answer(429, {"error": {"code": 429, "message": "limit exceeded", "status": "RESOURCE_EXHAUSTED", "details": [
+                {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{
+                    "quotaMetric": "generativelanguage.googleapis.com/cached_content_storage_tokens",
+                    "quotaId": "TotalCachedContentStorageTokensPerModelFreeTier",
+                    "quotaDimensions": {"model": content["model"].removeprefix("models/"), "location": "global"}}]}]}})
         if kind in BY_ID:
             made = secrets.token_hex(8)
             return self.answer(200, google.put(f"{kind}/{made}", self.key, {**content, "id": made}))
@@ -353,7 +359,7 @@ class Google:
         self.prefix = ""        # of a proxy of one's own
         self.elsewhere = None   # where downloads are sent on to, when it is not here
         self.running = 0        # requests whose end has not come
-        self.fault, self.ended = None, threading.Event()     # "close", "hang" or "suspended" where bytes come, "exhausted" for batches
+        self.fault, self.ended = None, threading.Event()     # "close", "hang" or "suspended" where bytes come, "exhausted" for batches and caches
         self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
         self.server.google = self

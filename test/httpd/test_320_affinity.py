@@ -148,9 +148,11 @@ class TestAffinity:
         for name in names:
             assert many.api.get("/v1beta/" + name).status == 200
 
-    def test_batches_have_quotas_of_their_own(self, many, google):
+    @pytest.mark.parametrize("path,body", [(f"models/{MODEL}:batchGenerateContent", {"batch": {}}),
+                                           ("cachedContents", {"model": f"models/{MODEL}"})], ids=["batches", "caches"])
+    def test_quotas_of_their_own(self, many, google, path, body):
         google.fault = "exhausted"
-        Gemini.check_error(many.api.post(f"/v1beta/models/{MODEL}:batchGenerateContent", json={"batch": {}}), 429)
+        Gemini.check_error(many.api.post("/v1beta/" + path, json=body), 429)
         google.fault = None
         google.reset()
         for _ in range(6):
