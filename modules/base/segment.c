@@ -4,9 +4,9 @@
  * tenant's block is the tenant's own business; this unit only gives it memory,
  * carries it over to the next generation and has it mended.
  *
- * Shared memory and view hang on the process pool without any cleanup of ours:
- * modules are unloaded at every restart.  The view's functions are those of the
- * module that opened it last; nobody calls them in between.
+ * Shared memory hangs on the process pool without any cleanup of ours: modules
+ * are unloaded at every restart, and what is loaded then may be a newer version.
+ * Therefore the view, which holds functions, is made anew by each open.
  */
 #include "base/segment.h"
 
@@ -65,10 +65,10 @@ struct gb_segment_t {
     gb_tenant_t tenants[SEGMENT_TENANTS];
 };
 
-/* What the process pool keeps between two configurations. */
+/* What the process pool keeps between two configurations.  It never changes: another version of this
+ * code may have made it. */
 typedef struct keeper_t {
     apr_shm_t *shm;
-    gb_segment_t view;
 } keeper_t;
 
 /* ---- layout ---- */
@@ -275,6 +275,7 @@ apr_status_t gb_segment_open(gb_segment_t **psegment, const gb_tenant_spec_t *sp
 {
     keeper_t *keeper;
     header_t *old, *header;
+    gb_segment_t *view;
     apr_shm_t *shm;
     apr_uint64_t size = total_size(specs, n);
     apr_status_t rv;
@@ -284,9 +285,10 @@ apr_status_t gb_segment_open(gb_segment_t **psegment, const gb_tenant_spec_t *sp
     }
     keeper = keeper_get(process);
     old = keeper->shm ? shm_header(keeper->shm) : NULL;
+    view = apr_palloc(p, sizeof(*view));
     if (old && same_layout(old, specs, n)) {
-        view_make(&keeper->view, old, specs, n);
-        *psegment = &keeper->view;
+        view_make(view, old, specs, n);
+        *psegment = view;
         return APR_SUCCESS;
     }
     rv = apr_shm_create(&shm, (apr_size_t)size + SEGMENT_ALIGN, NULL, process);
@@ -299,8 +301,8 @@ apr_status_t gb_segment_open(gb_segment_t **psegment, const gb_tenant_spec_t *sp
         apr_shm_destroy(shm);
         return rv;
     }
-    view_make(&keeper->view, header, specs, n);
-    *psegment = &keeper->view;
+    view_make(view, header, specs, n);
+    *psegment = view;
     if (old) {
         carry_over(*psegment, old, specs, n, p);
         /* Only our mapping goes; children of the old generation keep theirs until they end. */

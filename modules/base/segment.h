@@ -50,8 +50,8 @@ typedef struct gb_tenant_spec_t {
  * pool: it outlives restarts) or makes a new one.  Same layout: reused as it is.
  * Another layout: a new one, each tenant adopted under the old lock.  specs are
  * registered in this process for repair.  Parent only, second pass of
- * post_config; children inherit the mapping by fork.  *psegment lives as long as
- * `process` and is renewed by the next open; p is needed during the call only.
+ * post_config; children inherit the mapping by fork.  *psegment is from p, which
+ * lives as long as the configuration.
  */
 apr_status_t gb_segment_open(gb_segment_t **psegment, const gb_tenant_spec_t *specs, int n,
                              apr_pool_t *process, apr_pool_t *p);

@@ -119,6 +119,28 @@ static void same_layout_is_reused(void **state)
     assert_int_equal(((note_t *)block)->n, 99);
 }
 
+/* The process pool outlives this code: what it keeps may be an older version's, who knew less. */
+static void an_earlier_version_left_the_memory_alone(void **state)
+{
+    static struct {
+        void *shm;
+        char others[8192];
+    } left;
+    gb_segment_t *segment = open_ok(&one, 1, *state);
+    void *block = gb_segment_tenant(segment, "note")->block, *kept = NULL;
+    size_t i;
+
+    apr_pool_userdata_get(&kept, "gbalance-segment", *state);
+    memcpy(&left.shm, kept, sizeof(left.shm));
+    memset(left.others, 'x', sizeof(left.others));
+    apr_pool_userdata_set(&left, "gbalance-segment", NULL, *state);
+    segment = open_ok(&one, 1, *state);
+    assert_ptr_equal(gb_segment_tenant(segment, "note")->block, block);
+    for (i = 0; i < sizeof(left.others); i++) {
+        assert_int_equal(left.others[i], 'x');
+    }
+}
+
 static void another_tenant_copies_the_known_one(void **state)
 {
     const gb_tenant_spec_t two[] = {other, one};
@@ -288,6 +310,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lays_out_aligned_and_initialized, setup, teardown),
         cmocka_unit_test_setup_teardown(refuses_bad_tables, setup, teardown),
         cmocka_unit_test_setup_teardown(same_layout_is_reused, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_earlier_version_left_the_memory_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(another_tenant_copies_the_known_one, setup, teardown),
         cmocka_unit_test_setup_teardown(another_version_is_adopted, setup, teardown),
         cmocka_unit_test_setup_teardown(without_adopt_nothing_is_carried, setup, teardown),
