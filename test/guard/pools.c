@@ -99,7 +99,7 @@ static void leave(place_t *place)
 
 static const void *unlocked(apr_allocator_t *allocator)
 {
-    return apr_allocator_mutex_get(allocator) ? NULL : allocator;
+    return !allocator || apr_allocator_mutex_get(allocator) ? NULL : allocator;
 }
 
 typedef struct both_t {
@@ -168,4 +168,31 @@ void apr_pool_cleanup_register(apr_pool_t *p, const void *data, apr_status_t (*p
 
     REAL(apr_pool_cleanup_register)(p, data, plain, child);
     leave_pool(both);
+}
+
+void apr_pool_clear(apr_pool_t *p)
+{
+    both_t both = enter_pool(p);
+
+    REAL(apr_pool_clear)(p);
+    leave_pool(both);
+}
+
+/* The pool and an allocator of its own are gone afterwards: whoever is in them now is told of by itself. */
+void apr_pool_destroy(apr_pool_t *p)
+{
+    leave_pool(enter_pool(p));
+    REAL(apr_pool_destroy)(p);
+}
+
+apr_status_t apr_pool_create_ex(apr_pool_t **new, apr_pool_t *parent, apr_abortfunc_t abort_fn,
+                                apr_allocator_t *allocator)
+{
+    place_t *place = enter(unlocked(allocator ? allocator
+                                    : parent  ? apr_pool_allocator_get(parent)
+                                              : NULL));
+    apr_status_t rv = REAL(apr_pool_create_ex)(new, parent, abort_fn, allocator);
+
+    leave(place);
+    return rv;
 }
