@@ -12,6 +12,7 @@
 
 APLOG_USE_MODULE(gbalance_keys);
 
+#define LIMIT_MAX 1000000000000 /* nobody counts further */
 #define BUSY_WAIT apr_time_from_msec(100)
 #define SDK_WAITS apr_time_from_sec(60) /* SDKs obey no longer Retry-After */
 
@@ -67,6 +68,7 @@ static void limits_of(apr_int64_t limits[GB_LIMIT_N], const gb_settings_t *setti
     static const char *const names[GB_LIMIT_N] = {"rpm", "tpm", "rpd"};
     const char *text = settings->model_limits;
     gb_span_t row;
+    double number;
     int i;
 
     if (!text || !*text || !*model) {
@@ -77,7 +79,9 @@ static void limits_of(apr_int64_t limits[GB_LIMIT_N], const gb_settings_t *setti
         return;
     }
     for (i = 0; i < GB_LIMIT_N; i++) {
-        gb_json_int_or_str(gb_json_get(row, names[i]), &limits[i]);
+        if (gb_json_double(gb_json_get(row, names[i]), &number) && number > 0) {
+            limits[i] = number < 1 ? 1 : number < LIMIT_MAX ? (apr_int64_t)number : LIMIT_MAX;
+        }
     }
 }
 

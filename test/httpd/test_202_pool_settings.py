@@ -20,7 +20,7 @@ def keys_of(site):
 
 
 class TestLimitsByHand:
-    CONF = Conf(keys=KEYS[:2], claims=NEWS, api="""GBalanceModelLimits '{"gemini-2.5-flash": {"rpm": 3}}'""")
+    CONF = Conf(keys=KEYS[:2], claims=NEWS, api="""GBalanceModelLimits '{"gemini-2.5-flash": {"rpm": 3.9, "rpd": 1e30}}'""")
 
     def test_no_call_over_them(self, site, sim):
         statuses = [ask(site, OpenAI, model=FLASH).status for _ in range(9)]
