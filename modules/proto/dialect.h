@@ -136,6 +136,7 @@ struct gb_plan_t {
     int fan_out_later;       /* what it may become when other_model takes over */
     int partial;             /* a fan-out of which some may fail */
     int paid;                /* PAID_KEY serves it, where there is one */
+    int lasting;    /* it makes something that stays: never sent twice when it may be made */
     int own_quotas; /* that are not the model's: what Google says of them is not about it */
     const char *other_model; /* that answers when the upstream knows model_used no more; NULL */
     int from_models; /* Google's list of models, page by page, is all that the answer needs */

@@ -567,6 +567,17 @@ static const char *operation_of(const route_t *route, const call_t *call)
                : route->collection->name;
 }
 
+/* Whether a call makes something that stays, and costs: a batch, a video, a cache, an interaction. */
+static int is_lasting(const gb_plan_t *plan, const route_t *route, const call_t *call)
+{
+    if (strcmp(plan->method, "POST") != 0 || route->collection->bearer) {
+        return 0;
+    }
+    return route->method == NULL || strcmp(call->operation, "batch") == 0
+           || strcmp(route->method, "predictLongRunning") == 0
+           || strcmp(route->method, "importFile") == 0;
+}
+
 static const char *static_method(const char *method)
 {
     static const char *const methods[] = {"GET", "POST", "PATCH", "DELETE"};
@@ -646,6 +657,7 @@ apr_status_t gb_gemini_parse_request(gb_plan_t **pplan, const gb_request_t *aske
     plan = gb_plan_make(&gb_gemini_dialect, p);
     plan->method = static_method(request->method);
     plan->operation = operation_of(&route, call);
+    plan->lasting = is_lasting(plan, &route, call);
     plan->own_quotas = strcmp(plan->operation, "batch") == 0
                        || strcmp(plan->operation, "cachedContents") == 0;
     plan->bearer = route.collection->bearer;

@@ -359,12 +359,22 @@ static int goes_on(gb_leg_t *leg)
     return 1;
 }
 
+/* The request went out and no answer came: the upstream may have done what it was asked for. */
+static int may_be_done(const gb_leg_t *leg)
+{
+    return leg->plan->lasting && leg->status < 400
+           && (leg->transport == GB_TRANSPORT_RESET || leg->transport == GB_TRANSPORT_TIMEOUT);
+}
+
 static void retry_or_fail(gb_leg_t *leg)
 {
     int again = 0;
 
     if (leg->verdict.cls == GB_CLASS_CANCELLED) {
         again = 0;
+    }
+    else if (may_be_done(leg)) {
+        leg->verdict.error.should_retry = GB_RETRY_NO;
     }
     else if (leg->committed) {
         again = goes_on(leg);
@@ -748,6 +758,7 @@ void gb_leg_init(gb_leg_t *leg, gb_exchange_t *x, const gb_leg_events_t *events)
     leg->step.fn = on_step;
     leg->first_token.fn = on_first_token;
     leg->streams = leg->plan->upstream_stream;
+    leg->fresh = leg->plan->lasting; /* a kept connection that ends would not say what was done */
     leg->retry_after = -1;
     gb_buf_init_pool(&leg->raw, GB_BUF_MAX_ANSWER, leg->pool);
     leg->pick.pool = leg->conf->pool_name;

@@ -63,6 +63,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # ---- answering
 
     def answer(self, status, content, headers=()):
+        if self.server.google.fault == "lost":
+            self.close_connection = True        # done, and nobody hears of it
+            return
         body = json.dumps(content, indent=2).encode() + b"\n" if content is not None else b""
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=UTF-8")
@@ -359,7 +362,7 @@ class Google:
         self.prefix = ""        # of a proxy of one's own
         self.elsewhere = None   # where downloads are sent on to, when it is not here
         self.running = 0        # requests whose end has not come
-        self.fault, self.ended = None, threading.Event()     # "close", "hang" or "suspended" where bytes come, "exhausted" for batches and caches
+        self.fault, self.ended = None, threading.Event()     # "close", "hang" or "suspended" where bytes come, "exhausted" for batches and caches, "lost" for every answer
         self.server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self.server.daemon_threads = True
         self.server.google = self

@@ -159,6 +159,16 @@ class TestAffinity:
             assert many.api.post(Gemini.path(), json=Gemini.body()).status == 200
         assert len({c["key"] for c in google.calls}) == len(KEYS), "none of them rests"
 
+    @pytest.mark.parametrize("path,body", [made[:2] for made in MADE_BY], ids=[made[0] for made in MADE_BY])
+    def test_nothing_is_made_twice(self, many, google, path, body):
+        """The answer was lost: whether Google has done it nobody knows."""
+        google.things.clear()
+        google.fault = "lost"
+        google.reset()
+        Gemini.check_error(many.api.post("/v1beta/" + path, json=body), 502)
+        google.fault = None
+        assert len(google.calls) == 1
+
     def test_unknown_names_are_googles_to_judge(self, many):
         Gemini.check_error(many.api.get("/v1beta/cachedContents/nobodys"), 404)
 
