@@ -23,6 +23,9 @@
 #define STOCK_MAX       256
 #define RETRY_AFTER_MAX 31536000 /* seconds */
 
+/* A body that the system does not take at once: while it is being sent, nobody is silent. */
+#define LONG_BODY ((size_t)256 * 1024)
+
 /* Where a connection leads, from which port of ours: it shares both with no other. */
 typedef struct way_t {
     char ip[INET6_ADDRSTRLEN];
@@ -41,6 +44,8 @@ struct gb_call_t {
     apr_pool_t *pool;
     apr_interval_time_t silence;
     apr_time_t heard; /* monotonic: the last byte, or the start */
+    size_t to_send;   /* of a long body, 0: all of it is sent, or it is none */
+    curl_off_t sent;  /* when it was looked at last */
 
     int (*guard)(void *baton, const struct sockaddr *addr);
     int redirects; /* may be followed: such a 3xx is not told */
@@ -384,7 +389,7 @@ static gb_call_t *find_on(gb_engine_t *engine, const way_t *way,
 
 static int has_heard(const gb_call_t *call, apr_time_t since)
 {
-    return (call->answer || call->feed) && call->heard > since;
+    return (call->answer || call->feed || call->sent) && call->heard > since;
 }
 
 static int came_later(const gb_call_t *call, apr_time_t since)
@@ -410,6 +415,26 @@ static void leave_connection(gb_engine_t *engine, const way_t *way, apr_time_t s
     }
 }
 
+static void note_sent(gb_call_t *call)
+{
+    curl_off_t sent = 0;
+
+    curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    if (sent > call->sent) {
+        call->sent = sent;
+        call->heard = gb_mono_now();
+    }
+    if (sent >= (curl_off_t)call->to_send) {
+        call->to_send = 0;
+    }
+}
+
+/* A long body is looked at now and then: curl does not say when it moves. */
+static apr_interval_time_t look_after(const gb_call_t *call, apr_interval_time_t left)
+{
+    return call->to_send && left > call->silence / 4 ? call->silence / 4 : left;
+}
+
 /* Nothing was heard for too long, the call never got off the ground, or it was cancelled. */
 static void on_timer(gb_timer_t *timer)
 {
@@ -427,12 +452,15 @@ static void on_timer(gb_timer_t *timer)
         call_end(call, GB_TRANSPORT_CONNECT, call->why[0] ? call->why : "out of memory");
         return;
     }
+    if (call->to_send) {
+        note_sent(call);
+    }
     left = call->heard + call->silence - gb_mono_now();
     if (call->paused || call->feed_waits) {
         left = call->silence; /* the silence is ours */
     }
     if (left > 0) {
-        gb_timer_set(call->engine, &call->timer, left);
+        gb_timer_set(call->engine, &call->timer, look_after(call, left));
         return;
     }
     way = call->way;
@@ -677,6 +705,7 @@ gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
     call->baton = baton;
     call->pool = p;
     call->silence = conf->silence;
+    call->to_send = conf->body && conf->body_len >= LONG_BODY ? conf->body_len : 0;
     call->proxied = conf->proxy != NULL;
     call->proxy_tls = conf->proxy && strncasecmp(conf->proxy, "https:", 6) == 0;
     call->heard = gb_mono_now();
@@ -703,7 +732,7 @@ gb_call_t *gb_call_start(gb_engine_t *engine, const gb_call_conf_t *conf,
             apr_cpystrn(call->why, curl_multi_strerror(rc), sizeof(call->why));
         }
     }
-    gb_timer_set(engine, &call->timer, call->added ? call->silence : 0);
+    gb_timer_set(engine, &call->timer, call->added ? look_after(call, call->silence) : 0);
     return call;
 }
 

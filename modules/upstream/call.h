@@ -38,7 +38,7 @@ typedef struct gb_call_conf_t {
     int fresh;                  /* no connection that was kept */
     apr_interval_time_t connect_timeout;
     apr_interval_time_t silence; /* longest time without a byte, to the first and between; not while
-                                    the feed has none */
+                                    the feed has none or a long body moves */
     /*
      * For URLs that a stranger named: how many redirects may be followed, and
      * who may be connected to (asked with baton before every connection; then

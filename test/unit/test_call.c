@@ -54,6 +54,8 @@ struct note_t {
     note_t *cancels; /* another call, at the first data */
 };
 
+#define SIPPED ((size_t)24 << 20)
+
 static const char *const no_headers[] = {NULL};
 
 static void note_init(note_t *note, const char *url)
@@ -742,6 +744,51 @@ static void pour(void *baton, up_conn_t *c, const up_request_t *req)
     }
 }
 
+/* Takes a large body in small pieces, but for what the system holds of it, then answers. */
+static void *sip(void *data)
+{
+    int listener = *(int *)data, fd = accept(listener, NULL, NULL);
+    static char piece[256 * 1024];
+    size_t got = 0;
+    ssize_t n = 1;
+
+    while (n > 0 && got < SIPPED) {
+        usleep(got < SIPPED / 2 ? 20000 : 0);
+        n = recv(fd, piece, sizeof(piece), 0);
+        got += n > 0 ? (size_t)n : 0;
+    }
+    (void)!write(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 40);
+    close(fd);
+    return NULL;
+}
+
+/* What is silent is the upstream, which has not even heard all of it. */
+static void sending_is_no_silence(void **state)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+    int listener = socket(AF_INET, SOCK_STREAM, 0), small = 128 * 1024;
+    pthread_t thread;
+    note_t note;
+
+    (void)state;
+    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    getsockname(listener, (struct sockaddr *)&addr, &len);
+    pthread_create(&thread, NULL, sip, &listener);
+    note_init(&note, apr_psprintf(pool, "http://127.0.0.1:%d/", ntohs(addr.sin_port)));
+    note.conf.method = "POST";
+    note.conf.body = memset(apr_palloc(pool, SIPPED), 'x', SIPPED);
+    note.conf.body_len = SIPPED;
+    note.conf.silence = apr_time_from_msec(400);
+    whole_call(&note);
+    assert_int_equal(note.transport, GB_TRANSPORT_OK);
+    assert_string_equal(note.data.data, "ok");
+    pthread_join(thread, NULL);
+    close(listener);
+}
+
 static void a_paused_call_reads_no_more(void **state)
 {
     atomic_llong sent = 0;
@@ -1059,6 +1106,7 @@ int main(void)
         CASE(nobody_gets_past_the_guard),
         CASE(redirects_have_an_end),
         CASE(silence_ends_a_call),
+        CASE(sending_is_no_silence),
         CASE(a_paused_call_reads_no_more),
         CASE(pausing_again_and_again_loses_nothing),
         CASE(silence_counts_again_after_a_pause),
