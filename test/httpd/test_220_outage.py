@@ -5,6 +5,7 @@ never there: no client notices, and every row arrives once.
 import contextlib
 import dataclasses
 import os
+import resource
 import shutil
 import sqlite3
 import struct
@@ -234,6 +235,24 @@ def test_nothing_is_kept(make_site, conf):
         for path in ("/keys_status", "/config", "/logs", "/usage", "/playground", "/api/store", "/api/keys",
                      "/api/config/schema", "/api/logs/errors", "/api/config/history"):
             assert browser.get(path).status in (200, 503), path
+        site.graceful()
+    assert not site.log.matching("exit signal")
+
+
+def test_shared_memory_is_refused(make_site):
+    """Calls are answered 503 that says so, other sites go on, and nothing dies at a start or a reload."""
+    site = make_site(Conf(main="GBalanceMaxKeys 1000000", api=API, claims=("GB8022",)), start=False)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 31, before[1]))
+    try:
+        site.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    for _ in range(2):
+        for surface in (OpenAI, Gemini):
+            assert "Shared memory" in surface.check_error(ask(site, surface), 503)["message"]
+        assert admin(site, "GET")["MAX_RETRIES"] == 3
+        assert Browser(site).login().status == 503 and site.plain.get("/").status == 200
         site.graceful()
     assert not site.log.matching("exit signal")
 
