@@ -31,8 +31,9 @@ class Run:
             os.symlink(tools.simulator(), os.path.join(build, "gemini-simulator"))
             os.symlink(os.path.dirname(next(iter(tools.gbalance_modules().values()))), os.path.join(build, ".libs"))
         self.log = open(os.path.join(folder, "output"), "w+", encoding="utf-8")
+        # A shell cannot trap what was ignored when it began, and jobs in the background ignore Ctrl-C.
         self.proc = subprocess.Popen(
-            ["sh", f"{tools.SRCDIR}/conf.d/run/run.sh"], cwd=folder, start_new_session=True,
+            ["env", "--default-signal=INT", "sh", f"{tools.SRCDIR}/conf.d/run/run.sh"], cwd=folder, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             env={"PATH": os.environ["PATH"], "PORT": str(port), "STATE_DIR": self.state, "GB_SRCDIR": tools.SRCDIR,
                  "GB_BUILD": build, "GB_HTTPD": tools.httpd(), "GB_LIBEXECDIR": tools.apxs("LIBEXECDIR"), **environment})
