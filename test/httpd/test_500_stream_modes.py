@@ -161,7 +161,7 @@ class TestFakeStream:
                 api="GBalanceFakeStreamEnabled On\nGBalanceFakeStreamEmptyDataIntervalSeconds 80ms")
 
     def test_nothing_is_lost_for_openai(self, modes, sim):
-        sim.literal(PRETTY, delay_ms=250)
+        sim.literal(PRETTY, delay_ms=600)
         chat = openai_spec.Chat(modes, sim)
         answer = modes.api.post(OpenAI.path(), json=OpenAI.body(
             "x", True, tools=[TOOL], stream_options={"include_usage": True}))
