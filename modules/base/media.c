@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "base/base64.h"
+
 const char *gb_media_string_end(const char *at, const char *end)
 {
     while (at < end) {
@@ -26,12 +28,6 @@ const char *gb_media_string_end(const char *at, const char *end)
     return end;
 }
 
-static int is_base64(char c)
-{
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')
-           || (c != '\0' && strchr("+/=-_", c));
-}
-
 /* Base64, also behind "data:image/png;base64,": looked at where texts would have blanks. */
 int gb_media_is(const char *from, const char *end)
 {
@@ -45,7 +41,8 @@ int gb_media_is(const char *from, const char *end)
         return 1;
     }
     for (i = 0; i < GB_MEDIA_MIN; i++) {
-        if (!is_base64(from[i]) && !(from[i] == '\\' && from[i + 1] == '/')) {
+        if (gb_base64_digit(from[i]) < 0 && from[i] != '='
+            && !(from[i] == '\\' && from[i + 1] == '/')) {
             return 0; /* some clients escape every slash */
         }
     }

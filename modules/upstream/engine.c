@@ -309,7 +309,9 @@ static void run_batch(gb_engine_t *engine, int epfd, int wait)
     struct epoll_event batch[EVENTS_PER_TURN];
     int n = epoll_wait(epfd, batch, EVENTS_PER_TURN, wait);
 
-    is_awake(engine);
+    if (wait) {
+        is_awake(engine);
+    }
     engine->batch = batch;
     engine->batch_n = n > 0 ? n : 0;
     for (engine->batch_at = 0; engine->batch_at < engine->batch_n;) {
@@ -326,7 +328,9 @@ static void run_batch(gb_engine_t *engine, int epfd, int wait)
 
 static void run_events(gb_engine_t *engine)
 {
-    run_batch(engine, engine->epfd, falls_asleep(engine) ? wait_ms(engine) : 0);
+    int wait = wait_ms(engine);
+
+    run_batch(engine, engine->epfd, wait && falls_asleep(engine) ? wait : 0);
     if (engine->curl_ready) {
         engine->curl_ready = 0;
         run_batch(engine, engine->curl_epfd, 0);
